@@ -1,0 +1,1 @@
+//! What two Matrix servers must agree on.

@@ -1,0 +1,3 @@
+//! The `linkim` command.
+
+fn main() {}

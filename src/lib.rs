@@ -1,1 +1,9 @@
-//! The LinkIM server.
+//! The LinkIM server: a Matrix homeserver that an organisation runs for itself.
+//!
+//! Three layers and one direction: `api` speaks HTTP, the domain modules decide, `store` remembers. Nothing imports upward.
+
+pub mod accounts;
+pub mod api;
+pub mod clock;
+pub mod random;
+pub mod store;

@@ -1,1 +1,3 @@
 //! The LinkIM server.
+
+pub mod config;

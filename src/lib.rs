@@ -1,3 +1,5 @@
 //! The LinkIM server.
 
+pub mod cli;
 pub mod config;
+pub mod logging;

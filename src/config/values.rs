@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use ruma::ServerName;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use url::Url;
 use wildmatch::WildMatch;
 
@@ -119,30 +120,33 @@ impl MultiDevicePolicy {
 pub struct LogFilter(String);
 
 impl LogFilter {
-    /// Reads a filter; the error says what is wrong with it.
+    /// Reads a filter; the error says what is wrong with it, in a few words.
     ///
     /// Stricter than `EnvFilter` in one point: a word alone must be a level, because `EnvFilter` takes `inof` for the name of a
     /// module and then logs nothing else.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text.trim().is_empty() {
-            return Err("it is empty".to_owned());
+        let directives: Vec<&str> = text
+            .split(',')
+            .map(str::trim)
+            .filter(|directive| !directive.is_empty())
+            .collect();
+        if directives.is_empty() {
+            return Err("an empty filter".to_owned());
         }
-        for directive in directives(text) {
-            let word = directive.trim();
-            let level = word
-                .parse::<tracing_subscriber::filter::LevelFilter>()
-                .is_ok();
-            if !word.contains(['=', '[']) && !level {
-                return Err(format!("{word:?} is not a level"));
+        for directive in &directives {
+            let alone = !directive.contains(['=', '[', ']', '{', '}']);
+            if alone && directive.parse::<LevelFilter>().is_err() {
+                return Err(format!("{directive:?}, which is not a level"));
             }
         }
-        match tracing_subscriber::EnvFilter::builder().parse(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(error) => Err(error.to_string()),
+        let text = directives.join(",");
+        match EnvFilter::builder().parse(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => Err(format!("{text:?} ({error})")),
         }
     }
 
-    /// The filter as it was written.
+    /// The filter, without white space around its directives.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -152,18 +156,4 @@ impl Default for LogFilter {
     fn default() -> Self {
         Self("info".to_owned())
     }
-}
-
-/// The directives of a filter: what stands between commas, except commas within `[…]`.
-fn directives(text: &str) -> Vec<&str> {
-    let mut depth = 0_usize;
-    text.split(|c| {
-        match c {
-            '[' | '{' => depth += 1,
-            ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    })
-    .collect()
 }

@@ -4,6 +4,10 @@
 
 pub mod accounts;
 pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod logging;
 pub mod random;
+pub mod rooms;
 pub mod store;

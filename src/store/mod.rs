@@ -4,13 +4,19 @@
 //! changes go through one writer thread that commits in groups, durably ([`Store::write`]); every look-up runs on a snapshot
 //! from a pool of readers ([`Store::read`]). One file per table family holds the statements.
 
+pub mod account_data;
+pub mod accounts;
 mod checkpoint;
+pub mod devices;
 mod error;
+pub mod filters;
 pub mod ids;
 mod migrate;
+pub mod profiles;
 mod readers;
 mod sql;
 mod sqlite;
+pub mod tokens;
 mod writer;
 
 use std::{

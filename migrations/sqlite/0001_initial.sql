@@ -189,6 +189,8 @@ CREATE TABLE events (
 CREATE INDEX events_position ON events (room, position) WHERE position IS NOT NULL;
 CREATE INDEX events_topological ON events (room, depth, position) WHERE position IS NOT NULL;
 CREATE INDEX events_relation ON events (relation_target, relation_type) WHERE relation_target IS NOT NULL;
+-- Redacted since they were counted: unread counts leave them out.
+CREATE INDEX events_redacted ON events (room, position) WHERE redacted_by IS NOT NULL;
 CREATE INDEX events_thread ON events (thread, position) WHERE thread <> 0;
 
 -- The canonical JSON of an event without `unsigned`; after a redaction its redacted form. Apart, so that scans of events read

@@ -6,11 +6,16 @@
 
 mod checkpoint;
 mod error;
+pub mod event_id;
+pub mod events;
 pub mod ids;
+pub mod members;
 mod migrate;
 mod readers;
+pub mod rooms;
 mod sql;
 mod sqlite;
+pub mod state;
 mod writer;
 
 use std::{

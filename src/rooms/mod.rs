@@ -1,0 +1,4 @@
+//! Rooms: create, append (the one write path), membership, state, timeline, visibility, aliases, directory, upgrade.
+
+pub mod append;
+pub mod state;

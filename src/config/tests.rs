@@ -44,9 +44,12 @@ fn config(text: &str) -> Config {
 }
 
 fn refused(sources: &Sources) -> Mistakes {
-    read(sources)
-        .err()
-        .unwrap_or_else(|| panic!("accepted: {sources:?}"))
+    read(sources).err().unwrap_or_else(|| {
+        panic!(
+            "accepted: {:?}",
+            sources.file.as_ref().map(|file| &file.text)
+        )
+    })
 }
 
 /// The report on a file, line by line.

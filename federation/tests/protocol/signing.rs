@@ -5,19 +5,26 @@
 use std::collections::BTreeMap;
 
 use linkim_federation::canonical::canonical_text;
-use linkim_federation::{KeyFileError, PublicKeyMap, SigningKey, VerifyError, canonical_object, verify_json};
+use linkim_federation::{
+    KeyFileError, PublicKeyMap, SigningKey, VerifyError, canonical_object, verify_json,
+};
 use proptest::prelude::*;
 use ruma::serde::Base64;
 
 const SEED: &str = "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1";
 
 fn spec_key() -> SigningKey {
-    SigningKey::parse_file(&format!("ed25519 1 {SEED}\n")).unwrap().remove(0)
+    SigningKey::parse_file(&format!("ed25519 1 {SEED}\n"))
+        .unwrap()
+        .remove(0)
 }
 
 fn keys_of(entity: &str, key: &SigningKey) -> PublicKeyMap {
     let public = Base64::parse(key.public_key()).unwrap();
-    PublicKeyMap::from([(entity.to_owned(), BTreeMap::from([(key.key_id().to_owned(), public)]))])
+    PublicKeyMap::from([(
+        entity.to_owned(),
+        BTreeMap::from([(key.key_id().to_owned(), public)]),
+    )])
 }
 
 #[test]
@@ -43,12 +50,17 @@ fn json_is_signed_as_in_the_specification() {
 fn unsigned_and_other_signatures_are_not_covered_and_stay() {
     let mut plain = canonical_object(r#"{"one":1,"two":"Two"}"#, true).unwrap();
     spec_key().sign_json(&mut plain, "domain");
-    let mut more =
-        canonical_object(r#"{"one":1,"two":"Two","unsigned":{"age":3},"signatures":{"other":{"ed25519:2":"x"}}}"#, true)
-            .unwrap();
+    let mut more = canonical_object(
+        r#"{"one":1,"two":"Two","unsigned":{"age":3},"signatures":{"other":{"ed25519:2":"x"}}}"#,
+        true,
+    )
+    .unwrap();
     spec_key().sign_json(&mut more, "domain");
     let text = canonical_text(&more);
-    assert!(text.contains(r#""other":{"ed25519:2":"x"}"#) && text.contains(r#""unsigned":{"age":3}"#), "{text}");
+    assert!(
+        text.contains(r#""other":{"ed25519:2":"x"}"#) && text.contains(r#""unsigned":{"age":3}"#),
+        "{text}"
+    );
     let signature = |object: &ruma::CanonicalJsonObject| {
         let domain = object["signatures"].as_object().unwrap()["domain"].clone();
         domain.as_object().unwrap()["ed25519:1"].clone()
@@ -66,17 +78,31 @@ fn a_signature_fails_for_each_of_its_reasons() {
     assert_eq!(verify_json(&object, "domain", &keys), unsigned);
     spec_key().sign_json(&mut object, "domain");
     assert_eq!(verify_json(&object, "domain", &keys), Ok(()));
-    assert_eq!(verify_json(&object, "domain", &PublicKeyMap::new()), Err(VerifyError::UnknownKey("domain".into())));
+    assert_eq!(
+        verify_json(&object, "domain", &PublicKeyMap::new()),
+        Err(VerifyError::UnknownKey("domain".into()))
+    );
     object.insert("one".to_owned(), true.into());
-    assert_eq!(verify_json(&object, "domain", &keys), Err(VerifyError::WrongSignature("domain".into())));
+    assert_eq!(
+        verify_json(&object, "domain", &keys),
+        Err(VerifyError::WrongSignature("domain".into()))
+    );
 }
 
 #[test]
 fn a_key_file_round_trips_and_holds_several_keys() {
+    // The specification's seed ends in bits beyond its 32 bytes; written back they are 0.
+    let canonical = SEED.replace("XA1", "XA0");
     let text = format!("ed25519 a_AbCd {SEED}\n\ned25519 old {SEED}=\n");
     let keys = SigningKey::parse_file(&text).unwrap();
-    assert_eq!(keys.iter().map(SigningKey::key_id).collect::<Vec<_>>(), ["ed25519:a_AbCd", "ed25519:old"]);
-    assert_eq!(keys[0].to_file_line(), format!("ed25519 a_AbCd {SEED}\n"));
+    assert_eq!(
+        keys.iter().map(SigningKey::key_id).collect::<Vec<_>>(),
+        ["ed25519:a_AbCd", "ed25519:old"]
+    );
+    assert_eq!(
+        keys[0].to_file_line(),
+        format!("ed25519 a_AbCd {canonical}\n")
+    );
     assert_eq!(keys[0].version(), "a_AbCd");
     assert_eq!(keys[0].public_key(), keys[1].public_key());
 }
@@ -95,7 +121,10 @@ fn a_bad_key_file_is_refused_at_its_line() {
         assert_eq!(SigningKey::parse_file(text).unwrap_err(), error, "{text}");
     }
     let text = format!("ed25519 a:1 {SEED}");
-    assert_eq!(SigningKey::parse_file(&text).unwrap_err(), KeyFileError::Version { line: 1 });
+    assert_eq!(
+        SigningKey::parse_file(&text).unwrap_err(),
+        KeyFileError::Version { line: 1 }
+    );
 }
 
 #[test]

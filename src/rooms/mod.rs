@@ -1,4 +1,8 @@
 //! Rooms: create, append (the one write path), membership, state, timeline, visibility, aliases, directory, upgrade.
 
 pub mod append;
+pub mod client_event;
+pub mod ignored_users;
+pub mod relations;
 pub mod state;
+pub mod visibility;

@@ -3,6 +3,8 @@
 pub mod append;
 pub mod client_event;
 pub mod ignored_users;
+pub mod power;
 pub mod relations;
 pub mod state;
+pub mod state_hash;
 pub mod visibility;

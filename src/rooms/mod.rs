@@ -3,6 +3,7 @@
 pub mod append;
 pub mod client_event;
 pub mod ignored_users;
+pub mod page_token;
 pub mod power;
 pub mod relations;
 pub mod state;

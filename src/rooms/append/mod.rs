@@ -320,3 +320,6 @@ impl Appenders {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,11 @@
 //! Rooms: create, append (the one write path), membership, state, timeline, visibility, aliases, directory, upgrade.
 
 pub mod append;
+pub mod client_event;
+pub mod ignored_users;
 pub mod page_token;
+pub mod power;
+pub mod relations;
 pub mod state;
+pub mod state_hash;
+pub mod visibility;

@@ -7,11 +7,13 @@
 mod checkpoint;
 mod error;
 pub mod event_id;
+pub mod event_pages;
 pub mod events;
 pub mod ids;
 pub mod members;
 mod migrate;
 mod readers;
+pub mod relations;
 pub mod rooms;
 mod sql;
 mod sqlite;

@@ -4,16 +4,32 @@
 //! built, authorised and signed against the event before them, then the batch is written in one transaction and answered
 //! once it is durable; only then do wake-ups and followers hear of it.
 
+mod actor;
+mod classify;
+mod commit;
+mod create;
+mod effects;
+mod head;
+mod plan;
+
 use std::{
-    collections::HashSet,
-    sync::{Arc, RwLock},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
-use ruma::{CanonicalJsonObject, OwnedEventId, OwnedUserId, RoomVersionId};
+use linkim_federation::SigningKey;
+use ruma::{CanonicalJsonObject, OwnedEventId, OwnedServerName, OwnedUserId, RoomVersionId};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::store::{
-    StoreError, WriteTx,
-    ids::{DeviceNid, EventNid, RoomKey, RoomNid, UserNid},
+use super::state_hash::StateHashKey;
+use crate::{
+    clock::Clock,
+    random::Random,
+    store::{
+        Store, StoreError, WriteTx,
+        ids::{DeviceNid, EventNid, RoomKey, RoomNid, UserNid},
+    },
 };
 
 /// An event that a local user (or the server in their name) wants to add.
@@ -131,10 +147,78 @@ pub trait Wake: Send + Sync + 'static {
 /// A room's joined members with an account here, kept by its appender while it is awake.
 pub type LocalMembers = Arc<RwLock<HashSet<UserNid>>>;
 
-/// All appenders. One is awake for each room in use.
-pub struct Appenders {}
+/// Stored events in memory, by number. Bound: [`PDU_CACHE_BYTES`] of JSON.
+pub type PduCache = moka::sync::Cache<EventNid, Arc<linkim_federation::Pdu>>;
+
+/// JSON kept in the cache of events.
+const PDU_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What signs local events.
+pub struct Signer {
+    /// Our name.
+    pub server_name: OwnedServerName,
+    /// Our key.
+    pub key: SigningKey,
+    /// For ids of rooms and, in versions 1 and 2, of events.
+    pub random: Arc<dyn Random>,
+}
+
+impl Signer {
+    /// A new id for an event of a room of version 1 or 2.
+    fn event_id_v1(&self) -> Result<OwnedEventId, AppendError> {
+        let localpart = self.random.letters(18);
+        let id = format!("${localpart}:{}", self.server_name);
+        OwnedEventId::try_from(id).map_err(|error| AppendError::Malformed(error.to_string()))
+    }
+}
+
+/// What all appenders share.
+struct Shared {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    signer: Signer,
+    site: Arc<commit::Site>,
+}
+
+/// All appenders. One is awake for each room in use; it goes to sleep after [`IDLE`] without work. Bound: the rooms used
+/// within that time, a few KB each.
+pub struct Appenders {
+    shared: Arc<Shared>,
+    awake: Arc<Mutex<Awake>>,
+}
+
+type Awake = HashMap<RoomNid, mpsc::Sender<Work>>;
+
+/// How long an appender stays awake without work.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// Calls waiting for one room at most; more are answered `Busy`.
+const QUEUE: usize = 2048;
+
+/// Work for a room's appender.
+enum Work {
+    Append(actor::Call),
+    Members(oneshot::Sender<Result<LocalMembers, StoreError>>),
+}
 
 impl Appenders {
+    /// Appenders for this store. `hash_key` keys the hashes of room states.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        signer: Signer,
+        hash_key: StateHashKey,
+        wake: Arc<dyn Wake>,
+    ) -> Self {
+        let pdus = PduCache::builder()
+            .max_capacity(PDU_CACHE_BYTES)
+            .weigher(|_, pdu: &Arc<linkim_federation::Pdu>| u32::try_from(pdu.json().len()).unwrap_or(u32::MAX))
+            .build();
+        let site =
+            Arc::new(commit::Site { server_name: signer.server_name.clone(), hash_key, wake, pdus });
+        Self { shared: Arc::new(Shared { store, clock, signer, site }), awake: Arc::default() }
+    }
+
     /// Appends events of a room, each built upon the one before it: all of them or none.
     ///
     /// # Errors
@@ -145,8 +229,9 @@ impl Appenders {
         events: Vec<LocalEvent>,
         along: Option<Along>,
     ) -> Result<Vec<Appended>, AppendError> {
-        let _ = (room, events, along);
-        Err(AppendError::Busy)
+        let (reply, answer) = oneshot::channel();
+        self.send(room, Work::Append(actor::Call { events, along, reply })).await?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into()).into()))
     }
 
     /// Makes a room: its create event, then `events`, all of them or none. The answer's first event is the create event.
@@ -159,16 +244,46 @@ impl Appenders {
         events: Vec<LocalEvent>,
         along: Option<Along>,
     ) -> Result<(Arc<RoomKey>, Vec<Appended>), AppendError> {
-        let _ = (new, events, along);
-        Err(AppendError::Busy)
+        create::create(&self.shared, new, events, along).await
     }
 
     /// The room's joined local members.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn local_members(&self, room: RoomNid) -> Result<LocalMembers, StoreError> {
-        let _ = room;
-        Err(StoreError::Stopping)
+    /// [`AppendError`] if the room can't be loaded.
+    pub async fn local_members(&self, room: RoomNid) -> Result<LocalMembers, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(room, Work::Members(reply)).await?;
+        Ok(answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into())))?)
+    }
+
+    /// Hands work to the room's appender, waking it if need be.
+    async fn send(&self, room: RoomNid, mut work: Work) -> Result<(), AppendError> {
+        loop {
+            let sender = {
+                let mut awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+                awake
+                    .entry(room)
+                    .or_insert_with(|| {
+                        let (sender, queue) = mpsc::channel(QUEUE);
+                        let appender = actor::Appender::new(self.shared.clone(), room, queue);
+                        tokio::spawn(appender.run(Arc::downgrade(&self.awake)));
+                        sender
+                    })
+                    .clone()
+            };
+            match sender.try_send(work) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Full(_)) => return Err(AppendError::Busy),
+                // It went to sleep, or panicked, between the look and the send: wake another.
+                Err(mpsc::error::TrySendError::Closed(back)) => {
+                    work = back;
+                    let mut awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+                    if awake.get(&room).is_some_and(mpsc::Sender::is_closed) {
+                        awake.remove(&room);
+                    }
+                }
+            }
+        }
     }
 }

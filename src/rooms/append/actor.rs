@@ -1,0 +1,276 @@
+//! One room's appender: takes what waits, plans it as one batch, has it written, answers.
+
+use std::{
+    sync::{Arc, Mutex, Weak},
+    time::Instant,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Along, AppendError, Appended, Awake, IDLE, LocalEvent, Shared, Work,
+    commit::{Committed, MainCommit, Target},
+    head::{Head, Tip, names_hashes, read_state},
+    plan::{Batch, Outcome, Repeats, needed_keys},
+};
+use crate::store::{StoreError, events, ids::RoomNid};
+
+/// Events of a call go into one batch; calls are added to a batch until it has this many.
+const MAX_BATCH: usize = 200;
+
+/// One call of [`super::Appenders::append`].
+pub(super) struct Call {
+    pub(super) events: Vec<LocalEvent>,
+    pub(super) along: Option<Along>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+}
+
+/// The appender of a room.
+pub(super) struct Appender {
+    shared: Arc<Shared>,
+    room: RoomNid,
+    queue: mpsc::Receiver<Work>,
+    /// None before the first work, and after a write whose outcome is unknown.
+    head: Option<Head>,
+}
+
+impl Appender {
+    pub(super) fn new(shared: Arc<Shared>, room: RoomNid, queue: mpsc::Receiver<Work>) -> Self {
+        Self { shared, room, queue, head: None }
+    }
+
+    /// Works until nothing came for [`IDLE`].
+    pub(super) async fn run(mut self, awake: Weak<Mutex<Awake>>) {
+        loop {
+            let mut works = Vec::new();
+            match tokio::time::timeout(IDLE, self.queue.recv_many(&mut works, MAX_BATCH)).await {
+                Ok(0) => return,
+                Ok(_) => self.work(works).await,
+                Err(_) => {
+                    let Some(awake) = awake.upgrade() else { return };
+                    let mut awake = awake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    // Under the lock nobody can be about to send: a sender clones it under the same lock, and a send
+                    // that loses this race finds the queue closed and wakes another appender.
+                    if self.queue.is_empty() {
+                        awake.remove(&self.room);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn work(&mut self, works: Vec<Work>) {
+        let mut calls = Vec::new();
+        for work in works {
+            match work {
+                // What comes along may fail for reasons of its own, so such a call is a batch of its own.
+                Work::Append(call) if call.along.is_some() => {
+                    self.append(std::mem::take(&mut calls)).await;
+                    self.append(vec![call]).await;
+                }
+                Work::Append(call) => calls.push(call),
+                Work::Members(reply) => {
+                    let members = match self.load().await {
+                        Ok(head) => Ok(head.members.clone()),
+                        Err(error) => Err(error),
+                    };
+                    // The asker may have gone.
+                    let _ = reply.send(members);
+                }
+            }
+        }
+        self.append(calls).await;
+    }
+
+    async fn load(&mut self) -> Result<&mut Head, StoreError> {
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => {
+                let room = self.room;
+                self.shared.store.read(move |read| Head::load(read, room)).await?
+            }
+        };
+        Ok(self.head.insert(head))
+    }
+
+    /// Appends the events of these calls; each call all of its events or none.
+    async fn append(&mut self, calls: Vec<Call>) {
+        if calls.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        let (events, rest): (Vec<_>, Vec<_>) =
+            calls.into_iter().map(|call| (call.events, (call.along, call.reply))).unzip();
+        let (mut alongs, replies): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
+        let along = alongs.pop().flatten();
+        match self.append_batch(events, along).await {
+            Ok(answers) => {
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    let _ = reply.send(answer);
+                }
+            }
+            Err(error) => {
+                // Whether the write happened may be unknown; what is in memory no longer counts.
+                self.head = None;
+                for reply in replies {
+                    let _ = reply.send(Err(AppendError::Store(same_error(&error))));
+                }
+            }
+        }
+        metrics::histogram!("linkim_append_seconds").record(started.elapsed().as_secs_f64());
+    }
+
+    async fn append_batch(
+        &mut self,
+        calls: Vec<Vec<LocalEvent>>,
+        along: Option<Along>,
+    ) -> Result<Vec<Result<Vec<Appended>, AppendError>>, StoreError> {
+        let now_ms = self.shared.clock.now_ms();
+        let shared = self.shared.clone();
+        let room = self.room;
+        let head = self.load().await?;
+        let repeats = prepare(&shared, room, head, &calls).await?;
+        let mut batch = Batch::default();
+        let plans: Vec<_> = calls
+            .into_iter()
+            .map(|events| {
+                let mark = batch.mark();
+                let plan: Result<Vec<Outcome>, AppendError> = events
+                    .into_iter()
+                    .map(|event| batch.plan(head, event, &repeats, &shared.signer, now_ms))
+                    .collect();
+                if plan.is_err() {
+                    batch.go_back(&mark);
+                }
+                plan
+            })
+            .collect();
+        let appended = commit_batch(&shared, head, batch, along, plans.iter().all(Result::is_err), now_ms).await?;
+        Ok(plans.into_iter().map(|plan| plan.map(|outcomes| answers(outcomes, &appended))).collect())
+    }
+}
+
+/// Reads what planning needs: state that is not at hand, and what repeated requests made.
+async fn prepare(
+    shared: &Shared,
+    room: RoomNid,
+    head: &mut Head,
+    calls: &[Vec<LocalEvent>],
+) -> Result<Repeats, StoreError> {
+    let mut keys = Vec::new();
+    let mut transactions = Vec::new();
+    for event in calls.iter().flatten() {
+        // A malformed event fails when it is planned.
+        keys.extend(needed_keys(head, event).unwrap_or_default());
+        transactions.extend(event.transaction.as_ref().map(|t| (t.device, t.key)));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.is_empty() && transactions.is_empty() {
+        return Ok(Repeats::new());
+    }
+    let (entries, repeats) = shared
+        .store
+        .read::<_, StoreError, _>(move |read| {
+            let mut repeats = Repeats::new();
+            for (device, key) in transactions {
+                if let Some(event_id) = events::of_transaction(read, device, &key)?
+                    && let Some(row) = events::by_id(read, &event_id)?
+                {
+                    let position = row.position.unwrap_or_default();
+                    repeats.push((device, key, Appended { nid: row.nid, event_id, position, repeated: true }));
+                }
+            }
+            Ok((read_state(read, room, keys)?, repeats))
+        })
+        .await?;
+    for (kind, key, entry) in entries {
+        head.put(&kind, &key, entry);
+    }
+    Ok(repeats)
+}
+
+/// Has a batch written and brings the head up to date.
+async fn commit_batch(
+    shared: &Arc<Shared>,
+    head: &mut Head,
+    batch: Batch,
+    along: Option<Along>,
+    nothing_accepted: bool,
+    now_ms: i64,
+) -> Result<Vec<Appended>, StoreError> {
+    if batch.planned.is_empty() && (along.is_none() || nothing_accepted) {
+        return Ok(Vec::new());
+    }
+    let mut batch = batch;
+    let planned = Arc::new(std::mem::take(&mut batch.planned));
+    metrics::histogram!("linkim_append_events").record(planned.len() as f64);
+    let commit = MainCommit {
+        site: shared.site.clone(),
+        room: Target::Room(head.room.clone()),
+        rules: head.rules,
+        row: head.row.clone(),
+        running: head.running,
+        old_tips: head.tips.iter().map(|tip| tip.nid).collect(),
+        planned: planned.clone(),
+        members: head.members.clone(),
+        now_ms,
+    };
+    let room = head.room.nid;
+    let committed = shared
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            let committed = if commit.planned.is_empty() { None } else { Some(commit.run(tx)?) };
+            if let Some(along) = along {
+                along(tx, room, committed.as_ref().map_or(&[], |c| &c.appended))?;
+            }
+            Ok(committed)
+        })
+        .await?;
+    let Some(committed) = committed else { return Ok(Vec::new()) };
+    batch.planned = Arc::try_unwrap(planned)
+        .map_err(|_| StoreError::Engine("a batch is still in use after its commit".into()))?;
+    Ok(settle(head, &batch, committed))
+}
+
+/// Moves a committed batch into the head.
+pub(super) fn settle(head: &mut Head, batch: &Batch, committed: Committed) -> Vec<Appended> {
+    head.room = committed.room;
+    head.row = committed.row;
+    head.running = committed.running;
+    if let (Some(last), Some(appended)) = (batch.planned.last(), committed.appended.last()) {
+        head.newest = Some(appended.nid);
+        head.tips = vec![Tip {
+            nid: appended.nid,
+            event_id: appended.event_id.clone(),
+            depth: i64::try_from(last.pdu.depth()).unwrap_or(i64::MAX),
+            reference_hash: names_hashes(head.rules).then(|| last.pdu.reference_hash(head.rules)),
+        }];
+    }
+    batch.settle(head, &committed.appended);
+    if committed.concerned.state_redacted {
+        head.forget_state();
+    }
+    committed.appended
+}
+
+/// The answer to one call.
+pub(super) fn answers(outcomes: Vec<Outcome>, appended: &[Appended]) -> Vec<Appended> {
+    outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Outcome::New(index) => appended[index].clone(),
+            Outcome::Repeated(appended) => appended,
+        })
+        .collect()
+}
+
+/// The same failure, for another caller.
+fn same_error(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Full => StoreError::Full,
+        StoreError::Stopping => StoreError::Stopping,
+        other => StoreError::Engine(other.to_string()),
+    }
+}

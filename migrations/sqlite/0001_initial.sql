@@ -140,6 +140,7 @@ CREATE TABLE rooms (
     purge_before INTEGER NOT NULL DEFAULT 0,
     lease_epoch  INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX rooms_listed ON rooms (nid) WHERE listed = 1;
 
 -- What changes with every batch of a room, apart from its wide row. last_position: of its newest event that clients may see.
 -- state_position: newest change of its current state. state_hash: of the current state. joined, invited: counts of current

@@ -4,6 +4,8 @@
 //! changes go through one writer thread that commits in groups, durably ([`Store::write`]); every look-up runs on a snapshot
 //! from a pool of readers ([`Store::read`]). One file per table family holds the statements.
 
+pub mod aliases;
+pub mod annotations;
 mod checkpoint;
 mod error;
 pub mod event_id;
@@ -12,12 +14,14 @@ pub mod events;
 pub mod ids;
 pub mod members;
 mod migrate;
+pub mod profiles;
 mod readers;
 pub mod relations;
 pub mod rooms;
 mod sql;
 mod sqlite;
 pub mod state;
+pub mod stripped_state;
 mod writer;
 
 use std::{

@@ -5,13 +5,17 @@ use std::{
     time::Instant,
 };
 
+use linkim_federation::Pdu;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Along, AppendError, Appended, Awake, IDLE, LocalEvent, Shared, Work,
+    Along, AppendError, Appended, Awake, IDLE, LocalEvent, Received, Shared, Transaction, Work,
     commit::{Committed, MainCommit, Target},
+    fork_commit::ForkCommit,
+    forks::{Judgement, NotJudged, judge},
     head::{Head, Tip, names_hashes, read_state},
     plan::{Batch, Outcome, Repeats, needed_keys},
+    resolution::Resolver,
 };
 use crate::store::{StoreError, events, ids::RoomNid};
 
@@ -32,11 +36,12 @@ pub(super) struct Appender {
     queue: mpsc::Receiver<Work>,
     /// None before the first work, and after a write whose outcome is unknown.
     head: Option<Head>,
+    resolver: Resolver,
 }
 
 impl Appender {
     pub(super) fn new(shared: Arc<Shared>, room: RoomNid, queue: mpsc::Receiver<Work>) -> Self {
-        Self { shared, room, queue, head: None }
+        Self { shared, room, queue, head: None, resolver: Resolver::default() }
     }
 
     /// Works until nothing came for [`IDLE`].
@@ -70,6 +75,11 @@ impl Appender {
                     self.append(vec![call]).await;
                 }
                 Work::Append(call) => calls.push(call),
+                Work::Receive(pdu, reply) => {
+                    self.append(std::mem::take(&mut calls)).await;
+                    // The asker may have gone.
+                    let _ = reply.send(self.receive(pdu, None).await);
+                }
                 Work::Members(reply) => {
                     let members = match self.load().await {
                         Ok(head) => Ok(head.members.clone()),
@@ -148,6 +158,56 @@ impl Appender {
             .collect();
         let appended = commit_batch(&shared, head, batch, along, plans.iter().all(Result::is_err), now_ms).await?;
         Ok(plans.into_iter().map(|plan| plan.map(|outcomes| answers(outcomes, &appended))).collect())
+    }
+}
+
+impl Appender {
+    /// Judges an event that comes with its place in the DAG, and writes it.
+    async fn receive(
+        &mut self,
+        pdu: Arc<Pdu>,
+        transaction: Option<Transaction>,
+    ) -> Result<Received, StoreError> {
+        let head = self.load().await?;
+        let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
+        let mut resolver = std::mem::take(&mut self.resolver);
+        let (judged_room, judged_pdu, pdus) = (room.clone(), pdu.clone(), self.shared.site.pdus.clone());
+        let (resolver, judged) = self
+            .shared
+            .store
+            .read::<_, StoreError, _>(move |read| {
+                let judged = judge(read, &judged_room, rules, &judged_pdu, &mut resolver, &pdus);
+                Ok((resolver, judged))
+            })
+            .await?;
+        self.resolver = resolver;
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(NotJudged::Known(row)) => return Ok(Received::Known(row.nid)),
+            Err(NotJudged::MissingPrev(ids)) => return Ok(Received::MissingPrev(ids)),
+            Err(NotJudged::MissingAuth(ids)) => return Ok(Received::MissingAuth(ids)),
+            Err(NotJudged::Malformed(reason)) => return Ok(Received::Malformed(reason)),
+            Err(NotJudged::Store(error)) => return Err(error),
+        };
+        let (judgement, auth) = (judged.judgement.clone(), judged.auth.clone());
+        let is_state = pdu.is_state();
+        let now_ms = self.shared.clock.now_ms();
+        let site = self.shared.site.clone();
+        let commit = ForkCommit { site, room, rules, pdu, judged, transaction, members, now_ms };
+        // Whatever happens now, what is in memory is older than the room.
+        let old = self.head.take();
+        let appended = self.shared.store.write::<_, StoreError, _>(move |tx| commit.run(tx)).await?;
+        if is_state {
+            self.resolver.written(appended.nid, &auth);
+        }
+        if let Some(head) = old {
+            self.head = Some(self.shared.store.read(move |read| head.reload(read)).await?);
+        }
+        Ok(match judgement {
+            Judgement::Accepted => Received::Accepted(appended),
+            Judgement::SoftFailed(reason) => Received::SoftFailed(appended, reason),
+            Judgement::Rejected(reason) => Received::Rejected(appended, reason),
+        })
     }
 }
 

@@ -147,6 +147,45 @@ pub fn stream(
     )
 }
 
+/// Events with a timestamp of `ts` or later, nearest first. Reads all of the room's events up to `up_to`: timestamps are what
+/// senders claim, so no order of ours follows them.
+pub fn from_timestamp(
+    read: &dyn Read,
+    room: RoomNid,
+    ts: i64,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.room = ?1 AND e.origin_ts >= ?2 AND e.position <= ?3 AND e.flags & 7 = 0 \
+             ORDER BY e.origin_ts, e.depth, e.position LIMIT ?4"
+        ),
+        params![room, ts, up_to, limit as i64],
+        |r| page(read, r),
+    )
+}
+
+/// Events with a timestamp of `ts` or earlier, nearest first. As costly as [`from_timestamp`].
+pub fn until_timestamp(
+    read: &dyn Read,
+    room: RoomNid,
+    ts: i64,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.room = ?1 AND e.origin_ts <= ?2 AND e.position <= ?3 AND e.flags & 7 = 0 \
+             ORDER BY e.origin_ts DESC, e.depth DESC, e.position DESC LIMIT ?4"
+        ),
+        params![room, ts, up_to, limit as i64],
+        |r| page(read, r),
+    )
+}
+
 /// The current state of a room, ascending by state key number.
 pub fn current_state(read: &dyn Read, room: RoomNid) -> Result<Vec<EventPage>, StoreError> {
     read.all(

@@ -102,6 +102,8 @@ pub struct Children {
     pub kind: Option<i64>,
     /// How many relations deep; 1: direct children alone.
     pub levels: i64,
+    /// Events at or below this position are left out.
+    pub after: i64,
     /// Events above this position are left out.
     pub up_to: i64,
     /// Events at or before this place, newest first; or, if `forwards`, after it, oldest first.
@@ -126,7 +128,7 @@ macro_rules! tree {
              SELECT e.nid, e.event_id, e.room, e.position, e.depth, e.type, e.state_key, e.sender, e.origin_ts, \
              e.received_ts, e.flags, e.before_line, e.before_epoch, e.after_line, e.after_epoch, e.thread, \
              e.redacted_by, e.countable, e.notify, e.highlight, e.device, e.txn_id FROM events e \
-             WHERE e.nid IN (SELECT nid FROM tree) ",
+             WHERE e.nid IN (SELECT nid FROM tree) AND e.position > ?10 ",
             $rest
         )
     };
@@ -150,7 +152,8 @@ pub fn children(read: &dyn Read, of: &EventRow, asked: &Children) -> Result<Vec<
             asked.up_to,
             asked.from.depth,
             asked.from.position,
-            asked.limit as i64
+            asked.limit as i64,
+            asked.after
         ],
         |r| events::row(read, r),
     )

@@ -10,6 +10,7 @@
 mod build;
 mod checks;
 mod gather;
+mod grammar;
 mod keys;
 mod mistakes;
 mod read;
@@ -27,8 +28,8 @@ use std::{
     path::Path,
 };
 
-pub(crate) use build::is_localpart;
 pub use gather::{SourceFile, Sources};
+pub(crate) use grammar::is_localpart;
 pub use mistakes::{Mistake, Mistakes, Place, Warning};
 pub use sections::*;
 pub use values::{HttpUrl, LogFilter, MultiDevicePolicy, Secret, ServerPattern, StorageUrl};

@@ -4,6 +4,9 @@
 //! may carry both ("Servers MUST NOT strictly enforce the JSON format", rooms/v1 and the appendices' warning). It also
 //! copies every string. This value does neither.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -194,7 +197,7 @@ impl<'de> Visitor<'de> for At<'_> {
     }
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        if value < -MAX_INTEGER || value > MAX_INTEGER {
+        if !(-MAX_INTEGER..=MAX_INTEGER).contains(&value) {
             return Err(self.reader.refuse(CanonicalError::IntegerOutOfRange));
         }
         Ok(Value::Integer(value))

@@ -2,6 +2,9 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events>
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use base64::Engine as _;

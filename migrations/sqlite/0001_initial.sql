@@ -141,6 +141,7 @@ CREATE TABLE rooms (
     purge_before INTEGER NOT NULL DEFAULT 0,
     lease_epoch  INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX rooms_listed ON rooms (nid) WHERE listed = 1;
 
 -- What changes with every batch of a room, apart from its wide row. last_position: of its newest event that clients may see.
 -- state_position: newest change of its current state. state_hash: of the current state. joined, invited: counts of current
@@ -190,7 +191,11 @@ CREATE TABLE events (
 CREATE INDEX events_position ON events (room, position) WHERE position IS NOT NULL;
 CREATE INDEX events_topological ON events (room, depth, position) WHERE position IS NOT NULL;
 CREATE INDEX events_relation ON events (relation_target, relation_type) WHERE relation_target IS NOT NULL;
+-- Redacted since they were counted: unread counts leave them out.
+CREATE INDEX events_redacted ON events (room, position) WHERE redacted_by IS NOT NULL;
 CREATE INDEX events_thread ON events (thread, position) WHERE thread <> 0;
+-- A room's threads, those with the newest events first.
+CREATE INDEX events_threads ON events (room, position) WHERE thread <> 0;
 
 -- The canonical JSON of an event without `unsigned`; after a redaction its redacted form. Apart, so that scans of events read
 -- no bodies. One row an event.

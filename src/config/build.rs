@@ -1,15 +1,13 @@
 //! From gathered values to the typed configuration: each key with its type, its bounds and its default.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
-use ipnet::IpNet;
-use ruma::{OwnedServerName, RoomVersionId, ServerName, UserId, owned_server_name};
+use ruma::{OwnedServerName, RoomVersionId, UserId, owned_server_name};
 
 use super::{
+    grammar::{
+        is_line, is_localpart, is_mailbox, is_registration_token, parse_network, parse_server,
+    },
     mistakes::{Mistake, Place},
     read::{Reader, resolve},
     sections::{
@@ -106,11 +104,6 @@ fn server_name(reader: &mut Reader, file: Option<&str>) -> Option<OwnedServerNam
     })
 }
 
-fn parse_server(text: &str) -> Option<OwnedServerName> {
-    let name = ServerName::parse(text).ok()?;
-    (name.port() != Some(0)).then_some(name)
-}
-
 /// Without a configuration registration is open as long as nobody from outside can reach the server.
 fn is_loopback_only(listen: &Listen) -> bool {
     listen
@@ -142,17 +135,6 @@ fn listen(reader: &mut Reader) -> Listen {
     }
 }
 
-/// An address stands for the network of itself alone. A network must not have bits set behind its prefix: such a line was
-/// meant to say something else.
-fn parse_network(text: &str) -> Option<IpNet> {
-    let address = text.parse::<IpAddr>().ok().map(IpNet::from);
-    address.or_else(|| {
-        text.parse::<IpNet>()
-            .ok()
-            .filter(|network| network.trunc() == *network)
-    })
-}
-
 fn tls(reader: &mut Reader) -> Option<Tls> {
     let certificate = reader.path("tls.certificate");
     let key = reader.path("tls.key");
@@ -178,13 +160,6 @@ fn well_known(reader: &mut Reader) -> WellKnown {
 
 fn registration(reader: &mut Reader, open_by_default: bool) -> Registration {
     let default = Registration::default();
-    // Matrix appendices, "Opaque Identifiers"; Client-Server API, "Token-authenticated registration".
-    let opaque = |text: &str| {
-        (1..=64).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
-    };
     Registration {
         open: reader
             .boolean("registration.open")
@@ -197,7 +172,7 @@ fn registration(reader: &mut Reader, open_by_default: bool) -> Registration {
             .strings(
                 "registration.tokens",
                 "1 to 64 of the characters a-z A-Z 0-9 - . _ ~",
-                |text| opaque(text).then(|| Secret::new(text.to_owned())),
+                |text| is_registration_token(text).then(|| Secret::new(text.to_owned())),
             )
             .unwrap_or(default.tokens),
         reserved_names: reader
@@ -208,13 +183,6 @@ fn registration(reader: &mut Reader, open_by_default: bool) -> Registration {
             )
             .unwrap_or(default.reserved_names),
     }
-}
-
-/// Whether a text can be the localpart of a new user (Matrix appendices, "User Identifiers").
-pub(crate) fn is_localpart(text: &str) -> bool {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.=_/+".contains(&byte);
-    !text.is_empty() && text.len() <= 255 && text.bytes().all(allowed)
 }
 
 fn federation(reader: &mut Reader, enabled_by_default: bool) -> Federation {
@@ -325,19 +293,6 @@ fn email(reader: &mut Reader) -> Option<Email> {
     })
 }
 
-/// Whether a text has the outer form of a mail address with or without a name. Whether the address exists, sending will tell.
-fn is_mailbox(text: &str) -> bool {
-    let address = match text.split_once('<') {
-        Some((_, rest)) => rest.strip_suffix('>'),
-        None => Some(text),
-    };
-    let parts = address.and_then(|address| address.rsplit_once('@'));
-    let fits = |part: &str| {
-        !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || "<>@,".contains(c))
-    };
-    is_line(text) && parts.is_some_and(|(local, domain)| fits(local) && fits(domain))
-}
-
 fn verification(reader: &mut Reader) -> Verification {
     let default = Verification::default();
     Verification {
@@ -437,9 +392,4 @@ fn log(reader: &mut Reader) -> Log {
 /// A duration, at most a year.
 fn seconds(reader: &mut Reader, path: &str, least: u64) -> Option<Duration> {
     reader.integer(path, least..=YEAR).map(Duration::from_secs)
-}
-
-/// Whether a text is one line and not empty.
-fn is_line(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(char::is_control)
 }

@@ -16,7 +16,8 @@ use super::{
 };
 
 /// A file that holds a configuration.
-#[derive(Clone, Debug)]
+// Without `Debug`: the text may hold secrets, and so may the environment.
+#[derive(Clone)]
 pub struct SourceFile {
     /// Its name as the operator wrote it, for the report.
     pub name: String,
@@ -27,7 +28,7 @@ pub struct SourceFile {
 }
 
 /// Everything that a configuration is read from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sources {
     /// The file; without one, the server has its zero-configuration.
     pub file: Option<SourceFile>,

@@ -306,7 +306,7 @@ impl Reader {
     /// A list of paths; relative ones like [`Reader::path`].
     pub(super) fn paths(&mut self, path: &str) -> Option<Vec<PathBuf>> {
         self.list_in(path, "a path", |scalar, directory| {
-            Some(resolve(directory, scalar.text()?)?)
+            resolve(directory, scalar.text()?)
         })
     }
 }

@@ -1,5 +1,7 @@
 //! TOML, with every broken line reported rather than the first alone.
 
+use std::ops::Range;
+
 use toml_edit::Document;
 
 use super::{
@@ -14,20 +16,28 @@ pub(super) struct Parsed {
     pub(super) mistakes: Vec<Mistake>,
 }
 
-/// How many broken lines are looked for.
-const MAX_BROKEN_LINES: usize = 100;
+/// How often a broken line is looked for.
+const MAX_ATTEMPTS: usize = 100;
+
+/// A line that is left out because of what is wrong with it.
+struct Broken {
+    line: Range<usize>,
+    mistake: Mistake,
+}
 
 /// Parses a file.
 ///
 /// The parser stops at the first error. A broken line that looks like `key = …` is then blanked (same length, so that spans
-/// keep their meaning) and the rest parsed again. If that ends in a whole document, all its errors are reported, and the keys
-/// of the rest are checked too. If it does not, later errors may be mere consequences, so the first is reported alone.
+/// keep their meaning) and the rest parsed again. An error before the lines left out so far shows that they broke because of
+/// it, as when a list is not closed: they are put back. If this ends in a whole document, all its errors are reported, and the
+/// keys of the rest are checked too. If it does not, later errors may be mere consequences, so the first is reported alone.
 pub(super) fn parse(file: &SourceFile) -> Parsed {
     let mut text = file.text.clone();
-    let mut mistakes = Vec::new();
-    loop {
+    let mut broken: Vec<Broken> = Vec::new();
+    for _ in 0..MAX_ATTEMPTS {
         let error = match Document::parse(text.clone()) {
             Ok(document) => {
+                let mistakes = broken.into_iter().map(|broken| broken.mistake).collect();
                 return Parsed {
                     document: Some(document),
                     mistakes,
@@ -36,30 +46,33 @@ pub(super) fn parse(file: &SourceFile) -> Parsed {
             Err(error) => error,
         };
         let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let message = format!("not TOML: {}", error.message());
-        mistakes.push(Mistake::new(
-            Place::of_byte(&file.name, &file.text, at),
-            "",
-            message,
-        ));
-        match line_to_leave_out(&text, at) {
-            Some(line) if mistakes.len() < MAX_BROKEN_LINES => {
-                let blank = " ".repeat(line.len());
-                text.replace_range(line, &blank);
-            }
-            _ => {
-                mistakes.truncate(1);
-                return Parsed {
-                    document: None,
-                    mistakes,
-                };
-            }
+        let place = Place::of_byte(&file.name, &file.text, at);
+        let mistake = Mistake::new(place, "", format!("not TOML: {}", error.message()));
+        while let Some(later) = broken.pop_if(|broken| broken.line.start > at) {
+            text.replace_range(later.line.clone(), &file.text[later.line]);
         }
+        let Some(line) = line_to_leave_out(&text, at) else {
+            broken.push(Broken {
+                line: at..at,
+                mistake,
+            });
+            break;
+        };
+        text.replace_range(line.clone(), &" ".repeat(line.len()));
+        broken.push(Broken { line, mistake });
+    }
+    Parsed {
+        document: None,
+        mistakes: broken
+            .into_iter()
+            .map(|broken| broken.mistake)
+            .take(1)
+            .collect(),
     }
 }
 
 /// The line around a byte, without its end, if it looks like `key = …`.
-fn line_to_leave_out(text: &str, at: usize) -> Option<std::ops::Range<usize>> {
+fn line_to_leave_out(text: &str, at: usize) -> Option<Range<usize>> {
     let before = text.get(..at)?;
     // An error at the end of a line is reported at its newline, or just after it.
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -4,18 +4,28 @@
 //! changes go through one writer thread that commits in groups, durably ([`Store::write`]); every look-up runs on a snapshot
 //! from a pool of readers ([`Store::read`]). One file per table family holds the statements.
 
+pub mod aliases;
+pub mod annotations;
 pub mod account_data;
 pub mod accounts;
 mod checkpoint;
 pub mod devices;
 mod error;
+pub mod event_id;
+pub mod event_pages;
+pub mod events;
 pub mod filters;
 pub mod ids;
+pub mod members;
 mod migrate;
 pub mod profiles;
 mod readers;
+pub mod relations;
+pub mod rooms;
 mod sql;
 mod sqlite;
+pub mod state;
+pub mod stripped_state;
 pub mod tokens;
 mod writer;
 

@@ -214,8 +214,11 @@ fn ruma_maps(
 /// The events that were looked up so far: the algorithm asks for the same ones many times, by identifier.
 struct Known<'e, E> {
     events: &'e E,
-    seen: RefCell<HashMap<OwnedEventId, Option<(i64, Arc<Pdu>)>>>,
+    seen: RefCell<HashMap<OwnedEventId, Found>>,
 }
+
+/// An event with its local number, or that there is none.
+type Found = Option<(i64, Arc<Pdu>)>;
 
 impl<E: ResolutionEvents> Known<'_, E> {
     fn by_nid(&self, nid: i64) -> Option<Arc<Pdu>> {
@@ -234,7 +237,7 @@ impl<E: ResolutionEvents> Known<'_, E> {
         self.find(id).map(|(nid, _)| nid)
     }
 
-    fn find(&self, id: &EventId) -> Option<(i64, Arc<Pdu>)> {
+    fn find(&self, id: &EventId) -> Found {
         if let Some(found) = self.seen.borrow().get(id) {
             return found.clone();
         }

@@ -2,16 +2,20 @@
 
 mod account;
 mod account_data;
+mod append_error;
 pub mod authentication;
 mod capabilities;
+mod create_room;
 mod devices;
 mod filter;
 mod login;
 mod logout;
+mod membership;
 mod profile;
 mod pushrules;
 mod refresh;
 pub(crate) mod register;
+mod send;
 pub mod state;
 mod tags;
 mod uia;
@@ -40,13 +44,16 @@ fn v3() -> Router<ClientState> {
         .merge(account::routes())
         .merge(account_data::routes())
         .merge(capabilities::routes())
+        .merge(create_room::routes())
         .merge(devices::routes())
         .merge(filter::routes())
         .merge(login::routes())
         .merge(logout::routes())
+        .merge(membership::routes())
         .merge(profile::routes())
         .merge(pushrules::routes())
         .merge(refresh::routes())
         .merge(register::routes())
+        .merge(send::routes())
         .merge(tags::routes())
 }

@@ -11,6 +11,7 @@ use crate::{
         Registration, Sessions, SharedSecret, Tags, Uia, UserNames,
     },
     config::Config,
+    rooms::{create::RoomCreation, membership::Membership, send::Sending},
 };
 
 /// The services, one field each.
@@ -46,6 +47,12 @@ pub struct ClientState {
     pub filters: Arc<Filters>,
     /// Rate limits.
     pub limits: Arc<RateLimits>,
+    /// New rooms.
+    pub room_creation: Arc<RoomCreation>,
+    /// Who is in which room.
+    pub membership: Arc<Membership>,
+    /// Events from clients.
+    pub sending: Arc<Sending>,
 }
 
 impl ClientState {
@@ -78,4 +85,7 @@ from_client_state!(
     push_rules: PushRules,
     filters: Filters,
     limits: RateLimits,
+    room_creation: RoomCreation,
+    membership: Membership,
+    sending: Sending,
 );

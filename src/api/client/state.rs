@@ -7,8 +7,8 @@ use ruma::OwnedServerName;
 
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits,
-        Registration, Sessions, SharedSecret, Tags, Uia, UserNames,
+        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits, Registration, Sessions,
+        SharedSecret, Tags, Uia, UserNames,
     },
     config::Config,
     rooms::{create::RoomCreation, membership::Membership, send::Sending},

@@ -15,6 +15,7 @@ pub mod page_token;
 pub mod power;
 pub mod presets;
 mod profile;
+pub mod reading;
 pub mod relations;
 mod restricted;
 pub mod send;

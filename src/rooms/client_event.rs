@@ -392,3 +392,7 @@ struct Redaction<'f> {
     redacts: Option<&'f RawValue>,
     content: Cow<'f, str>,
 }
+
+#[cfg(test)]
+#[path = "client_event_tests.rs"]
+mod tests;

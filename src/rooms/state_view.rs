@@ -178,3 +178,7 @@ fn list(open: &mut OpenRoom<'_>, events: &[EventPage]) -> Result<String, StoreEr
     out.push(']');
     Ok(out)
 }
+
+#[cfg(test)]
+#[path = "state_view_tests.rs"]
+mod tests;

@@ -118,7 +118,7 @@ async fn later_changes_do_not_reach_back() {
     assert_eq!(sees(&f, &room, &bob, &[&hidden, &open]).await, ".x");
 }
 
-/// No event, a value that is not understood, and a redacted event without a value mean `shared`.
+/// No event, a value that is not understood, and an event without a value mean `shared`.
 #[tokio::test]
 async fn shared_is_the_default() {
     let f = fixture();
@@ -187,4 +187,39 @@ async fn membership_at_an_event() {
         .unwrap();
     use Membership::{Ban, Invite, Join, Leave};
     assert_eq!(found, [Leave, Invite, Invite, Join, Ban]);
+}
+
+/// On a fork its own values count; what it lacks is looked up where it starts.
+#[tokio::test]
+async fn forks() {
+    let f = fixture();
+    let room = f.room("12", Some("joined")).await;
+    let bob = f.viewer("bob").await;
+    let base = room.say("alice", "1").await;
+    room.member("bob", "bob", "join").await;
+    let open =
+        room.set("alice", "m.room.history_visibility", "", json!({ "history_visibility": "world_readable" })).await;
+    let (key, open) = (room.key.clone(), open.nid);
+    let shown = f
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            let row = events::by_nid(tx, base.nid)?;
+            let fork = state::open_line(tx, key.nid, row.before)?;
+            let visibility = ids::state_key_nid(tx, "m.room.history_visibility", "")?.unwrap();
+            let changed = StateRef { line: fork, epoch: 2000 };
+            state::put(tx, changed, visibility, Some(open))?;
+            let removed = StateRef { line: fork, epoch: 3000 };
+            state::put(tx, removed, visibility, None)?;
+            let mut judge = Visibility::new(tx, &key, bob.user)?;
+            let mut shown = Vec::new();
+            for epoch in [1999, 2000, 2999, 3000] {
+                let before = Some(StateRef { line: fork, epoch });
+                shown.push(judge.allows(tx, &EventRow { before, ..row.clone() })?);
+            }
+            Ok(shown)
+        })
+        .await
+        .unwrap();
+    // joined and bob was not; world_readable; world_readable; none, hence shared, and bob has joined since.
+    assert_eq!(shown, [false, true, true, true]);
 }

@@ -1,6 +1,7 @@
 //! Rooms: create, append (the one write path), membership, state, timeline, visibility, aliases, directory, upgrade.
 
 pub mod access;
+pub mod account_follower;
 pub mod append;
 pub mod checks;
 pub mod children;

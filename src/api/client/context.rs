@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{
     authentication::SessionOrGuest,
     reading::{self, OfEvent, RawJson},
+    state::ClientState,
 };
 use crate::{
     api::{
@@ -22,12 +23,7 @@ use crate::{
 };
 
 /// The routes under `/_matrix/client/v3`. They fail in no way of their own.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    SessionOrGuest: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/rooms/{room_id}/context/{event_id}", get(context))
 }
 

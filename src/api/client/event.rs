@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 
 use super::{
     authentication::SessionOrGuest,
     reading::{OfEvent, RawJson},
+    state::ClientState,
 };
 use crate::{
     api::{error::ApiError, extract::Path},
@@ -47,12 +48,7 @@ impl From<ReadError> for EventError {
 }
 
 /// The routes under `/_matrix/client/v3`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    SessionOrGuest: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/rooms/{room_id}/event/{event_id}", get(event))
 }
 

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 
-use super::reading::{InRoom, RawJson};
+use super::{
+    reading::{InRoom, RawJson},
+    state::ClientState,
+};
 use crate::{
     accounts::Session,
     api::{error::ApiError, extract::Path},
@@ -16,12 +19,7 @@ use crate::{
 };
 
 /// The routes under `/_matrix/client/v3`. They fail in no way of their own.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    Session: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/rooms/{room_id}/joined_members", get(joined_members))
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use ruma::OwnedRoomId;
 use serde::Serialize;
 
+use super::state::ClientState;
 use crate::{
     accounts::Session,
     api::{error::ApiError, extract::Json},
@@ -17,12 +18,7 @@ use crate::{
 };
 
 /// The routes under `/_matrix/client/v3`. They fail in no way of their own.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    Session: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/joined_rooms", get(joined_rooms))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{
     authentication::SessionOrGuest,
     reading::{self, BadParam, InRoom, RawJson},
+    state::ClientState,
 };
 use crate::{
     api::{
@@ -41,12 +42,7 @@ impl From<MembersError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/v3`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    SessionOrGuest: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/rooms/{room_id}/members", get(members))
 }
 

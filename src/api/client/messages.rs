@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{
     authentication::SessionOrGuest,
     reading::{self, BadParam, Dir, InRoom, RawJson},
+    state::ClientState,
 };
 use crate::{
     api::{
@@ -44,12 +45,7 @@ impl From<MessagesError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/v3`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    SessionOrGuest: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/rooms/{room_id}/messages", get(messages))
 }
 

@@ -4,13 +4,16 @@ use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 
-use super::reading::{self, BadParam, Dir, RawJson};
+use super::{
+    reading::{self, BadParam, Dir, RawJson},
+    state::ClientState,
+};
 use crate::{
     accounts::Session,
     api::{
@@ -44,12 +47,7 @@ impl From<RelationsError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/v1`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    Session: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new()
         .route("/rooms/{room_id}/relations/{event_id}", get(relations))
         .route("/rooms/{room_id}/relations/{event_id}/{rel_type}", get(relations))

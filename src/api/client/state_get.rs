@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use ruma::OwnedRoomId;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::{
     authentication::SessionOrGuest,
     reading::{InRoom, RawJson},
+    state::ClientState,
 };
 use crate::{
     api::{
@@ -23,12 +24,7 @@ use crate::{
 };
 
 /// The routes under `/_matrix/client/v3`. They fail in no way of their own.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    SessionOrGuest: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new()
         .route("/rooms/{room_id}/state", get(all))
         .route("/rooms/{room_id}/state/{event_type}", get(one))

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use serde::Deserialize;
 
-use super::reading::{self, BadParam, InRoom, RawJson};
+use super::{
+    reading::{self, BadParam, InRoom, RawJson},
+    state::ClientState,
+};
 use crate::{
     accounts::Session,
     api::{
@@ -38,12 +41,7 @@ impl From<ThreadsError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/v1`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    Session: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/rooms/{room_id}/threads", get(list))
 }
 

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use ruma::OwnedEventId;
 use serde::{Deserialize, Serialize};
 
-use super::reading::{Dir, InRoom};
+use super::{
+    reading::{Dir, InRoom},
+    state::ClientState,
+};
 use crate::{
     accounts::Session,
     api::{
@@ -21,12 +24,7 @@ use crate::{
 };
 
 /// The routes under `/_matrix/client/v1`. They fail in no way of their own.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Reading>: FromRef<S>,
-    Session: FromRequestParts<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/rooms/{room_id}/timestamp_to_event", get(timestamp_to_event))
 }
 

@@ -16,6 +16,9 @@ pub mod page_token;
 pub mod power;
 pub mod presets;
 mod profile;
+pub mod reading;
+#[cfg(test)]
+mod reading_fixture;
 pub mod relations;
 mod restricted;
 pub mod send;

@@ -122,10 +122,13 @@ fn an_event_must_cite_exactly_what_authorises_it() {
             .unwrap();
         let renamed = json!({"membership": "join", "displayname": "b"});
         let renamed = room
-            .send(&[join.clone()], &sent(BOB, "m.room.member", BOB, renamed))
+            .send(
+                std::slice::from_ref(&join),
+                &sent(BOB, "m.room.member", BOB, renamed),
+            )
             .unwrap();
         room.send(
-            &[join.clone()],
+            std::slice::from_ref(&join),
             &sent(BOB, "m.room.topic", "", json!({"topic": "x"})),
         )
         .unwrap();

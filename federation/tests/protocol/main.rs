@@ -7,6 +7,7 @@ mod canonical;
 mod common;
 mod events;
 mod format;
+mod history;
 mod redaction;
 mod resolve;
 mod resolve_v1;

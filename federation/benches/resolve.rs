@@ -14,9 +14,6 @@ use serde_json::{Value, json};
 
 const MEMBERS: usize = 10_000;
 const BRANCHES: usize = 20;
-/// How many memberships each branch changes.
-const CHANGES: usize = 50;
-
 #[derive(Default)]
 struct Store {
     events: Vec<Arc<Pdu>>,
@@ -99,8 +96,8 @@ fn put(state: &mut StateMap, (key, event): (i64, i64)) {
 }
 
 /// In every branch Alice kicks some members that the other branches know nothing of, others leave and set new names, and
-/// the power levels and the topic change.
-fn forked(version_12: bool) -> (Store, Vec<StateMap>) {
+/// the power levels and the topic change. `changes` is how many memberships each branch touches.
+fn forked(version_12: bool, changes: usize) -> (Store, Vec<StateMap>) {
     let mut store = Store {
         version_12,
         ..Store::default()
@@ -184,8 +181,8 @@ fn forked(version_12: bool) -> (Store, Vec<StateMap>) {
                 &with(&[join.1, changed.1]),
             ),
         );
-        for change in 0..CHANGES {
-            let at = (branch * CHANGES + change) * 7 % MEMBERS;
+        for change in 0..changes {
+            let at = (branch * changes + change) * 7 % MEMBERS;
             let (who, own) = (user(at), joined[at]);
             let (sender, content, auth) = match change % 3 {
                 0 => (
@@ -216,20 +213,18 @@ fn resolution(criterion: &mut Criterion) {
         ("11", RoomVersionId::V11, false),
         ("12", RoomVersionId::V12, true),
     ] {
-        let (store, states) = forked(version_12);
         let rules = rules(&version).unwrap();
-        criterion.bench_function(
-            &format!("20 states of 10,000 entries, version {name}"),
-            |bench| {
-                bench.iter(|| black_box(resolve(rules, &states, &store.dag, &store).unwrap()));
-            },
-        );
-        criterion.bench_function(
-            &format!("2 states of 10,000 entries, version {name}"),
-            |bench| {
-                bench.iter(|| black_box(resolve(rules, &states[..2], &store.dag, &store).unwrap()));
-            },
-        );
+        for changes in [50, 500] {
+            let (store, states) = forked(version_12, changes);
+            for count in [2, BRANCHES] {
+                let title = format!("version {name}, {count} states, {changes} changes in each");
+                criterion.bench_function(&title, |bench| {
+                    bench.iter(|| {
+                        black_box(resolve(rules, &states[..count], &store.dag, &store).unwrap())
+                    });
+                });
+            }
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub use events::{
 };
 pub use options::{Options, Registration};
 pub use reply::Reply;
-pub use server::Server;
+pub use server::{Server, binary};
 pub use shared::{Shared, SharedServer, unique};
 pub use sync::Sync;
 pub use wait::{PATIENCE, eventually};

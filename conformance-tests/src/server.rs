@@ -244,8 +244,11 @@ impl Process {
     }
 }
 
-/// The binary under test.
-pub(crate) fn binary() -> PathBuf {
+/// The binary under test: `LINKIM_BIN`, else `linkim` in the profile folder of the test executable.
+///
+/// # Panics
+/// If there is none.
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("LINKIM_BIN") {
         return PathBuf::from(path);
     }

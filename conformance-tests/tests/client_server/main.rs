@@ -7,14 +7,34 @@ use conformance_tests::{Options, Shared};
 
 mod account;
 mod account_data;
+mod aliases;
+mod bad_input;
 mod create_room;
 mod devices;
+mod directory;
 mod discovery;
+mod filters;
+mod history_visibility;
 mod login;
 mod membership;
+mod messages;
+mod power_levels;
 mod profiles;
+mod reading;
+mod receipts;
+mod redaction;
 mod registration;
+mod restart;
+mod room_state;
+mod sending;
+mod sync_members;
+mod sync_polling;
+mod sync_sections;
+mod sync_timeline;
+mod sync_unread;
 mod tokens;
+mod typing;
+mod upgrades;
 
 /// Open registration and nothing else out of the ordinary.
 pub(crate) static SERVER: Shared = Shared::new(Options::default);

@@ -1,1 +1,16 @@
-//! The LinkIM server.
+//! The LinkIM server: a Matrix homeserver that an organisation runs for itself.
+//!
+//! Three layers and one direction: `api` speaks HTTP, the domain modules decide, `store` remembers. Nothing imports upward.
+
+pub mod accounts;
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod listen;
+pub mod logging;
+pub mod ops;
+pub mod random;
+pub mod rooms;
+pub mod store;
+pub mod sync;

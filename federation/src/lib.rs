@@ -1,1 +1,42 @@
-//! What two Matrix servers must agree on.
+//! What two Matrix servers must agree on: the format of events, their signatures, who may do what, and which state a
+//! room has when its history forked.
+//!
+//! Pure protocol: nothing here reads a clock, draws a random number, opens a socket or a file, or waits. Events come in
+//! as bytes or as [`Pdu`]s, state as integers that the caller's store chose, and answers go out as values.
+//!
+//! | module | decides |
+//! | --- | --- |
+//! | [`room_version`] | which rules a room version has |
+//! | [`canonical`] | the one JSON text of an object that is hashed and signed |
+//! | [`pdu`] | what a well-formed event is, and its identifier |
+//! | [`build`] | how our own events are hashed, signed and named |
+//! | [`signing`], [`verify`] | keys, signatures and content hashes |
+//! | [`redact`] | what remains of an event once its content is taken away |
+//! | [`authorise`] | whether an event is allowed by the state before it |
+//! | [`auth_dag`] | auth chains, their difference and the conflicted subgraph, on integers |
+//! | [`resolve`] | state resolution, room versions 1 to 12 |
+
+pub mod auth_dag;
+pub mod authorise;
+pub mod build;
+pub mod canonical;
+pub mod pdu;
+pub mod redact;
+pub mod resolve;
+pub mod room_version;
+pub mod signing;
+mod value;
+pub mod verify;
+
+pub use auth_dag::AuthDag;
+pub use authorise::{Denied, auth_types, check_against_state, check_auth_events};
+pub use build::{BuildError, EventReference, EventTemplate, build_event};
+pub use canonical::{CanonicalError, JsonText, canonical_object};
+pub use pdu::{FormatError, Pdu};
+pub use redact::redact;
+pub use resolve::{ResolutionEvents, ResolveError, StateMap, resolve};
+pub use room_version::{STABLE_VERSIONS, rules};
+pub use ruma::room_version_rules::RoomVersionRules;
+pub use ruma::signatures::{PublicKeyMap, PublicKeySet};
+pub use signing::{KeyFileError, SigningKey};
+pub use verify::{Verified, VerifyError, required_servers, verify_event, verify_json};

@@ -1,0 +1,150 @@
+//! The command line: what it says, as one typed [`Command`].
+
+mod check_config;
+mod password;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use check_config::check_config;
+pub use password::{PasswordError, PasswordSource};
+
+use crate::config::is_localpart;
+
+/// What the command line asks for. `config` is the file that it names, for [`crate::config::load`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve.
+    Serve {
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
+    /// Report every mistake of the configuration.
+    CheckConfig {
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
+    /// Recompute what is derived from the events and compare.
+    CheckData {
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
+    /// Administer the server of that configuration.
+    Admin {
+        /// The configuration file.
+        config: Option<PathBuf>,
+        /// What to do.
+        command: AdminCommand,
+    },
+}
+
+impl Command {
+    /// The configuration file that the command line names.
+    pub fn config(&self) -> Option<&Path> {
+        let (Self::Serve { config }
+        | Self::CheckConfig { config }
+        | Self::CheckData { config }
+        | Self::Admin { config, .. }) = self;
+        config.as_deref()
+    }
+}
+
+/// What `linkim admin` can do. Localparts are checked: they can be those of a new user.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum AdminCommand {
+    /// Create a user. The password is read from the first line of standard input, or from a file
+    CreateUser {
+        /// The user's localpart: `alice` for `@alice:a.example`
+        #[arg(value_parser = localpart)]
+        localpart: String,
+        /// Make the user an administrator of the server
+        #[arg(long)]
+        admin: bool,
+        /// Where the password comes from
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Set a user's password. It is read from the first line of standard input, or from a file
+    ResetPassword {
+        /// The user's localpart
+        #[arg(value_parser = localpart)]
+        localpart: String,
+        /// Where the password comes from
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Deactivate a user, for ever: log out all devices, leave all rooms, refuse every login
+    Deactivate {
+        /// The user's localpart
+        #[arg(value_parser = localpart)]
+        localpart: String,
+    },
+    /// List the rooms that this server knows
+    ListRooms,
+}
+
+#[derive(Parser)]
+#[command(
+    name = "linkim",
+    version,
+    about = "A Matrix homeserver that an organisation runs for itself"
+)]
+#[command(
+    after_help = "Without a command linkim serves, with ./linkim.toml if there is one, else a server for trying out on this machine alone."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Args)]
+struct ConfigArgument {
+    /// The configuration file [default: ./linkim.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serve until SIGTERM or SIGINT
+    Serve(ConfigArgument),
+    /// Report every mistake of the configuration with its place and what is allowed
+    CheckConfig(ConfigArgument),
+    /// Recompute what is derived from the events and compare it with what is stored
+    CheckData(ConfigArgument),
+    /// Administer the server: create-user, reset-password, deactivate, list-rooms
+    Admin {
+        /// The configuration file [default: ./linkim.toml, if there is one]
+        // Global, so that it may stand before the name of the command and after it.
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+}
+
+/// Reads a command line, program name included. The error is also how `--help` and `--version` are answered: `exit()` prints it
+/// to the right stream with the right status (2 for a wrong command line).
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    let line = CommandLine::try_parse_from(arguments)?;
+    Ok(match line.verb {
+        None => Command::Serve { config: None },
+        Some(Verb::Serve(ConfigArgument { config })) => Command::Serve { config },
+        Some(Verb::CheckConfig(ConfigArgument { config })) => Command::CheckConfig { config },
+        Some(Verb::CheckData(ConfigArgument { config })) => Command::CheckData { config },
+        Some(Verb::Admin { config, command }) => Command::Admin { config, command },
+    })
+}
+
+fn localpart(text: &str) -> Result<String, &'static str> {
+    is_localpart(text)
+        .then(|| text.to_owned())
+        .ok_or("a localpart has the characters a-z 0-9 - . = _ / + alone; for @alice:a.example it is alice")
+}

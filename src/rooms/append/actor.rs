@@ -1,0 +1,429 @@
+//! One room's appender: takes what waits, plans it as one batch, has it written, answers.
+
+use std::{
+    sync::{Arc, Mutex, Weak},
+    time::Instant,
+};
+
+use linkim_federation::Pdu;
+use ruma::OwnedUserId;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Along, AppendError, Appended, Awake, IDLE, LocalEvent, Received, Shared, Transaction, Work,
+    commit::{Committed, MainCommit, Target, stored},
+    fork_commit::ForkCommit,
+    forks::{Judgement, NotJudged, judge},
+    head::{Head, Tip, names_hashes, read_state},
+    plan::{AuthRef, Batch, MAX_PREV_EVENTS, Outcome, Repeats, needed_keys},
+    resolution::Resolver,
+};
+use crate::store::{
+    StoreError, events,
+    ids::{EventNid, RoomNid},
+};
+
+/// Events of a call go into one batch; calls are added to a batch until it has this many.
+const MAX_BATCH: usize = 200;
+
+/// Extremities above which they are joined before a local event.
+const MERGE_ABOVE: usize = 10;
+
+/// Joining events before one local event at most.
+const MAX_MERGES: usize = 5;
+
+/// Type of the hidden event that joins extremities (spec/events).
+const MERGE_TYPE: &str = "org.linkim.merge";
+
+/// One call of [`super::Appenders::append`].
+pub(super) struct Call {
+    pub(super) events: Vec<LocalEvent>,
+    pub(super) along: Option<Along>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+}
+
+/// The appender of a room.
+pub(super) struct Appender {
+    shared: Arc<Shared>,
+    room: RoomNid,
+    queue: mpsc::Receiver<Work>,
+    /// None before the first work, and after a write whose outcome is unknown.
+    head: Option<Head>,
+    resolver: Resolver,
+}
+
+impl Appender {
+    pub(super) fn new(shared: Arc<Shared>, room: RoomNid, queue: mpsc::Receiver<Work>) -> Self {
+        Self { shared, room, queue, head: None, resolver: Resolver::default() }
+    }
+
+    /// Works until nothing came for [`IDLE`].
+    pub(super) async fn run(mut self, awake: Weak<Mutex<Awake>>) {
+        loop {
+            let mut works = Vec::new();
+            match tokio::time::timeout(IDLE, self.queue.recv_many(&mut works, MAX_BATCH)).await {
+                Ok(0) => return,
+                Ok(_) => self.work(works).await,
+                Err(_) => {
+                    let Some(awake) = awake.upgrade() else { return };
+                    let mut awake = awake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    // Under the lock nobody can be about to send: a sender clones it under the same lock, and a send
+                    // that loses this race finds the queue closed and wakes another appender.
+                    if self.queue.is_empty() {
+                        awake.remove(&self.room);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn work(&mut self, works: Vec<Work>) {
+        let mut calls = Vec::new();
+        for work in works {
+            match work {
+                // What comes along may fail for reasons of its own, so such a call is a batch of its own.
+                Work::Append(call) if call.along.is_some() => {
+                    self.append(std::mem::take(&mut calls)).await;
+                    self.append(vec![call]).await;
+                }
+                Work::Append(call) => calls.push(call),
+                Work::Receive(pdu, reply) => {
+                    self.append(std::mem::take(&mut calls)).await;
+                    // The asker may have gone.
+                    let _ = reply.send(self.receive(pdu, None).await);
+                }
+                Work::Members(reply) => {
+                    let members = match self.load().await {
+                        Ok(head) => Ok(head.members.clone()),
+                        Err(error) => Err(error),
+                    };
+                    // The asker may have gone.
+                    let _ = reply.send(members);
+                }
+            }
+        }
+        self.append(calls).await;
+    }
+
+    async fn load(&mut self) -> Result<&mut Head, StoreError> {
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => {
+                let room = self.room;
+                self.shared.store.read(move |read| Head::load(read, room)).await?
+            }
+        };
+        Ok(self.head.insert(head))
+    }
+
+    /// Appends the events of these calls; each call all of its events or none.
+    async fn append(&mut self, calls: Vec<Call>) {
+        if calls.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        let (events, rest): (Vec<_>, Vec<_>) =
+            calls.into_iter().map(|call| (call.events, (call.along, call.reply))).unzip();
+        let (mut alongs, replies): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
+        let along = alongs.pop().flatten();
+        match self.append_batch(events, along).await {
+            Ok(answers) => {
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    let _ = reply.send(answer);
+                }
+            }
+            Err(error) => {
+                // Whether the write happened may be unknown; what is in memory no longer counts.
+                self.head = None;
+                for reply in replies {
+                    let _ = reply.send(Err(AppendError::Store(same_error(&error))));
+                }
+            }
+        }
+        metrics::histogram!("linkim_append_seconds").record(started.elapsed().as_secs_f64());
+    }
+
+    async fn append_batch(
+        &mut self,
+        calls: Vec<Vec<LocalEvent>>,
+        along: Option<Along>,
+    ) -> Result<Vec<Result<Vec<Appended>, AppendError>>, StoreError> {
+        let sender = calls.first().and_then(|events| events.first()).map(|event| event.sender.clone());
+        if let Some(sender) = sender
+            && self.load().await?.tips.len() > MERGE_ABOVE
+        {
+            self.merge_extremities(sender).await?;
+        }
+        let now_ms = self.shared.clock.now_ms();
+        let shared = self.shared.clone();
+        let room = self.room;
+        let head = self.load().await?;
+        if head.tips.len() > MAX_PREV_EVENTS {
+            if along.is_some() {
+                return Ok(calls.iter().map(|_| Err(AppendError::Busy)).collect());
+            }
+            return self.append_beside(calls).await;
+        }
+        let repeats = prepare(&shared, room, head, &calls).await?;
+        let mut batch = Batch::default();
+        let plans: Vec<_> = calls
+            .into_iter()
+            .map(|events| {
+                let mark = batch.mark();
+                let plan: Result<Vec<Outcome>, AppendError> = events
+                    .into_iter()
+                    .map(|event| batch.plan(head, event, &repeats, &shared.signer, now_ms))
+                    .collect();
+                if plan.is_err() {
+                    batch.go_back(&mark);
+                }
+                plan
+            })
+            .collect();
+        let states = state_events(&batch);
+        let appended = commit_batch(&shared, head, batch, along, plans.iter().all(Result::is_err), now_ms).await?;
+        for (index, auth) in states {
+            let auth: Vec<EventNid> = auth.iter().map(|auth| stored(*auth, &appended)).collect();
+            self.resolver.written(appended[index].nid, &auth);
+        }
+        Ok(plans.into_iter().map(|plan| plan.map(|outcomes| answers(outcomes, &appended))).collect())
+    }
+}
+
+/// The state events of a batch, with their auth events.
+fn state_events(batch: &Batch) -> Vec<(usize, Vec<AuthRef>)> {
+    let states = batch.planned.iter().enumerate().filter(|(_, planned)| planned.pdu.is_state());
+    states.map(|(index, planned)| (index, planned.auth.clone())).collect()
+}
+
+impl Appender {
+    /// Joins extremities by hidden events of a local sender, as far as the room's power levels let them.
+    async fn merge_extremities(&mut self, sender: OwnedUserId) -> Result<(), StoreError> {
+        for _ in 0..MAX_MERGES {
+            let merge = LocalEvent::message(sender.clone(), MERGE_TYPE, ruma::CanonicalJsonObject::new());
+            let merged = self.append_one_beside(merge).await?;
+            if merged.is_err() || self.load().await?.tips.len() <= MERGE_ABOVE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends events that can't name all extremities, one by one. A call of several events is refused: it could not be
+    /// all or nothing.
+    async fn append_beside(
+        &mut self,
+        calls: Vec<Vec<LocalEvent>>,
+    ) -> Result<Vec<Result<Vec<Appended>, AppendError>>, StoreError> {
+        let mut answers = Vec::with_capacity(calls.len());
+        for mut events in calls {
+            answers.push(match (events.pop(), events.is_empty()) {
+                (Some(event), true) => self.append_one_beside(event).await?.map(|appended| vec![appended]),
+                _ => Err(AppendError::Busy),
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Appends one event that names at most [`MAX_PREV_EVENTS`] extremities, as if it had come from outside.
+    async fn append_one_beside(
+        &mut self,
+        event: LocalEvent,
+    ) -> Result<Result<Appended, AppendError>, StoreError> {
+        let now_ms = self.shared.clock.now_ms();
+        let (shared, room) = (self.shared.clone(), self.room);
+        let head = self.load().await?;
+        let events = [vec![event]];
+        let repeats = prepare(&shared, room, head, &events).await?;
+        let mut batch = Batch::default();
+        let [events] = events;
+        let mut outcome = Err(AppendError::Busy);
+        for event in events {
+            outcome = batch.plan(head, event, &repeats, &shared.signer, now_ms);
+        }
+        match outcome {
+            Err(error) => return Ok(Err(error)),
+            Ok(Outcome::Repeated(appended)) => return Ok(Ok(appended)),
+            Ok(Outcome::New(_)) => {}
+        }
+        let Some(planned) = batch.planned.pop() else { return Ok(Err(AppendError::Busy)) };
+        Ok(match self.receive(planned.pdu, planned.transaction).await? {
+            Received::Accepted(appended) => Ok(appended),
+            Received::SoftFailed(_, reason) | Received::Rejected(_, reason) => Err(AppendError::Denied(reason)),
+            other => Err(AppendError::Malformed(format!("{other:?}"))),
+        })
+    }
+
+    /// Judges an event that comes with its place in the DAG, and writes it.
+    async fn receive(
+        &mut self,
+        pdu: Arc<Pdu>,
+        transaction: Option<Transaction>,
+    ) -> Result<Received, StoreError> {
+        let head = self.load().await?;
+        let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
+        let mut resolver = std::mem::take(&mut self.resolver);
+        let (judged_room, judged_pdu, pdus) = (room.clone(), pdu.clone(), self.shared.site.pdus.clone());
+        let (resolver, judged) = self
+            .shared
+            .store
+            .read::<_, StoreError, _>(move |read| {
+                let judged = judge(read, &judged_room, rules, &judged_pdu, &mut resolver, &pdus);
+                Ok((resolver, judged))
+            })
+            .await?;
+        self.resolver = resolver;
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(NotJudged::Known(row)) => return Ok(Received::Known(row.nid)),
+            Err(NotJudged::MissingPrev(ids)) => return Ok(Received::MissingPrev(ids)),
+            Err(NotJudged::MissingAuth(ids)) => return Ok(Received::MissingAuth(ids)),
+            Err(NotJudged::Malformed(reason)) => return Ok(Received::Malformed(reason)),
+            Err(NotJudged::Store(error)) => return Err(error),
+        };
+        let (judgement, auth) = (judged.judgement.clone(), judged.auth.clone());
+        let is_state = pdu.is_state();
+        let now_ms = self.shared.clock.now_ms();
+        let site = self.shared.site.clone();
+        let commit = ForkCommit { site, room, rules, pdu, judged, transaction, members, now_ms };
+        // Whatever happens now, what is in memory is older than the room.
+        let old = self.head.take();
+        let appended = self.shared.store.write::<_, StoreError, _>(move |tx| commit.run(tx)).await?;
+        if is_state {
+            self.resolver.written(appended.nid, &auth);
+        }
+        if let Some(head) = old {
+            self.head = Some(self.shared.store.read(move |read| head.reload(read)).await?);
+        }
+        Ok(match judgement {
+            Judgement::Accepted => Received::Accepted(appended),
+            Judgement::SoftFailed(reason) => Received::SoftFailed(appended, reason),
+            Judgement::Rejected(reason) => Received::Rejected(appended, reason),
+        })
+    }
+}
+
+/// Reads what planning needs: state that is not at hand, and what repeated requests made.
+async fn prepare(
+    shared: &Shared,
+    room: RoomNid,
+    head: &mut Head,
+    calls: &[Vec<LocalEvent>],
+) -> Result<Repeats, StoreError> {
+    let mut keys = Vec::new();
+    let mut transactions = Vec::new();
+    for event in calls.iter().flatten() {
+        // A malformed event fails when it is planned.
+        keys.extend(needed_keys(head, event).unwrap_or_default());
+        transactions.extend(event.transaction.as_ref().map(|t| (t.device, t.key)));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.is_empty() && transactions.is_empty() {
+        return Ok(Repeats::new());
+    }
+    let (entries, repeats) = shared
+        .store
+        .read::<_, StoreError, _>(move |read| {
+            let mut repeats = Repeats::new();
+            for (device, key) in transactions {
+                if let Some(event_id) = events::of_transaction(read, device, &key)?
+                    && let Some(row) = events::by_id(read, &event_id)?
+                {
+                    let position = row.position.unwrap_or_default();
+                    repeats.push((device, key, Appended { nid: row.nid, event_id, position, repeated: true }));
+                }
+            }
+            Ok((read_state(read, room, keys)?, repeats))
+        })
+        .await?;
+    for (kind, key, entry) in entries {
+        head.put(&kind, &key, entry);
+    }
+    Ok(repeats)
+}
+
+/// Has a batch written and brings the head up to date.
+async fn commit_batch(
+    shared: &Arc<Shared>,
+    head: &mut Head,
+    batch: Batch,
+    along: Option<Along>,
+    nothing_accepted: bool,
+    now_ms: i64,
+) -> Result<Vec<Appended>, StoreError> {
+    if batch.planned.is_empty() && (along.is_none() || nothing_accepted) {
+        return Ok(Vec::new());
+    }
+    let mut batch = batch;
+    let planned = Arc::new(std::mem::take(&mut batch.planned));
+    metrics::histogram!("linkim_append_events").record(planned.len() as f64);
+    let commit = MainCommit {
+        site: shared.site.clone(),
+        room: Target::Room(head.room.clone()),
+        rules: head.rules,
+        row: head.row.clone(),
+        running: head.running,
+        old_tips: head.tips.iter().map(|tip| tip.nid).collect(),
+        planned: planned.clone(),
+        members: head.members.clone(),
+        now_ms,
+    };
+    let room = head.room.nid;
+    let committed = shared
+        .store
+        .write::<_, StoreError, _>(move |tx| {
+            let committed = if commit.planned.is_empty() { None } else { Some(commit.run(tx)?) };
+            if let Some(along) = along {
+                along(tx, room, committed.as_ref().map_or(&[], |c| &c.appended))?;
+            }
+            Ok(committed)
+        })
+        .await?;
+    let Some(committed) = committed else { return Ok(Vec::new()) };
+    batch.planned = Arc::try_unwrap(planned)
+        .map_err(|_| StoreError::Engine("a batch is still in use after its commit".into()))?;
+    Ok(settle(head, &batch, committed))
+}
+
+/// Moves a committed batch into the head.
+pub(super) fn settle(head: &mut Head, batch: &Batch, committed: Committed) -> Vec<Appended> {
+    head.room = committed.room;
+    head.row = committed.row;
+    head.running = committed.running;
+    if let (Some(last), Some(appended)) = (batch.planned.last(), committed.appended.last()) {
+        head.newest = Some(appended.nid);
+        head.tips = vec![Tip {
+            nid: appended.nid,
+            event_id: appended.event_id.clone(),
+            depth: i64::try_from(last.pdu.depth()).unwrap_or(i64::MAX),
+            reference_hash: names_hashes(head.rules).then(|| last.pdu.reference_hash(head.rules)),
+        }];
+    }
+    batch.settle(head, &committed.appended);
+    if committed.concerned.state_redacted {
+        head.forget_state();
+    }
+    committed.appended
+}
+
+/// The answer to one call.
+pub(super) fn answers(outcomes: Vec<Outcome>, appended: &[Appended]) -> Vec<Appended> {
+    outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Outcome::New(index) => appended[index].clone(),
+            Outcome::Repeated(appended) => appended,
+        })
+        .collect()
+}
+
+/// The same failure, for another caller.
+fn same_error(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Full => StoreError::Full,
+        StoreError::Stopping => StoreError::Stopping,
+        other => StoreError::Engine(other.to_string()),
+    }
+}

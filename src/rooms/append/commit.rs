@@ -1,0 +1,360 @@
+//! Writes a batch on the room's main line: one transaction holds everything that must be true together.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, PoisonError},
+};
+
+use linkim_federation::RoomVersionRules;
+use ruma::{OwnedServerName, RoomId, RoomVersionId};
+
+use super::{
+    Appended, LocalMembers, Wake,
+    effects::{
+        Concerned, Place, Redaction, apply_redaction, member_changed, mention, read_up_to, thread_of,
+        waiting_redactions,
+    },
+    plan::{AuthRef, Planned, redacted_id},
+};
+use crate::{
+    rooms::{state::load_pdu, state_hash::StateHashKey},
+    store::{
+        StoreError, WriteTx, events,
+        events::{NewEvent, Running, StateRef, flag},
+        ids::{self, EventNid, RoomKey, RoomNid, UserNid},
+        rooms,
+        rooms::RoomHeadRow,
+        state,
+    },
+};
+
+/// What every write needs to know about the server.
+pub(super) struct Site {
+    pub(super) server_name: OwnedServerName,
+    pub(super) hash_key: StateHashKey,
+    pub(super) wake: Arc<dyn Wake>,
+    pub(super) pdus: super::PduCache,
+}
+
+/// A batch to be written, and the room as it is before.
+pub(super) struct MainCommit {
+    pub(super) site: Arc<Site>,
+    pub(super) room: Target,
+    pub(super) rules: &'static RoomVersionRules,
+    pub(super) row: RoomHeadRow,
+    pub(super) running: Running,
+    pub(super) old_tips: Vec<EventNid>,
+    pub(super) planned: Arc<Vec<Planned>>,
+    pub(super) members: LocalMembers,
+    pub(super) now_ms: i64,
+}
+
+/// Where a batch goes.
+pub(super) enum Target {
+    /// A room that is there.
+    Room(Arc<RoomKey>),
+    /// A room that the batch makes.
+    New { room_id: ruma::OwnedRoomId, version: RoomVersionId },
+}
+
+/// The room after a batch.
+pub(super) struct Committed {
+    pub(super) room: Arc<RoomKey>,
+    pub(super) row: RoomHeadRow,
+    pub(super) running: Running,
+    pub(super) appended: Vec<Appended>,
+    pub(super) concerned: Concerned,
+}
+
+impl MainCommit {
+    /// Runs in the writer's transaction.
+    pub(super) fn run(self, tx: &WriteTx<'_>) -> Result<Committed, StoreError> {
+        let room = match &self.room {
+            Target::Room(room) => room.clone(),
+            Target::New { room_id, version } => Arc::new(create_room(tx, room_id, version)?),
+        };
+        let mut out = Committed {
+            room: room.clone(),
+            row: self.row.clone(),
+            running: self.running,
+            appended: Vec::with_capacity(self.planned.len()),
+            concerned: Concerned::default(),
+        };
+        let mut read: BTreeMap<(UserNid, i64), i64> = BTreeMap::new();
+        for planned in self.planned.iter() {
+            if let Some((user, thread, position)) = self.write_one(tx, &room, planned, &mut out)? {
+                read.insert((user, thread.map_or(0, |nid| nid.0)), position);
+            }
+        }
+        if let (Target::New { .. }, Some(create)) = (&self.room, out.appended.first()) {
+            note_create_event(tx, room.nid, create.nid)?;
+        }
+        for ((user, thread), position) in read {
+            let thread = (thread != 0).then_some(EventNid(thread));
+            read_up_to(tx, user, room.nid, thread, position)?;
+        }
+        for tip in &self.old_tips {
+            rooms::remove_extremity(tx, room.nid, *tip)?;
+        }
+        if let Some(last) = out.appended.last() {
+            rooms::add_extremity(tx, room.nid, last.nid)?;
+        }
+        rooms::put_head(tx, room.nid, &out.row)?;
+        announce(tx, &self.site, room.nid, &out.row, &self.members, &out.concerned);
+        Ok(out)
+    }
+
+    fn write_one(
+        &self,
+        tx: &WriteTx<'_>,
+        room: &RoomKey,
+        planned: &Planned,
+        out: &mut Committed,
+    ) -> Result<Option<(UserNid, Option<EventNid>, i64)>, StoreError> {
+        let position = tx.next_position();
+        let nid = EventNid(position);
+        let pdu = &planned.pdu;
+        let place = Place { room: room.nid, server_name: &self.site.server_name, position };
+        let before = StateRef { line: room.main_line, epoch: out.row.state_position };
+        let mut after = before;
+        let mut key = None;
+        if let Some(state_key) = pdu.state_key() {
+            let kind = pdu.event_type().to_string();
+            let number = ids::intern_state_key(tx, &kind, state_key)?;
+            after.epoch = position;
+            set_current(tx, &self.site.hash_key, room.nid, after, number, Some(nid), &mut out.row)?;
+            if kind == "m.room.member" {
+                member_changed(tx, &place, state_key, Some((pdu, nid)), &mut out.row, &mut out.concerned)?;
+            }
+            let auth: Vec<EventNid> = planned.auth.iter().map(|auth| stored(*auth, &out.appended)).collect();
+            rooms::put_auth_edges(tx, room.nid, nid, &auth)?;
+            key = Some(number);
+        }
+        let flags = planned.class.flags | if planned.linear { flag::LINEAR } else { 0 };
+        out.running = out.running.plus(flags);
+        out.row.last_position = position;
+        let place_in = Written { nid, position, key, before, after, flags, running: out.running };
+        let read = write_event(
+            tx,
+            &Context {
+                site: &self.site,
+                room: room.nid,
+                rules: self.rules,
+                members: &self.members,
+                now_ms: self.now_ms,
+            },
+            planned,
+            &place_in,
+            &mut out.concerned,
+        )?;
+        out.appended.push(Appended { nid, event_id: pdu.event_id().to_owned(), position, repeated: false });
+        Ok(read.map(|(user, thread)| (user, thread, position)))
+    }
+}
+
+/// What all events of a write have in common.
+pub(super) struct Context<'a> {
+    pub(super) site: &'a Site,
+    pub(super) room: RoomNid,
+    pub(super) rules: &'a RoomVersionRules,
+    pub(super) members: &'a LocalMembers,
+    pub(super) now_ms: i64,
+}
+
+/// Where an event comes to stand.
+pub(super) struct Written {
+    pub(super) nid: EventNid,
+    pub(super) position: i64,
+    pub(super) key: Option<i64>,
+    pub(super) before: StateRef,
+    pub(super) after: StateRef,
+    pub(super) flags: i64,
+    pub(super) running: Running,
+}
+
+/// Writes an event and what it changes beside the room's state. Answers its local sender, who has read up to here, and the
+/// thread.
+pub(super) fn write_event(
+    tx: &WriteTx<'_>,
+    context: &Context<'_>,
+    planned: &Planned,
+    at: &Written,
+    concerned: &mut Concerned,
+) -> Result<Option<(UserNid, Option<EventNid>)>, StoreError> {
+    let pdu = &planned.pdu;
+    let room = context.room;
+    let sender = ids::intern_user(tx, pdu.sender())?;
+    let relation = match &planned.class.relation {
+        Some((kind, target)) => Some((ids::intern_type(tx, kind)?, target.as_ref())),
+        None => None,
+    };
+    let thread = thread_of(tx, room, planned.class.relation.as_ref())?;
+    events::insert(
+        tx,
+        &NewEvent {
+            nid: at.nid,
+            event_id: pdu.event_id(),
+            room,
+            position: Some(at.position),
+            depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
+            kind: ids::intern_type(tx, &pdu.event_type().to_string())?,
+            state_key: at.key,
+            sender,
+            origin_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
+            received_ts: context.now_ms,
+            flags: at.flags,
+            before: Some(at.before),
+            after: Some(at.after),
+            relation,
+            thread,
+            running: at.running,
+            transaction: planned.transaction.as_ref().map(|t| (t.device, t.txn_id.as_str())),
+            json: pdu.json(),
+        },
+    )?;
+    if let Some(t) = &planned.transaction {
+        events::put_transaction(tx, t.device, &t.key, at.nid, context.now_ms)?;
+    }
+    if !planned.linear {
+        for prev in pdu.prev_events() {
+            rooms::put_edge(tx, room, prev, at.nid)?;
+        }
+    }
+    let local = pdu.sender().server_name() == context.site.server_name;
+    if at.flags & flag::HIDDEN != 0 {
+        return Ok(None);
+    }
+    if let Some(target) = redacted_id(planned, context.rules) {
+        let redaction =
+            Redaction { nid: at.nid, sender: pdu.sender(), redacts_others: planned.redacts_others };
+        apply_redaction(tx, room, context.rules, &redaction, &target, concerned)?;
+    }
+    if !local {
+        apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
+    }
+    if !planned.class.mentions.is_empty() {
+        let mentioned = mentioned(tx, context, planned, sender)?;
+        let place = Place { room, server_name: &context.site.server_name, position: at.position };
+        mention(tx, &place, &mentioned, thread, at.flags)?;
+    }
+    Ok(local.then_some((sender, thread)))
+}
+
+/// Mentioned users who are joined local members, the sender left out.
+fn mentioned(
+    tx: &WriteTx<'_>,
+    context: &Context<'_>,
+    planned: &Planned,
+    sender: UserNid,
+) -> Result<Vec<UserNid>, StoreError> {
+    let mut found = Vec::new();
+    for user in &planned.class.mentions {
+        if user.server_name() == context.site.server_name
+            && let Some(nid) = ids::user_nid(tx, user)?
+            && nid != sender
+            && context.members.read().unwrap_or_else(PoisonError::into_inner).contains(&nid)
+        {
+            found.push(nid);
+        }
+    }
+    Ok(found)
+}
+
+/// Writes one change of the current state on the main line.
+pub(super) fn set_current(
+    tx: &WriteTx<'_>,
+    hash: &StateHashKey,
+    room: RoomNid,
+    at: StateRef,
+    key: i64,
+    new: Option<EventNid>,
+    row: &mut RoomHeadRow,
+) -> Result<(), StoreError> {
+    if let Some(old) = state::current_value(tx, room, key)? {
+        row.state_hash = row.state_hash.wrapping_sub(hash.entry(key, old));
+    }
+    if let Some(new) = new {
+        row.state_hash = row.state_hash.wrapping_add(hash.entry(key, new));
+    }
+    state::put(tx, at, key, new)?;
+    state::put_current(tx, room, key, new)?;
+    row.state_position = at.epoch;
+    Ok(())
+}
+
+/// The number of an auth event.
+pub(super) fn stored(auth: AuthRef, appended: &[Appended]) -> EventNid {
+    match auth {
+        AuthRef::Stored(nid) => nid,
+        AuthRef::Batch(index) => appended[index].nid,
+    }
+}
+
+/// Applies redactions that came before the event they redact.
+pub(super) fn apply_waiting(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    rules: &RoomVersionRules,
+    target: &ruma::EventId,
+    concerned: &mut Concerned,
+) -> Result<(), StoreError> {
+    for nid in waiting_redactions(tx, room, target)? {
+        let pdu = load_pdu(tx, nid)?;
+        // Whether it may redact other servers' events was not kept: its sender's server decides.
+        let redaction = Redaction { nid, sender: pdu.sender(), redacts_others: false };
+        apply_redaction(tx, room, rules, &redaction, target, concerned)?;
+        tx.execute(
+            "DELETE FROM pending_redactions WHERE room = ?1 AND redaction = ?2",
+            crate::params![room, nid],
+        )?;
+    }
+    Ok(())
+}
+
+/// After the commit: brings the members up to date and wakes whom it concerns.
+pub(super) fn announce(
+    tx: &WriteTx<'_>,
+    site: &Arc<Site>,
+    room: RoomNid,
+    row: &RoomHeadRow,
+    members: &LocalMembers,
+    concerned: &Concerned,
+) {
+    let (site, members) = (site.clone(), members.clone());
+    let changed = concerned.members.clone();
+    let redacted = concerned.redacted.clone();
+    let position = row.last_position.max(row.state_position);
+    tx.after_commit(move || {
+        for nid in redacted {
+            site.pdus.invalidate(&nid);
+        }
+        if !changed.is_empty() {
+            let mut members = members.write().unwrap_or_else(PoisonError::into_inner);
+            for (user, joined) in &changed {
+                if *joined {
+                    members.insert(*user);
+                } else {
+                    members.remove(user);
+                }
+            }
+        }
+        let also: Vec<UserNid> = changed.into_keys().collect();
+        let members: &HashSet<UserNid> = &members.read().unwrap_or_else(PoisonError::into_inner);
+        site.wake.room_changed(room, position, members, &also);
+    });
+}
+
+/// Writes a room that the batch makes.
+fn create_room(tx: &WriteTx<'_>, room_id: &RoomId, version: &RoomVersionId) -> Result<RoomKey, StoreError> {
+    if ids::room(tx, room_id)?.is_some() {
+        return Err(StoreError::Damaged(format!("room {room_id} is there already")));
+    }
+    let (nid, main_line) = rooms::create(tx, room_id, version.as_str())?;
+    Ok(RoomKey { nid, room_id: room_id.to_owned(), version: version.clone(), main_line })
+}
+
+/// Notes which event created a room.
+fn note_create_event(tx: &WriteTx<'_>, room: RoomNid, event: EventNid) -> Result<(), StoreError> {
+    tx.execute("UPDATE rooms SET create_event = ?2 WHERE nid = ?1", crate::params![room, event])?;
+    Ok(())
+}

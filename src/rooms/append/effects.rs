@@ -1,0 +1,203 @@
+//! What an event changes beside itself, in its own transaction: memberships, redactions, how far its sender has read.
+
+use std::collections::BTreeMap;
+
+use linkim_federation::{Pdu, RoomVersionRules, redact};
+use ruma::{EventId, OwnedEventId, ServerName, UserId, events::room::member::MembershipState};
+use serde::Deserialize;
+
+use crate::{
+    params,
+    rooms::state::load_pdu,
+    store::{
+        Read, StoreError, WriteTx, event_id, events,
+        ids::{self, EventNid, RoomNid, UserNid},
+        members,
+        members::{MemberRow, Membership},
+        rooms::RoomHeadRow,
+    },
+};
+
+/// Who of ours a batch concerns, beside the room's members.
+#[derive(Debug, Default)]
+pub(super) struct Concerned {
+    /// Local users whose membership changed: whether they are joined now.
+    pub(super) members: BTreeMap<UserNid, bool>,
+    /// Events whose body changed.
+    pub(super) redacted: Vec<EventNid>,
+    /// Whether a state event's body changed.
+    pub(super) state_redacted: bool,
+}
+
+#[derive(Deserialize)]
+struct MemberContent {
+    membership: MembershipState,
+}
+
+/// The membership that a member event gives.
+pub(super) fn membership(pdu: &Pdu) -> Membership {
+    serde_json::from_str::<MemberContent>(pdu.content().get())
+        .map_or(Membership::Leave, |content| Membership::from_content(&content.membership))
+}
+
+/// Where an effect happens.
+pub(super) struct Place<'a> {
+    pub(super) room: RoomNid,
+    pub(super) server_name: &'a ServerName,
+    pub(super) position: i64,
+}
+
+/// A member event became (or, with None, ceased to be) the current one of `user`.
+pub(super) fn member_changed(
+    tx: &WriteTx<'_>,
+    place: &Place<'_>,
+    user: &str,
+    event: Option<(&Pdu, EventNid)>,
+    head: &mut RoomHeadRow,
+    concerned: &mut Concerned,
+) -> Result<(), StoreError> {
+    // A state key that is no user id stands for nobody.
+    let Ok(user_id) = <&UserId>::try_from(user) else { return Ok(()) };
+    let user = ids::intern_user(tx, user_id)?;
+    let old = members::of(tx, user, place.room)?;
+    let local = user_id.server_name() == place.server_name;
+    let before = old.map(|old| old.membership);
+    let after = event.map(|(pdu, _)| membership(pdu));
+    let count = |at: Option<Membership>, what| i64::from(at == Some(what));
+    head.joined += count(after, Membership::Join) - count(before, Membership::Join);
+    head.invited += count(after, Membership::Invite) - count(before, Membership::Invite);
+    if local {
+        head.local_joined += count(after, Membership::Join) - count(before, Membership::Join);
+        concerned.members.insert(user, after == Some(Membership::Join));
+    }
+    let Some((event, membership)) = event.map(|(_, nid)| nid).zip(after) else {
+        return members::delete(tx, user, place.room);
+    };
+    let out = |at: Option<Membership>| matches!(at, Some(Membership::Leave | Membership::Ban));
+    if !matches!(membership, Membership::Invite | Membership::Knock) && local && before.is_some() {
+        tx.execute("DELETE FROM stripped_state WHERE user = ?1 AND room = ?2", params![user, place.room])?;
+    }
+    members::put(
+        tx,
+        &MemberRow {
+            user,
+            room: place.room,
+            membership,
+            event,
+            position: place.position,
+            since: old.filter(|old| old.membership == membership).map_or(place.position, |old| old.since),
+            forgotten: old.is_some_and(|old| old.forgotten) && out(before) && out(after),
+        },
+    )
+}
+
+/// A redaction, as far as its effect goes.
+pub(super) struct Redaction<'a> {
+    pub(super) nid: EventNid,
+    pub(super) sender: &'a UserId,
+    /// Whether the sender's power suffices for other servers' events.
+    pub(super) redacts_others: bool,
+}
+
+/// Takes the content of the redacted event, if it is here and the redaction may; remembers the redaction if it is not here.
+///
+/// Source: room version 3, "Handling redactions".
+pub(super) fn apply_redaction(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    rules: &RoomVersionRules,
+    redaction: &Redaction<'_>,
+    target: &EventId,
+    concerned: &mut Concerned,
+) -> Result<(), StoreError> {
+    let Some(row) = events::by_id(tx, target)? else {
+        tx.execute(
+            "INSERT INTO pending_redactions (room, target, redaction) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![room, &event_id::encode(target), redaction.nid],
+        )?;
+        return Ok(());
+    };
+    if row.room != room || row.redacted_by.is_some() || &*row.kind == "m.room.create" {
+        return Ok(());
+    }
+    let pdu = load_pdu(tx, row.nid)?;
+    if redaction.redacts_others || pdu.sender().server_name() == redaction.sender.server_name() {
+        events::redact(tx, row.nid, redaction.nid, redact(&pdu, rules).json())?;
+        concerned.redacted.push(row.nid);
+        concerned.state_redacted |= row.state_key.is_some();
+    }
+    Ok(())
+}
+
+/// Redactions that came before the event they redact, with their senders.
+pub(super) fn waiting_redactions(
+    read: &dyn Read,
+    room: RoomNid,
+    target: &EventId,
+) -> Result<Vec<EventNid>, StoreError> {
+    read.all(
+        "SELECT redaction FROM pending_redactions WHERE room = ?1 AND target = ?2 ORDER BY redaction",
+        params![room, &event_id::encode(target)],
+        |row| row.get(0),
+    )
+}
+
+/// The thread that an event belongs to: its own relation's, or that of what it relates to.
+pub(super) fn thread_of(
+    read: &dyn Read,
+    room: RoomNid,
+    relation: Option<&(String, OwnedEventId)>,
+) -> Result<Option<EventNid>, StoreError> {
+    let Some((kind, target)) = relation else { return Ok(None) };
+    let Some(row) = events::by_id(read, target)?.filter(|row| row.room == room) else { return Ok(None) };
+    Ok(if kind == "m.thread" { Some(row.nid) } else { row.thread })
+}
+
+/// A local user sent something: they have read up to there.
+pub(super) fn read_up_to(
+    tx: &WriteTx<'_>,
+    user: UserNid,
+    room: RoomNid,
+    thread: Option<EventNid>,
+    position: i64,
+) -> Result<(), StoreError> {
+    let thread = thread.map_or(0, |nid| nid.0);
+    tx.execute(
+        "INSERT INTO read_to (user, room, thread, position) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (user, room, thread) DO UPDATE SET position = excluded.position \
+         WHERE excluded.position > read_to.position",
+        params![user, room, thread, position],
+    )?;
+    tx.execute(
+        "DELETE FROM personal_notifications WHERE user = ?1 AND room = ?2 AND position <= ?3 AND thread = ?4",
+        params![user, room, position, thread],
+    )?;
+    Ok(())
+}
+
+/// Writes what mentions add to the counts of the mentioned local members.
+pub(super) fn mention(
+    tx: &WriteTx<'_>,
+    place: &Place<'_>,
+    users: &[UserNid],
+    thread: Option<EventNid>,
+    flags: i64,
+) -> Result<(), StoreError> {
+    let notified = flags & events::flag::NOTIFY != 0;
+    let highlighted = flags & events::flag::HIGHLIGHT != 0;
+    for user in users {
+        tx.execute(
+            "INSERT INTO personal_notifications (user, room, position, thread, notify, highlight) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            params![
+                *user,
+                place.room,
+                place.position,
+                thread.map_or(0, |nid| nid.0),
+                i64::from(!notified),
+                i64::from(!highlighted)
+            ],
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Rooms, what changes with each of their batches, their extremities.
+
+use ruma::{OwnedRoomId, RoomId};
+
+use super::{
+    Read, StoreError, WriteTx, event_id,
+    events::Running,
+    ids::{EventNid, RoomNid},
+};
+use crate::params;
+
+/// What changes with every batch of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomHeadRow {
+    /// Position of the newest event that clients may see.
+    pub last_position: i64,
+    /// Position of the newest change of the current state.
+    pub state_position: i64,
+    /// Hash of the current state.
+    pub state_hash: u128,
+    /// Joined members.
+    pub joined: i64,
+    /// Invited members.
+    pub invited: i64,
+    /// Joined members with an account here.
+    pub local_joined: i64,
+}
+
+/// The head of a room. `Damaged` if there is none.
+pub fn head(read: &dyn Read, room: RoomNid) -> Result<RoomHeadRow, StoreError> {
+    read.one(
+        "SELECT last_position, state_position, state_hash, joined, invited, local_joined FROM room_heads \
+         WHERE room = ?1",
+        params![room],
+        |row| {
+            let hash: [u8; 16] = row
+                .blob(2)?
+                .try_into()
+                .map_err(|_| StoreError::Damaged("a state hash has not 16 bytes".into()))?;
+            Ok(RoomHeadRow {
+                last_position: row.get(0)?,
+                state_position: row.get(1)?,
+                state_hash: u128::from_be_bytes(hash),
+                joined: row.get(3)?,
+                invited: row.get(4)?,
+                local_joined: row.get(5)?,
+            })
+        },
+    )?
+    .ok_or_else(|| StoreError::Damaged(format!("room {} has no head", room.0)))
+}
+
+/// Writes the head of a room.
+pub fn put_head(tx: &WriteTx<'_>, room: RoomNid, head: &RoomHeadRow) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO room_heads (room, last_position, state_position, state_hash, joined, invited, local_joined) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (room) DO UPDATE SET \
+         last_position = excluded.last_position, state_position = excluded.state_position, \
+         state_hash = excluded.state_hash, joined = excluded.joined, invited = excluded.invited, \
+         local_joined = excluded.local_joined",
+        params![
+            room,
+            head.last_position,
+            head.state_position,
+            head.state_hash.to_be_bytes().as_slice(),
+            head.joined,
+            head.invited,
+            head.local_joined
+        ],
+    )?;
+    Ok(())
+}
+
+/// Writes a new room with its main line; answers (room, main line). The caller checked that its id is new.
+pub fn create(tx: &WriteTx<'_>, room_id: &RoomId, version: &str) -> Result<(RoomNid, i64), StoreError> {
+    let room = RoomNid(tx.insert(
+        "INSERT INTO rooms (room_id, version, main_line) VALUES (?1, ?2, 0) RETURNING nid",
+        params![room_id.as_str(), version],
+    )?);
+    let line = super::state::open_line(tx, room, None)?;
+    tx.execute("UPDATE rooms SET main_line = ?2 WHERE nid = ?1", params![room, line])?;
+    Ok((room, line))
+}
+
+/// Newest events that nothing refers to.
+pub fn extremities(read: &dyn Read, room: RoomNid) -> Result<Vec<EventNid>, StoreError> {
+    read.all(
+        "SELECT event FROM forward_extremities WHERE room = ?1 ORDER BY event",
+        params![room],
+        |row| row.get(0),
+    )
+}
+
+/// Adds an extremity.
+pub fn add_extremity(tx: &WriteTx<'_>, room: RoomNid, event: EventNid) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO forward_extremities (room, event) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        params![room, event],
+    )?;
+    Ok(())
+}
+
+/// Takes an extremity away.
+pub fn remove_extremity(tx: &WriteTx<'_>, room: RoomNid, event: EventNid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM forward_extremities WHERE room = ?1 AND event = ?2", params![room, event])?;
+    Ok(())
+}
+
+/// Writes a prev_events edge that is not linear.
+pub fn put_edge(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    prev: &ruma::EventId,
+    event: EventNid,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO event_edges (room, prev, event) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![room, &event_id::encode(prev), event],
+    )?;
+    Ok(())
+}
+
+/// Numbers of a room's events that name `prev` among their prev_events by an edge that is not linear.
+pub fn children(read: &dyn Read, room: RoomNid, prev: &ruma::EventId) -> Result<Vec<EventNid>, StoreError> {
+    read.all(
+        "SELECT event FROM event_edges WHERE room = ?1 AND prev = ?2",
+        params![room, &event_id::encode(prev)],
+        |row| row.get(0),
+    )
+}
+
+/// Newest event of a room by position, whatever its flags: (number, running numbers).
+pub fn newest_event(read: &dyn Read, room: RoomNid) -> Result<Option<(EventNid, Running)>, StoreError> {
+    read.one(
+        "SELECT nid, countable, notify, highlight FROM events WHERE room = ?1 AND position > 0 \
+         ORDER BY position DESC LIMIT 1",
+        params![room],
+        |row| {
+            let running = Running { countable: row.get(1)?, notify: row.get(2)?, highlight: row.get(3)? };
+            Ok((row.get(0)?, running))
+        },
+    )
+}
+
+/// Lists or unlists a room in the directory.
+pub fn set_listed(tx: &WriteTx<'_>, room: RoomNid, listed: bool) -> Result<(), StoreError> {
+    tx.execute("UPDATE rooms SET listed = ?2 WHERE nid = ?1", params![room, listed])?;
+    Ok(())
+}
+
+/// Whether a room is in the directory.
+pub fn listed(read: &dyn Read, room: RoomNid) -> Result<bool, StoreError> {
+    Ok(read.one("SELECT listed FROM rooms WHERE nid = ?1", params![room], |row| row.get(0))?.unwrap_or(false))
+}
+
+/// All rooms of the directory.
+pub fn all_listed(read: &dyn Read) -> Result<Vec<(RoomNid, OwnedRoomId)>, StoreError> {
+    read.all("SELECT nid, room_id FROM rooms WHERE listed = 1 AND blocked = 0", params![], |row| {
+        let id = OwnedRoomId::try_from(row.text(1)?).map_err(|e| StoreError::Damaged(e.to_string()))?;
+        Ok((row.get(0)?, id))
+    })
+}
+
+/// Writes the auth events of a state event, as numbers.
+pub fn put_auth_edges(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    event: EventNid,
+    auth: &[EventNid],
+) -> Result<(), StoreError> {
+    let mut bytes = Vec::with_capacity(auth.len() * 3);
+    // The distance to the event is small where the room is; seven bits a byte, low ones first.
+    for nid in auth {
+        let mut rest = zigzag(event.0.wrapping_sub(nid.0));
+        while rest >= 0x80 {
+            bytes.push((rest as u8) | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+    }
+    tx.execute(
+        "INSERT INTO auth_edges (room, event, auth) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![room, event, &bytes],
+    )?;
+    Ok(())
+}
+
+/// All state events of a room with their auth events, in the order in which they were stored: an event comes after its auth
+/// events.
+pub fn auth_edges(read: &dyn Read, room: RoomNid) -> Result<Vec<(EventNid, Vec<EventNid>)>, StoreError> {
+    read.all("SELECT event, auth FROM auth_edges WHERE room = ?1 ORDER BY event", params![room], |row| {
+        let event: EventNid = row.get(0)?;
+        let mut auth = Vec::new();
+        let (mut value, mut shift) = (0u64, 0u32);
+        for byte in row.blob(1)? {
+            value |= u64::from(byte & 0x7f).wrapping_shl(shift);
+            shift += 7;
+            if byte & 0x80 == 0 {
+                auth.push(EventNid(event.0.wrapping_sub(unzigzag(value))));
+                (value, shift) = (0, 0);
+            }
+        }
+        Ok((event, auth))
+    })
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn unzigzag(value: u64) -> i64 {
+    ((value >> 1) as i64) ^ -((value & 1) as i64)
+}
+
+/// Writes which room this one replaces.
+pub fn set_predecessor(tx: &WriteTx<'_>, room: RoomNid, predecessor: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE rooms SET predecessor = ?2 WHERE nid = ?1", params![room, predecessor])?;
+    Ok(())
+}
+
+/// Writes which room replaces this one.
+pub fn set_successor(tx: &WriteTx<'_>, room: RoomNid, successor: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE rooms SET successor = ?2 WHERE nid = ?1", params![room, successor])?;
+    Ok(())
+}
+
+/// The id of the room that this one replaces, as its create event says.
+pub fn predecessor(read: &dyn Read, room: RoomNid) -> Result<Option<String>, StoreError> {
+    read.one("SELECT predecessor FROM rooms WHERE nid = ?1", params![room], |row| row.get(0)).map(Option::flatten)
+}
+
+/// A room of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedRoom {
+    /// The room.
+    pub room: RoomNid,
+    /// Its joined members.
+    pub joined: i64,
+    /// Position of the newest change of its current state.
+    pub state_position: i64,
+}
+
+/// The rooms of the directory that have members, those with most of them first.
+pub fn directory(read: &dyn Read) -> Result<Vec<ListedRoom>, StoreError> {
+    read.all(
+        "SELECT r.nid, h.joined, h.state_position FROM rooms r JOIN room_heads h ON h.room = r.nid \
+         WHERE r.listed = 1 AND r.blocked = 0 AND h.joined > 0 ORDER BY h.joined DESC, r.nid",
+        params![],
+        |row| Ok(ListedRoom { room: row.get(0)?, joined: row.get(1)?, state_position: row.get(2)? }),
+    )
+}

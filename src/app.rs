@@ -1,16 +1,11 @@
 //! Wires the services, the routers and the tasks together, and stops them in order.
 
-use std::{
-    io::Write as _,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, PoisonError},
-};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, http::Method, middleware, routing::get};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinHandle,
 };
 use tower_http::{
@@ -20,9 +15,8 @@ use tower_http::{
 
 use crate::{
     accounts::{
-        AccountData, Deactivation, DeactivationWatcher, Devices, FieldName, Filters, LastSeen, Login, Passwords,
-        ProfileWatcher, Profiles, PushRules, RateLimits, Registration, Sessions, SharedSecret, Tags, Uia, UserNames,
-        keep_last_seen,
+        AccountData, Deactivation, Devices, Filters, LastSeen, Login, Passwords, Profiles, PushRules, RateLimits,
+        Registration, Sessions, SharedSecret, Tags, Uia, UserNames, keep_last_seen,
     },
     api::{
         client,
@@ -42,10 +36,14 @@ use crate::{
     },
     random::{OsRandom, Random},
     rooms::{
+        account_follower::AccountFollower,
         append::{Appenders, Signer},
+        create::RoomCreation,
+        membership::Membership,
+        send::Sending,
         state_hash::StateHashKey,
     },
-    store::{self, Store, StoreError, ids::UserNid},
+    store::{self, Store, StoreError},
     sync::notifier::Notifier,
 };
 
@@ -185,10 +183,18 @@ impl App {
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
-        let followers = Followers::start();
-        let state =
-            services(&config, &store, &clock, &random, &last_seen, &notifier, &appenders, &followers.told).await?;
-        tasks.push(tokio::spawn(followers.run(state.membership.clone())));
+        let follower = Arc::new(AccountFollower::default());
+        let base = Base {
+            config: config.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            random,
+            notifier: notifier.clone(),
+            appenders: appenders.clone(),
+        };
+        let state = services(&base, &last_seen, &follower).await?;
+        let membership = state.membership.clone();
+        tasks.push(tokio::spawn(follower.run(store.clone(), appenders, membership)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
@@ -229,6 +235,89 @@ impl App {
             tracing::error!("closing the store failed");
         }
     }
+}
+
+/// What most services are given some of.
+struct Base {
+    config: Arc<Config>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    notifier: Arc<Notifier>,
+    appenders: Arc<Appenders>,
+}
+
+/// Makes the services that the handlers call.
+async fn services(
+    base: &Base,
+    last_seen: &Arc<LastSeen>,
+    follower: &Arc<AccountFollower>,
+) -> Result<ClientState, StoreError> {
+    let Base { config, store, clock, random, notifier, appenders } = base;
+    let server_name = &config.server_name;
+    let sessions =
+        Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
+    let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
+    let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
+    let passwords = Arc::new(Passwords::new(random.clone()));
+    let registration = Arc::new(Registration::new(
+        store.clone(),
+        clock.clone(),
+        random.clone(),
+        passwords.clone(),
+        sessions.clone(),
+        names.clone(),
+        config.registration.clone(),
+    ));
+    let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
+    let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
+    let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
+    Ok(ClientState {
+        uia: Arc::new(Uia::new(
+            login.clone(),
+            registration.clone(),
+            names.clone(),
+            clock.clone(),
+            random.clone(),
+        )),
+        shared_secret: Arc::new(SharedSecret::new(
+            config.registration.shared_secret.clone(),
+            clock.clone(),
+            random.clone(),
+        )),
+        devices: Arc::new(Devices::new(store.clone(), sessions.clone(), last_seen.clone())),
+        deactivation: Arc::new(Deactivation::new(
+            store.clone(),
+            clock.clone(),
+            sessions.clone(),
+            follower.clone(),
+        )),
+        profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
+        tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
+        push_rules: Arc::new(PushRules::new(store.clone(), account_data.clone())),
+        filters: Arc::new(Filters::new(store.clone())),
+        room_creation: Arc::new(RoomCreation::new(
+            store.clone(),
+            appenders.clone(),
+            server_name.clone(),
+            config.rooms.default_version.clone(),
+            clock.clone(),
+        )),
+        sending: Arc::new(Sending::new(
+            store.clone(),
+            appenders.clone(),
+            membership.clone(),
+            server_name.clone(),
+        )),
+        config: config.clone(),
+        sessions,
+        names,
+        registration,
+        login,
+        account_data,
+        limits,
+        membership,
+    })
 }
 
 /// Alive and able to answer. Needs no token.

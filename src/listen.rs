@@ -35,17 +35,18 @@ pub async fn serve(listener: TcpListener, router: Router, mut stopping: watch::R
             _ = stopping.wait_for(|stopping| *stopping) => break,
             place = places.clone().acquire_owned() => place,
         };
-        let (stream, peer) = tokio::select! {
+        let accepted = tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, mostly: let some connections end before the next try.
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, mostly: let some connections end before the next try.
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
         };
         // Replies are written in one piece; waiting for more to fill a packet only delays them.
         let _ = stream.set_nodelay(true);

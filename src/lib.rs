@@ -11,3 +11,4 @@ pub mod logging;
 pub mod random;
 pub mod rooms;
 pub mod store;
+pub mod sync;

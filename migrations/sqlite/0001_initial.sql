@@ -193,6 +193,8 @@ CREATE INDEX events_relation ON events (relation_target, relation_type) WHERE re
 -- Redacted since they were counted: unread counts leave them out.
 CREATE INDEX events_redacted ON events (room, position) WHERE redacted_by IS NOT NULL;
 CREATE INDEX events_thread ON events (thread, position) WHERE thread <> 0;
+-- A room's threads, those with the newest events first.
+CREATE INDEX events_threads ON events (room, position) WHERE thread <> 0;
 
 -- The canonical JSON of an event without `unsigned`; after a redaction its redacted form. Apart, so that scans of events read
 -- no bodies. One row an event.

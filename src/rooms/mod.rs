@@ -2,15 +2,25 @@
 
 pub mod append;
 pub mod checks;
+pub mod client_event;
 mod content;
 pub mod create;
 mod guests;
+pub mod ignored_users;
 pub mod membership;
+pub mod page_token;
 pub mod power;
 pub mod presets;
 mod profile;
+pub mod relations;
 mod restricted;
 pub mod send;
 pub mod state;
 pub mod state_hash;
 mod stripped;
+pub mod visibility;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,8 @@ macro_rules! select {
     };
 }
 
-fn row(read: &dyn Read, row: &Row<'_>) -> Result<EventRow, StoreError> {
+/// The event of a row whose first 22 columns are those of `select!`.
+pub(super) fn row(read: &dyn Read, row: &Row<'_>) -> Result<EventRow, StoreError> {
     let state = |line: usize| -> Result<Option<StateRef>, StoreError> {
         let at: Option<i64> = row.get(line)?;
         at.map(|at| Ok(StateRef { line: at, epoch: row.get(line + 1)? })).transpose()

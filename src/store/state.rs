@@ -60,6 +60,15 @@ pub fn value(read: &dyn Read, mut at: StateRef, key: i64) -> Result<Option<Event
     }
 }
 
+/// What `key` was on a line itself, its bases left out: (from epoch, event or removed), oldest first.
+pub fn history(read: &dyn Read, line: i64, key: i64) -> Result<Vec<(i64, Option<EventNid>)>, StoreError> {
+    read.all(
+        "SELECT from_epoch, event FROM room_state WHERE line = ?1 AND state_key = ?2 ORDER BY from_epoch",
+        params![line, key],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
 /// A whole state: (key, event), ascending by key.
 pub fn full(read: &dyn Read, at: StateRef) -> Result<Vec<(i64, EventNid)>, StoreError> {
     let mut state: BTreeMap<i64, Option<EventNid>> = BTreeMap::new();

@@ -7,5 +7,6 @@ mod events;
 mod format;
 mod redaction;
 mod resolve;
+mod resolve_v1;
 mod room;
 mod signing;

@@ -419,9 +419,12 @@ impl Step {
                 )
             }
             _ => {
-                let id = &before[&("m.room.power_levels".to_owned(), String::new())];
-                let levels = room.event(id).unwrap();
-                let mut levels: Value = serde_json::from_str(levels.content().get()).unwrap();
+                // Resolution may leave a room without power levels: where all of those in conflict are denied.
+                let id = before.get(&("m.room.power_levels".to_owned(), String::new()));
+                let levels = id.and_then(|id| room.event(id));
+                let levels =
+                    levels.map(|event| serde_json::from_str(event.content().get()).unwrap());
+                let mut levels: Value = levels.unwrap_or_else(|| json!({"users": {}}));
                 if room.number < 12 || self.target != 0 {
                     levels["users"][target] = json!(self.value);
                 }

@@ -82,13 +82,12 @@ impl MainCommit {
         };
         let mut read: BTreeMap<(UserNid, i64), i64> = BTreeMap::new();
         for planned in self.planned.iter() {
-            let written = self.write_one(tx, &room, planned, &mut out)?;
-            if matches!(self.room, Target::New { .. }) && out.appended.len() == 1 {
-                note_create_event(tx, room.nid, EventNid(written.position))?;
+            if let Some((user, thread, position)) = self.write_one(tx, &room, planned, &mut out)? {
+                read.insert((user, thread.map_or(0, |nid| nid.0)), position);
             }
-            if let Some((user, thread)) = written.read {
-                read.insert((user, thread.map_or(0, |nid| nid.0)), written.position);
-            }
+        }
+        if let (Target::New { .. }, Some(create)) = (&self.room, out.appended.first()) {
+            note_create_event(tx, room.nid, create.nid)?;
         }
         for ((user, thread), position) in read {
             let thread = (thread != 0).then_some(EventNid(thread));
@@ -111,12 +110,11 @@ impl MainCommit {
         room: &RoomKey,
         planned: &Planned,
         out: &mut Committed,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Option<(UserNid, Option<EventNid>, i64)>, StoreError> {
         let position = tx.next_position();
         let nid = EventNid(position);
         let pdu = &planned.pdu;
         let place = Place { room: room.nid, server_name: &self.site.server_name, position };
-        let sender = ids::intern_user(tx, pdu.sender())?;
         let before = StateRef { line: room.main_line, epoch: out.row.state_position };
         let mut after = before;
         let mut key = None;
@@ -124,8 +122,7 @@ impl MainCommit {
             let kind = pdu.event_type().to_string();
             let number = ids::intern_state_key(tx, &kind, state_key)?;
             after.epoch = position;
-            let old = state::current_value(tx, room.nid, number)?;
-            self.set_current(tx, room, number, old, nid, after, &mut out.row)?;
+            set_current(tx, &self.site.hash_key, room.nid, after, number, Some(nid), &mut out.row)?;
             if kind == "m.room.member" {
                 member_changed(tx, &place, state_key, Some((pdu, nid)), &mut out.row, &mut out.concerned)?;
             }
@@ -133,108 +130,156 @@ impl MainCommit {
             rooms::put_auth_edges(tx, room.nid, nid, &auth)?;
             key = Some(number);
         }
-        let relation = match &planned.class.relation {
-            Some((kind, target)) => Some((ids::intern_type(tx, kind)?, target.as_ref())),
-            None => None,
-        };
-        let thread = thread_of(tx, room.nid, planned.class.relation.as_ref())?;
         let flags = planned.class.flags | if planned.linear { flag::LINEAR } else { 0 };
         out.running = out.running.plus(flags);
         out.row.last_position = position;
-        events::insert(
+        let place_in = Written { nid, position, key, before, after, flags, running: out.running };
+        let read = write_event(
             tx,
-            &NewEvent {
-                nid,
-                event_id: pdu.event_id(),
+            &Context {
+                site: &self.site,
                 room: room.nid,
-                position: Some(position),
-                depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
-                kind: ids::intern_type(tx, &pdu.event_type().to_string())?,
-                state_key: key,
-                sender,
-                origin_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
-                received_ts: self.now_ms,
-                flags,
-                before: Some(before),
-                after: Some(after),
-                relation,
-                thread,
-                running: out.running,
-                transaction: planned.transaction.as_ref().map(|t| (t.device, t.txn_id.as_str())),
-                json: pdu.json(),
+                rules: self.rules,
+                members: &self.members,
+                now_ms: self.now_ms,
             },
+            planned,
+            &place_in,
+            &mut out.concerned,
         )?;
-        if let Some(t) = &planned.transaction {
-            events::put_transaction(tx, t.device, &t.key, nid, self.now_ms)?;
-        }
-        if !planned.linear {
-            for prev in pdu.prev_events() {
-                rooms::put_edge(tx, room.nid, prev, nid)?;
-            }
-        }
-        let redaction = Redaction { nid, sender: pdu.sender(), redacts_others: planned.redacts_others };
-        if let Some(target) = redacted_id(planned, self.rules) {
-            apply_redaction(tx, room.nid, self.rules, &redaction, &target, &mut out.concerned)?;
-        }
-        if pdu.sender().server_name() != self.site.server_name {
-            apply_waiting(tx, room.nid, self.rules, pdu.event_id(), &mut out.concerned)?;
-        }
-        if !planned.class.mentions.is_empty() {
-            let mentioned = self.mentioned(tx, planned, sender)?;
-            mention(tx, &place, &mentioned, thread, flags)?;
-        }
         out.appended.push(Appended { nid, event_id: pdu.event_id().to_owned(), position, repeated: false });
-        let local = pdu.sender().server_name() == self.site.server_name;
-        Ok(Written { position, read: local.then_some((sender, thread)) })
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one change of state has as many facts")]
-    fn set_current(
-        &self,
-        tx: &WriteTx<'_>,
-        room: &RoomKey,
-        key: i64,
-        old: Option<EventNid>,
-        new: EventNid,
-        at: StateRef,
-        row: &mut RoomHeadRow,
-    ) -> Result<(), StoreError> {
-        state::put(tx, at, key, Some(new))?;
-        state::put_current(tx, room.nid, key, Some(new))?;
-        let hash = &self.site.hash_key;
-        if let Some(old) = old {
-            row.state_hash = row.state_hash.wrapping_sub(hash.entry(key, old));
-        }
-        row.state_hash = row.state_hash.wrapping_add(hash.entry(key, new));
-        row.state_position = at.epoch;
-        Ok(())
-    }
-
-    /// Mentioned users who are joined local members, the sender left out.
-    fn mentioned(
-        &self,
-        tx: &WriteTx<'_>,
-        planned: &Planned,
-        sender: UserNid,
-    ) -> Result<Vec<UserNid>, StoreError> {
-        let mut found = Vec::new();
-        for user in &planned.class.mentions {
-            if user.server_name() == self.site.server_name
-                && let Some(nid) = ids::user_nid(tx, user)?
-                && nid != sender
-                && self.members.read().unwrap_or_else(PoisonError::into_inner).contains(&nid)
-            {
-                found.push(nid);
-            }
-        }
-        Ok(found)
+        Ok(read.map(|(user, thread)| (user, thread, position)))
     }
 }
 
-struct Written {
-    position: i64,
-    /// The local sender, who has read up to here, and the thread.
-    read: Option<(UserNid, Option<EventNid>)>,
+/// What all events of a write have in common.
+pub(super) struct Context<'a> {
+    pub(super) site: &'a Site,
+    pub(super) room: RoomNid,
+    pub(super) rules: &'a RoomVersionRules,
+    pub(super) members: &'a LocalMembers,
+    pub(super) now_ms: i64,
+}
+
+/// Where an event comes to stand.
+pub(super) struct Written {
+    pub(super) nid: EventNid,
+    pub(super) position: i64,
+    pub(super) key: Option<i64>,
+    pub(super) before: StateRef,
+    pub(super) after: StateRef,
+    pub(super) flags: i64,
+    pub(super) running: Running,
+}
+
+/// Writes an event and what it changes beside the room's state. Answers its local sender, who has read up to here, and the
+/// thread.
+pub(super) fn write_event(
+    tx: &WriteTx<'_>,
+    context: &Context<'_>,
+    planned: &Planned,
+    at: &Written,
+    concerned: &mut Concerned,
+) -> Result<Option<(UserNid, Option<EventNid>)>, StoreError> {
+    let pdu = &planned.pdu;
+    let room = context.room;
+    let sender = ids::intern_user(tx, pdu.sender())?;
+    let relation = match &planned.class.relation {
+        Some((kind, target)) => Some((ids::intern_type(tx, kind)?, target.as_ref())),
+        None => None,
+    };
+    let thread = thread_of(tx, room, planned.class.relation.as_ref())?;
+    events::insert(
+        tx,
+        &NewEvent {
+            nid: at.nid,
+            event_id: pdu.event_id(),
+            room,
+            position: Some(at.position),
+            depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
+            kind: ids::intern_type(tx, &pdu.event_type().to_string())?,
+            state_key: at.key,
+            sender,
+            origin_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
+            received_ts: context.now_ms,
+            flags: at.flags,
+            before: Some(at.before),
+            after: Some(at.after),
+            relation,
+            thread,
+            running: at.running,
+            transaction: planned.transaction.as_ref().map(|t| (t.device, t.txn_id.as_str())),
+            json: pdu.json(),
+        },
+    )?;
+    if let Some(t) = &planned.transaction {
+        events::put_transaction(tx, t.device, &t.key, at.nid, context.now_ms)?;
+    }
+    if !planned.linear {
+        for prev in pdu.prev_events() {
+            rooms::put_edge(tx, room, prev, at.nid)?;
+        }
+    }
+    let local = pdu.sender().server_name() == context.site.server_name;
+    if at.flags & flag::HIDDEN != 0 {
+        return Ok(None);
+    }
+    if let Some(target) = redacted_id(planned, context.rules) {
+        let redaction =
+            Redaction { nid: at.nid, sender: pdu.sender(), redacts_others: planned.redacts_others };
+        apply_redaction(tx, room, context.rules, &redaction, &target, concerned)?;
+    }
+    if !local {
+        apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
+    }
+    if !planned.class.mentions.is_empty() {
+        let mentioned = mentioned(tx, context, planned, sender)?;
+        let place = Place { room, server_name: &context.site.server_name, position: at.position };
+        mention(tx, &place, &mentioned, thread, at.flags)?;
+    }
+    Ok(local.then_some((sender, thread)))
+}
+
+/// Mentioned users who are joined local members, the sender left out.
+fn mentioned(
+    tx: &WriteTx<'_>,
+    context: &Context<'_>,
+    planned: &Planned,
+    sender: UserNid,
+) -> Result<Vec<UserNid>, StoreError> {
+    let mut found = Vec::new();
+    for user in &planned.class.mentions {
+        if user.server_name() == context.site.server_name
+            && let Some(nid) = ids::user_nid(tx, user)?
+            && nid != sender
+            && context.members.read().unwrap_or_else(PoisonError::into_inner).contains(&nid)
+        {
+            found.push(nid);
+        }
+    }
+    Ok(found)
+}
+
+/// Writes one change of the current state on the main line.
+pub(super) fn set_current(
+    tx: &WriteTx<'_>,
+    hash: &StateHashKey,
+    room: RoomNid,
+    at: StateRef,
+    key: i64,
+    new: Option<EventNid>,
+    row: &mut RoomHeadRow,
+) -> Result<(), StoreError> {
+    if let Some(old) = state::current_value(tx, room, key)? {
+        row.state_hash = row.state_hash.wrapping_sub(hash.entry(key, old));
+    }
+    if let Some(new) = new {
+        row.state_hash = row.state_hash.wrapping_add(hash.entry(key, new));
+    }
+    state::put(tx, at, key, new)?;
+    state::put_current(tx, room, key, new)?;
+    row.state_position = at.epoch;
+    Ok(())
 }
 
 /// The number of an auth event.

@@ -96,10 +96,7 @@ impl Head {
             .into_iter()
             .map(|nid| tip(read, rules, nid))
             .collect::<Result<_, _>>()?;
-        let (newest, running) = match rooms::newest_event(read, room.nid)? {
-            Some((nid, running)) => (Some(nid), running),
-            None => (None, Running::default()),
-        };
+        let (newest, running) = newest(read, room.nid)?;
         let members = members::local_joined(read, room.nid)?.into_iter().collect();
         Ok(Self {
             row: rooms::head(read, room.nid)?,
@@ -113,6 +110,18 @@ impl Head {
             complete: false,
             room,
         })
+    }
+
+    /// Reads again all that another write changed; the members are kept up to date elsewhere.
+    pub(super) fn reload(mut self, read: &dyn Read) -> Result<Self, StoreError> {
+        self.row = rooms::head(read, self.room.nid)?;
+        self.tips = rooms::extremities(read, self.room.nid)?
+            .into_iter()
+            .map(|nid| tip(read, self.rules, nid))
+            .collect::<Result<_, _>>()?;
+        (self.newest, self.running) = newest(read, self.room.nid)?;
+        self.forget_state();
+        Ok(self)
     }
 
     /// What is at hand about a state key.
@@ -156,6 +165,13 @@ impl Head {
         let levels = self.get("m.room.power_levels", "").map(|entry| &*entry.pdu);
         Power::new(self.rules, create, levels)
     }
+}
+
+fn newest(read: &dyn Read, room: RoomNid) -> Result<(Option<EventNid>, Running), StoreError> {
+    Ok(match rooms::newest_event(read, room)? {
+        Some((nid, running)) => (Some(nid), running),
+        None => (None, Running::default()),
+    })
 }
 
 /// Reads what the current state has under each of these keys.

@@ -9,16 +9,22 @@ mod classify;
 mod commit;
 mod create;
 mod effects;
+mod fork_commit;
+mod forks;
 mod head;
 mod plan;
+mod resolution;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
-use linkim_federation::SigningKey;
+use linkim_federation::{Pdu, SigningKey};
 use ruma::{CanonicalJsonObject, OwnedEventId, OwnedServerName, OwnedUserId, RoomVersionId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -114,6 +120,25 @@ pub struct NewRoom {
 /// Changes that must be true together with the events: aliases, the directory, account data. Runs in their transaction.
 pub type Along = Box<dyn FnOnce(&WriteTx<'_>, RoomNid, &[Appended]) -> Result<(), StoreError> + Send>;
 
+/// What became of an event that came with its place in the DAG.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Part of the room now.
+    Accepted(Appended),
+    /// Part of the DAG, hidden from clients: allowed where it stands, not by the current state.
+    SoftFailed(Appended, String),
+    /// Stored as refused, with the reason.
+    Rejected(Appended, String),
+    /// It was here already.
+    Known(EventNid),
+    /// Nothing was done: these previous events are not here.
+    MissingPrev(Vec<OwnedEventId>),
+    /// Nothing was done: these auth events are not here.
+    MissingAuth(Vec<OwnedEventId>),
+    /// Nothing was done: it can't be an event of this room.
+    Malformed(&'static str),
+}
+
 /// Why events were not appended. Nothing of the call was written then.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -148,7 +173,7 @@ pub trait Wake: Send + Sync + 'static {
 pub type LocalMembers = Arc<RwLock<HashSet<UserNid>>>;
 
 /// Stored events in memory, by number. Bound: [`PDU_CACHE_BYTES`] of JSON.
-pub type PduCache = moka::sync::Cache<EventNid, Arc<linkim_federation::Pdu>>;
+pub type PduCache = moka::sync::Cache<EventNid, Arc<Pdu>>;
 
 /// JSON kept in the cache of events.
 const PDU_CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -178,6 +203,20 @@ struct Shared {
     clock: Arc<dyn Clock>,
     signer: Signer,
     site: Arc<commit::Site>,
+    /// `origin_server_ts` of the newest create event made here.
+    last_created_ms: AtomicI64,
+}
+
+impl Shared {
+    /// The time of a new create event: now, but later than that of every one before. From version 12 on a room is named by
+    /// the hash of its create event, so two rooms that one user makes alike in one millisecond would be the same.
+    fn create_time_ms(&self) -> i64 {
+        let now = self.clock.now_ms();
+        let later = |last: i64| Some(now.max(last.saturating_add(1)));
+        match self.last_created_ms.fetch_update(Ordering::AcqRel, Ordering::Acquire, later) {
+            Ok(last) | Err(last) => now.max(last.saturating_add(1)),
+        }
+    }
 }
 
 /// All appenders. One is awake for each room in use; it goes to sleep after [`IDLE`] without work. Bound: the rooms used
@@ -198,6 +237,7 @@ const QUEUE: usize = 2048;
 /// Work for a room's appender.
 enum Work {
     Append(actor::Call),
+    Receive(Arc<Pdu>, oneshot::Sender<Result<Received, StoreError>>),
     Members(oneshot::Sender<Result<LocalMembers, StoreError>>),
 }
 
@@ -212,11 +252,11 @@ impl Appenders {
     ) -> Self {
         let pdus = PduCache::builder()
             .max_capacity(PDU_CACHE_BYTES)
-            .weigher(|_, pdu: &Arc<linkim_federation::Pdu>| u32::try_from(pdu.json().len()).unwrap_or(u32::MAX))
+            .weigher(|_, pdu: &Arc<Pdu>| u32::try_from(pdu.json().len()).unwrap_or(u32::MAX))
             .build();
         let site =
             Arc::new(commit::Site { server_name: signer.server_name.clone(), hash_key, wake, pdus });
-        Self { shared: Arc::new(Shared { store, clock, signer, site }), awake: Arc::default() }
+        Self { shared: Arc::new(Shared { store, clock, signer, site, last_created_ms: AtomicI64::new(0) }), awake: Arc::default() }
     }
 
     /// Appends events of a room, each built upon the one before it: all of them or none.
@@ -245,6 +285,16 @@ impl Appenders {
         along: Option<Along>,
     ) -> Result<(Arc<RoomKey>, Vec<Appended>), AppendError> {
         create::create(&self.shared, new, events, along).await
+    }
+
+    /// Judges and stores an event that comes with its place in the DAG. Its format, signatures and hash were checked.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was written then.
+    pub async fn receive(&self, room: RoomNid, pdu: Arc<Pdu>) -> Result<Received, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(room, Work::Receive(pdu, reply)).await?;
+        Ok(answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into())))?)
     }
 
     /// The room's joined local members.
@@ -287,3 +337,6 @@ impl Appenders {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

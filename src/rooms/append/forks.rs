@@ -1,0 +1,266 @@
+//! Events whose place in the DAG is not simply the room's end: they come from other servers, and their history may have
+//! forked from ours.
+//!
+//! Each is judged as the spec orders the checks on receipt: by its auth events, by the state before it (reject), by the
+//! current state (soft fail). Then the room's current state is what its new extremities resolve to; what changes by that
+//! becomes rows of the main line at the event's position.
+//!
+//! Source: Server-Server API, "Checks performed on receipt of a PDU".
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use linkim_federation::{Pdu, RoomVersionRules, check_against_state, check_auth_events};
+use ruma::{EventId, OwnedEventId};
+
+use super::{
+    resolution::{Resolver, Virtual},
+    PduCache,
+};
+use crate::{
+    rooms::power::Power,
+    store::{
+        Read, StoreError, events,
+        events::{EventRow, StateRef, flag},
+        ids::{self, EventNid, RoomKey},
+        rooms,
+    },
+};
+
+/// What the checks say about an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Part of the room.
+    Accepted,
+    /// Part of the DAG, hidden from clients.
+    SoftFailed(String),
+    /// Refused for good.
+    Rejected(String),
+}
+
+/// An event that was judged, and what writing it will change.
+pub(super) struct Judged {
+    pub(super) judgement: Judgement,
+    /// Numbers of its auth events.
+    pub(super) auth: Vec<EventNid>,
+    /// State before it.
+    pub(super) before: Virtual,
+    /// Extremities that it replaces.
+    pub(super) replaced: Vec<EventNid>,
+    /// Whether it becomes an extremity.
+    pub(super) extremity: bool,
+    /// What changes in the current state: (key, event or none). [`Resolver::NEW`] stands for the event itself.
+    pub(super) current: Vec<(i64, Option<i64>)>,
+    /// Whether its sender may redact other servers' events, and mention the room.
+    pub(super) redacts_others: bool,
+    pub(super) may_notify_room: bool,
+    pub(super) linear: bool,
+}
+
+/// Why an event can't be judged yet.
+#[derive(Debug)]
+pub(super) enum NotJudged {
+    /// It is here already.
+    Known(EventRow),
+    /// These previous events are not here, or have no state.
+    MissingPrev(Vec<OwnedEventId>),
+    /// These auth events are not here.
+    MissingAuth(Vec<OwnedEventId>),
+    /// It can't belong here.
+    Malformed(&'static str),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotJudged {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Judges one event on a snapshot that has all that was appended before it.
+pub(super) fn judge(
+    read: &dyn Read,
+    room: &Arc<RoomKey>,
+    rules: &RoomVersionRules,
+    pdu: &Arc<Pdu>,
+    resolver: &mut Resolver,
+    pdus: &PduCache,
+) -> Result<Judged, NotJudged> {
+    if let Some(row) = events::by_id(read, pdu.event_id())?
+        && !row.is(flag::OUTLIER)
+    {
+        return Err(NotJudged::Known(row));
+    }
+    let prev = previous(read, room, pdu)?;
+    if prev.is_empty() {
+        // Every event but the create event has one, and the room's create event is here.
+        return Err(NotJudged::Malformed("it names no previous event"));
+    }
+    let auth = auth_events(read, pdu, pdus)?;
+    let tips = rooms::extremities(read, room.nid)?;
+    let head = rooms::head(read, room.nid)?;
+    let current = StateRef { line: room.main_line, epoch: head.state_position };
+    resolver.begin(read, pdu)?;
+
+    let prev_nids: BTreeSet<EventNid> = prev.iter().map(|row| row.nid).collect();
+    let before = if !tips.is_empty() && tips.iter().all(|tip| prev_nids.contains(tip)) && prev_nids.len() == tips.len() {
+        Virtual::stored(current)
+    } else {
+        let states = prev.iter().filter_map(|row| row.after).map(Virtual::stored).collect();
+        resolver.resolve(read, room, rules, states, current, pdus)?
+    };
+
+    let judgement = checks(read, rules, pdu, &auth, &before, current, resolver, pdus)?;
+    let accepted = judgement == Judgement::Accepted;
+    let referenced = !rooms::children(read, room.nid, pdu.event_id())?.is_empty();
+    let replaced: Vec<EventNid> = match accepted {
+        true => tips.iter().copied().filter(|tip| prev_nids.contains(tip)).collect(),
+        false => Vec::new(),
+    };
+    let mut judged = Judged {
+        auth: auth.iter().map(|(nid, _)| *nid).collect(),
+        replaced,
+        extremity: accepted && !referenced,
+        current: Vec::new(),
+        redacts_others: false,
+        may_notify_room: false,
+        linear: false,
+        before,
+        judgement,
+    };
+    if judged.extremity {
+        let mut states = vec![judged.before.with_new(resolver, pdu)];
+        for tip in tips.iter().filter(|tip| !judged.replaced.contains(tip)) {
+            states.extend(events::by_nid(read, *tip)?.after.map(Virtual::stored));
+        }
+        let after = resolver.resolve(read, room, rules, states, current, pdus)?;
+        judged.current = resolver.difference(read, current, &after)?;
+        let newest = rooms::newest_event(read, room.nid)?.map(|(nid, _)| nid);
+        judged.linear = prev.len() == 1 && newest == prev.first().map(|row| row.nid);
+    }
+    let power = power_before(read, rules, &judged.before, resolver, pdus)?;
+    judged.redacts_others = power.of(pdu.sender()) >= power.to_redact();
+    judged.may_notify_room = power.of(pdu.sender()) >= power.to_notify_room();
+    Ok(judged)
+}
+
+/// The event's previous events; all must be here with a state.
+fn previous(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<Vec<EventRow>, NotJudged> {
+    let mut rows = Vec::new();
+    let mut missing = Vec::new();
+    for id in pdu.prev_events() {
+        match events::by_id(read, id)?.filter(|row| row.room == room.nid && row.after.is_some()) {
+            Some(row) => rows.push(row),
+            None => missing.push(id.clone()),
+        }
+    }
+    if missing.is_empty() { Ok(rows) } else { Err(NotJudged::MissingPrev(missing)) }
+}
+
+/// The event's auth events; all must be here.
+fn auth_events(
+    read: &dyn Read,
+    pdu: &Pdu,
+    pdus: &PduCache,
+) -> Result<Vec<(EventNid, Arc<Pdu>)>, NotJudged> {
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for id in pdu.auth_events() {
+        match events::nid(read, id)? {
+            Some(nid) => found.push((nid, super::resolution::load(read, nid, pdus)?)),
+            None => missing.push(id.clone()),
+        }
+    }
+    if missing.is_empty() { Ok(found) } else { Err(NotJudged::MissingAuth(missing)) }
+}
+
+/// Checks 4 to 6 of the spec's list.
+#[expect(clippy::too_many_arguments, reason = "the checks look at all there is")]
+fn checks(
+    read: &dyn Read,
+    rules: &RoomVersionRules,
+    pdu: &Pdu,
+    auth: &[(EventNid, Arc<Pdu>)],
+    before: &Virtual,
+    current: StateRef,
+    resolver: &Resolver,
+    pdus: &PduCache,
+) -> Result<Judgement, StoreError> {
+    let create = create_event(read, auth, before, resolver, pdus)?;
+    let fetch = |id: &EventId| {
+        let known = auth.iter().map(|(_, pdu)| pdu).chain(create.as_ref());
+        known.into_iter().find(|pdu| pdu.event_id() == id).cloned()
+    };
+    if let Err(denied) = check_auth_events(rules, pdu, fetch) {
+        return Ok(Judgement::Rejected(format!("by its auth events: {}", denied.reason())));
+    }
+    let by_auth: BTreeMap<(String, String), Arc<Pdu>> = auth
+        .iter()
+        .map(|(_, pdu)| pdu)
+        .chain(create.as_ref())
+        .filter_map(|pdu| Some(((pdu.event_type().to_string(), pdu.state_key()?.to_owned()), pdu.clone())))
+        .collect();
+    let in_auth = |kind: &ruma::events::StateEventType, key: &str| {
+        by_auth.get(&(kind.to_string(), key.to_owned())).cloned()
+    };
+    if let Err(denied) = check_against_state(rules, pdu, in_auth) {
+        return Ok(Judgement::Rejected(format!("by its auth events: {}", denied.reason())));
+    }
+    let failed = std::cell::RefCell::new(None);
+    let look = |state: &Virtual, kind: &ruma::events::StateEventType, key: &str| {
+        resolver.event_at(read, state, &kind.to_string(), key, pdus).unwrap_or_else(|error| {
+            failed.borrow_mut().get_or_insert(error);
+            None
+        })
+    };
+    let judgement = if let Err(denied) = check_against_state(rules, pdu, |kind, key| look(before, kind, key)) {
+        Judgement::Rejected(format!("by the state before it: {}", denied.reason()))
+    } else {
+        let current = Virtual::stored(current);
+        match check_against_state(rules, pdu, |kind, key| look(&current, kind, key)) {
+            Err(denied) => Judgement::SoftFailed(format!("by the current state: {}", denied.reason())),
+            Ok(()) => Judgement::Accepted,
+        }
+    };
+    match failed.into_inner() {
+        Some(error) => Err(error),
+        None => Ok(judgement),
+    }
+}
+
+/// The create event: in version 12 it is no auth event, the room's id names it.
+fn create_event(
+    read: &dyn Read,
+    auth: &[(EventNid, Arc<Pdu>)],
+    before: &Virtual,
+    resolver: &Resolver,
+    pdus: &PduCache,
+) -> Result<Option<Arc<Pdu>>, StoreError> {
+    if auth.iter().any(|(_, pdu)| pdu.event_type().to_string() == "m.room.create") {
+        return Ok(None);
+    }
+    resolver.event_at(read, before, "m.room.create", "", pdus)
+}
+
+fn power_before(
+    read: &dyn Read,
+    rules: &RoomVersionRules,
+    before: &Virtual,
+    resolver: &Resolver,
+    pdus: &PduCache,
+) -> Result<Power, StoreError> {
+    let create = resolver.event_at(read, before, "m.room.create", "", pdus)?;
+    let levels = resolver.event_at(read, before, "m.room.power_levels", "", pdus)?;
+    Ok(Power::new(rules, create.as_deref(), levels.as_deref()))
+}
+
+/// Number of the event's (type, state key), if such a pair is known yet.
+pub(super) fn key_of(read: &dyn Read, pdu: &Pdu) -> Result<Option<i64>, StoreError> {
+    match pdu.state_key() {
+        Some(key) => ids::state_key_nid(read, &pdu.event_type().to_string(), key),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,177 @@
+//! Events together with their bodies, a page in one statement: what clients read.
+//!
+//! Each row also says, from the same statement, the two rare things that change how an event is shown, so that a page of
+//! plain messages costs no look-up an event: whether other events relate to it in a way that is bundled with it, and
+//! whether its sender's account is erased.
+
+use ruma::EventId;
+
+use super::{
+    Read, Row, StoreError, event_id,
+    events::{self, EventRow, StateRef, Topological},
+    ids::{EventNid, RoomNid},
+    members::Membership,
+    state,
+};
+use crate::params;
+
+/// An event and what is shown of it.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// The event.
+    pub row: EventRow,
+    /// Its canonical JSON, without `unsigned`.
+    pub json: String,
+    /// Whether an event may be known that is a thread's, an edit or a reference to it.
+    pub related: bool,
+    /// Whether its sender's account is here and erased.
+    pub erased: bool,
+}
+
+// An IN over an uncorrelated sub-select is evaluated once a statement; each row then costs three seeks at most in
+// events_relation, and none of its reactions is looked at.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.nid, e.event_id, e.room, e.position, e.depth, e.type, e.state_key, e.sender, e.origin_ts, \
+             e.received_ts, e.flags, e.before_line, e.before_epoch, e.after_line, e.after_epoch, e.thread, \
+             e.redacted_by, e.countable, e.notify, e.highlight, e.device, e.txn_id, j.json, \
+             CASE WHEN EXISTS (SELECT 1 FROM events r WHERE r.relation_target = e.event_id AND r.relation_type IN \
+             (SELECT t.nid FROM event_types t WHERE t.type IN ('m.thread', 'm.replace', 'm.reference'))) \
+             THEN 1 ELSE 0 END, COALESCE(a.erased, 0) ",
+            $rest
+        )
+    };
+}
+
+fn page(read: &dyn Read, row: &Row<'_>) -> Result<EventPage, StoreError> {
+    Ok(EventPage { row: events::row(read, row)?, json: row.get(22)?, related: row.get(23)?, erased: row.get(24)? })
+}
+
+/// An event with its body. `Damaged` if the number is not one of ours.
+pub fn by_nid(read: &dyn Read, nid: EventNid) -> Result<EventPage, StoreError> {
+    read.one(
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.nid = ?1"
+        ),
+        params![nid],
+        |r| page(read, r),
+    )?
+    .ok_or_else(|| StoreError::Damaged(format!("no event {} with a body", nid.0)))
+}
+
+/// The event with this id and its body, whatever its room and flags.
+pub fn by_id(read: &dyn Read, id: &EventId) -> Result<Option<EventPage>, StoreError> {
+    read.one(
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.event_id = ?1"
+        ),
+        params![&event_id::encode(id)],
+        |r| page(read, r),
+    )
+}
+
+/// The body of an event whose row is at hand.
+pub fn of(read: &dyn Read, row: &EventRow) -> Result<EventPage, StoreError> {
+    read.one(
+        "SELECT j.json, CASE WHEN EXISTS (SELECT 1 FROM events r WHERE r.relation_target = ?2 AND r.relation_type IN \
+         (SELECT t.nid FROM event_types t WHERE t.type IN ('m.thread', 'm.replace', 'm.reference'))) \
+         THEN 1 ELSE 0 END, COALESCE((SELECT a.erased FROM accounts a WHERE a.user = ?3), 0) \
+         FROM event_json j WHERE j.event = ?1",
+        params![row.nid, &event_id::encode(&row.event_id), row.sender],
+        |r| Ok(EventPage { row: row.clone(), json: r.get(0)?, related: r.get(1)?, erased: r.get(2)? }),
+    )?
+    .ok_or_else(|| StoreError::Damaged(format!("event {} has no body", row.nid.0)))
+}
+
+/// Events at or before `from` in topological order, newest first, at most `limit`; none that clients may not see, none
+/// with a position above `up_to`.
+pub fn backwards(
+    read: &dyn Read,
+    room: RoomNid,
+    from: Topological,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        // 7: flag::HIDDEN.
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.room = ?1 AND (e.depth, e.position) <= (?2, ?3) AND e.position IS NOT NULL AND e.position <= ?4 \
+             AND e.flags & 7 = 0 ORDER BY e.depth DESC, e.position DESC LIMIT ?5"
+        ),
+        params![room, from.depth, from.position, up_to, limit as i64],
+        |r| page(read, r),
+    )
+}
+
+/// Events after `from` in topological order, oldest first, at most `limit`; none that clients may not see, none with a
+/// position above `up_to`.
+pub fn forwards(
+    read: &dyn Read,
+    room: RoomNid,
+    from: Topological,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.room = ?1 AND (e.depth, e.position) > (?2, ?3) AND e.position IS NOT NULL AND e.position <= ?4 \
+             AND e.flags & 7 = 0 ORDER BY e.depth, e.position LIMIT ?5"
+        ),
+        params![room, from.depth, from.position, up_to, limit as i64],
+        |r| page(read, r),
+    )
+}
+
+/// Events with `after < position <= up_to` in the order of their positions, oldest first, at most `limit`; none that
+/// clients may not see.
+pub fn stream(
+    read: &dyn Read,
+    room: RoomNid,
+    after: i64,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.room = ?1 AND e.position > ?2 AND e.position <= ?3 AND e.flags & 7 = 0 \
+             ORDER BY e.position LIMIT ?4"
+        ),
+        params![room, after, up_to, limit as i64],
+        |r| page(read, r),
+    )
+}
+
+/// The current state of a room, ascending by state key number.
+pub fn current_state(read: &dyn Read, room: RoomNid) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        select!(
+            "FROM current_state s JOIN events e ON e.nid = s.event JOIN event_json j ON j.event = e.nid \
+             LEFT JOIN accounts a ON a.user = e.sender WHERE s.room = ?1 ORDER BY s.state_key"
+        ),
+        params![room],
+        |r| page(read, r),
+    )
+}
+
+/// The member events of a room's current members with this membership.
+pub fn current_members(read: &dyn Read, room: RoomNid, membership: Membership) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        select!(
+            "FROM memberships m JOIN events e ON e.nid = m.event JOIN event_json j ON j.event = e.nid \
+             LEFT JOIN accounts a ON a.user = e.sender WHERE m.room = ?1 AND m.membership = ?2"
+        ),
+        params![room, membership as i64],
+        |r| page(read, r),
+    )
+}
+
+/// An old state of a room, ascending by state key number: one statement an event.
+pub fn state_at(read: &dyn Read, at: StateRef) -> Result<Vec<EventPage>, StoreError> {
+    state::full(read, at)?.into_iter().map(|(_, event)| by_nid(read, event)).collect()
+}

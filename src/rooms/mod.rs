@@ -17,8 +17,6 @@ pub mod power;
 pub mod presets;
 mod profile;
 pub mod reading;
-#[cfg(test)]
-mod reading_fixture;
 pub mod relations;
 mod restricted;
 pub mod send;
@@ -29,3 +27,10 @@ mod stripped;
 pub mod threads;
 pub mod timeline;
 pub mod visibility;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod reading_fixture;
+#[cfg(test)]
+mod tests;

@@ -166,8 +166,19 @@ impl App {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Arc<Config>, lock: DataDirLock) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(OsRandom);
+        Self::start_with(config, lock, Arc::new(SystemClock), Arc::new(OsRandom)).await
+    }
+
+    /// As [`Self::start`], with another clock and other randomness.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start_with(
+        config: Arc<Config>,
+        lock: DataDirLock,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StartError> {
         let key = signing_key::load_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
@@ -200,6 +211,16 @@ impl App {
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
         Ok(Self { store, notifier, state, last_seen, trusted, tasks, _lock: lock })
+    }
+
+    /// The services.
+    pub fn state(&self) -> &ClientState {
+        &self.state
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// All routes with all that lies around them.

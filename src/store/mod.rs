@@ -4,20 +4,26 @@
 //! changes go through one writer thread that commits in groups, durably ([`Store::write`]); every look-up runs on a snapshot
 //! from a pool of readers ([`Store::read`]). One file per table family holds the statements.
 
+pub mod account_data;
 mod checkpoint;
 mod error;
 pub mod event_id;
 pub mod event_pages;
 pub mod events;
+pub mod filters;
 pub mod ids;
 pub mod members;
 mod migrate;
 mod readers;
+pub mod receipts;
 pub mod relations;
 pub mod rooms;
 mod sql;
 mod sqlite;
 pub mod state;
+pub mod stripped_state;
+pub mod sync;
+pub mod unread;
 mod writer;
 
 use std::{

@@ -1,5 +1,4 @@
 //! What a client has to hear of: the streams, and /sync as a view of them.
 
 pub mod notifier;
-pub(crate) mod recency;
 pub mod token;

@@ -79,10 +79,9 @@ fn has_url(json: &str) -> bool {
     }
     #[derive(Deserialize)]
     struct Content {
-        #[expect(dead_code, reason = "its being there is what is asked")]
         url: IgnoredAny,
     }
-    serde_json::from_str::<Event>(json).is_ok()
+    serde_json::from_str(json).is_ok_and(|Event { content: Content { url: IgnoredAny } }| true)
 }
 
 #[cfg(test)]

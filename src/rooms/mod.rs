@@ -1,17 +1,41 @@
 //! Rooms: create, append (the one write path), membership, state, timeline, visibility, aliases, directory, upgrade.
 
+pub mod access;
+pub mod account_follower;
 pub mod append;
+pub mod checks;
+pub mod children;
 pub mod client_event;
+mod content;
+pub mod create;
 pub mod event_filter;
+mod guests;
 pub mod ignored_users;
+pub mod membership;
 pub mod page_token;
 pub mod power;
+pub mod presets;
+mod profile;
+pub mod reading;
 pub mod receipts;
 pub(crate) mod recency;
 pub mod relations;
+mod restricted;
+pub mod send;
 pub mod state;
 pub mod state_hash;
+pub mod state_view;
+mod stripped;
+pub mod threads;
+pub mod timeline;
 pub mod typing;
 pub mod unread;
 pub mod visibility;
 pub mod wake;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod reading_fixture;
+#[cfg(test)]
+mod tests;

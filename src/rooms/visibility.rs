@@ -311,3 +311,7 @@ impl KeyHistory {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "visibility_tests.rs"]
+mod tests;

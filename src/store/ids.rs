@@ -84,6 +84,13 @@ impl Default for Ids {
     }
 }
 
+impl Ids {
+    /// What never changes about a room, if it is cached: spares a snapshot where nothing else must be read.
+    pub fn cached_room(&self, room_id: &RoomId) -> Option<Arc<RoomKey>> {
+        self.rooms.get(room_id)
+    }
+}
+
 /// The number of a user, if we ever met them.
 pub fn user_nid(read: &dyn Read, user: &UserId) -> Result<Option<UserNid>, StoreError> {
     let ids = read.ids();

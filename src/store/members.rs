@@ -164,3 +164,13 @@ pub fn forget(tx: &WriteTx<'_>, user: UserNid, room: RoomNid, position: i64) -> 
     )?;
     Ok(())
 }
+
+/// Joined guests of this server.
+pub fn local_guests(read: &dyn Read, room: RoomNid) -> Result<Vec<UserNid>, StoreError> {
+    read.all(
+        "SELECT m.user FROM memberships m JOIN accounts a ON a.user = m.user \
+         WHERE m.room = ?1 AND m.membership = 1 AND a.kind = 1",
+        params![room],
+        |row| row.get(0),
+    )
+}

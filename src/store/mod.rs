@@ -5,7 +5,11 @@
 //! from a pool of readers ([`Store::read`]). One file per table family holds the statements.
 
 pub mod account_data;
+pub mod accounts;
+pub mod aliases;
+pub mod annotations;
 mod checkpoint;
+pub mod devices;
 mod error;
 pub mod event_id;
 pub mod event_pages;
@@ -14,6 +18,7 @@ pub mod filters;
 pub mod ids;
 pub mod members;
 mod migrate;
+pub mod profiles;
 mod readers;
 pub mod receipts;
 pub mod relations;
@@ -23,6 +28,7 @@ mod sqlite;
 pub mod state;
 pub mod stripped_state;
 pub mod sync;
+pub mod tokens;
 pub mod unread;
 mod writer;
 

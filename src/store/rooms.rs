@@ -211,3 +211,41 @@ fn zigzag(value: i64) -> u64 {
 fn unzigzag(value: u64) -> i64 {
     ((value >> 1) as i64) ^ -((value & 1) as i64)
 }
+
+/// Writes which room this one replaces.
+pub fn set_predecessor(tx: &WriteTx<'_>, room: RoomNid, predecessor: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE rooms SET predecessor = ?2 WHERE nid = ?1", params![room, predecessor])?;
+    Ok(())
+}
+
+/// Writes which room replaces this one.
+pub fn set_successor(tx: &WriteTx<'_>, room: RoomNid, successor: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE rooms SET successor = ?2 WHERE nid = ?1", params![room, successor])?;
+    Ok(())
+}
+
+/// The id of the room that this one replaces, as its create event says.
+pub fn predecessor(read: &dyn Read, room: RoomNid) -> Result<Option<String>, StoreError> {
+    read.one("SELECT predecessor FROM rooms WHERE nid = ?1", params![room], |row| row.get(0)).map(Option::flatten)
+}
+
+/// A room of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedRoom {
+    /// The room.
+    pub room: RoomNid,
+    /// Its joined members.
+    pub joined: i64,
+    /// Position of the newest change of its current state.
+    pub state_position: i64,
+}
+
+/// The rooms of the directory that have members, those with most of them first.
+pub fn directory(read: &dyn Read) -> Result<Vec<ListedRoom>, StoreError> {
+    read.all(
+        "SELECT r.nid, h.joined, h.state_position FROM rooms r JOIN room_heads h ON h.room = r.nid \
+         WHERE r.listed = 1 AND r.blocked = 0 AND h.joined > 0 ORDER BY h.joined DESC, r.nid",
+        params![],
+        |row| Ok(ListedRoom { room: row.get(0)?, joined: row.get(1)?, state_position: row.get(2)? }),
+    )
+}

@@ -118,6 +118,12 @@ impl Wake for Notifier {
     }
 }
 
+impl crate::accounts::Wake for Notifier {
+    fn wake_user(&self, user: UserNid) {
+        WakeMembers::wake_user(self, user);
+    }
+}
+
 impl WakeMembers for Notifier {
     /// The room is known as changed from here on, so that no snapshot shows the change before that. If the transaction fails
     /// the room is looked at for nothing.

@@ -6,21 +6,34 @@ use std::{
 };
 
 use linkim_federation::Pdu;
+use ruma::OwnedUserId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Along, AppendError, Appended, Awake, IDLE, LocalEvent, Received, Shared, Transaction, Work,
-    commit::{Committed, MainCommit, Target},
+    commit::{Committed, MainCommit, Target, stored},
     fork_commit::ForkCommit,
     forks::{Judgement, NotJudged, judge},
     head::{Head, Tip, names_hashes, read_state},
-    plan::{Batch, Outcome, Repeats, needed_keys},
+    plan::{AuthRef, Batch, MAX_PREV_EVENTS, Outcome, Repeats, needed_keys},
     resolution::Resolver,
 };
-use crate::store::{StoreError, events, ids::RoomNid};
+use crate::store::{
+    StoreError, events,
+    ids::{EventNid, RoomNid},
+};
 
 /// Events of a call go into one batch; calls are added to a batch until it has this many.
 const MAX_BATCH: usize = 200;
+
+/// Extremities above which they are joined before a local event.
+const MERGE_ABOVE: usize = 10;
+
+/// Joining events before one local event at most.
+const MAX_MERGES: usize = 5;
+
+/// Type of the hidden event that joins extremities (spec/events).
+const MERGE_TYPE: &str = "org.linkim.merge";
 
 /// One call of [`super::Appenders::append`].
 pub(super) struct Call {
@@ -136,10 +149,22 @@ impl Appender {
         calls: Vec<Vec<LocalEvent>>,
         along: Option<Along>,
     ) -> Result<Vec<Result<Vec<Appended>, AppendError>>, StoreError> {
+        let sender = calls.first().and_then(|events| events.first()).map(|event| event.sender.clone());
+        if let Some(sender) = sender
+            && self.load().await?.tips.len() > MERGE_ABOVE
+        {
+            self.merge_extremities(sender).await?;
+        }
         let now_ms = self.shared.clock.now_ms();
         let shared = self.shared.clone();
         let room = self.room;
         let head = self.load().await?;
+        if head.tips.len() > MAX_PREV_EVENTS {
+            if along.is_some() {
+                return Ok(calls.iter().map(|_| Err(AppendError::Busy)).collect());
+            }
+            return self.append_beside(calls).await;
+        }
         let repeats = prepare(&shared, room, head, &calls).await?;
         let mut batch = Batch::default();
         let plans: Vec<_> = calls
@@ -156,12 +181,80 @@ impl Appender {
                 plan
             })
             .collect();
+        let states = state_events(&batch);
         let appended = commit_batch(&shared, head, batch, along, plans.iter().all(Result::is_err), now_ms).await?;
+        for (index, auth) in states {
+            let auth: Vec<EventNid> = auth.iter().map(|auth| stored(*auth, &appended)).collect();
+            self.resolver.written(appended[index].nid, &auth);
+        }
         Ok(plans.into_iter().map(|plan| plan.map(|outcomes| answers(outcomes, &appended))).collect())
     }
 }
 
+/// The state events of a batch, with their auth events.
+fn state_events(batch: &Batch) -> Vec<(usize, Vec<AuthRef>)> {
+    let states = batch.planned.iter().enumerate().filter(|(_, planned)| planned.pdu.is_state());
+    states.map(|(index, planned)| (index, planned.auth.clone())).collect()
+}
+
 impl Appender {
+    /// Joins extremities by hidden events of a local sender, as far as the room's power levels let them.
+    async fn merge_extremities(&mut self, sender: OwnedUserId) -> Result<(), StoreError> {
+        for _ in 0..MAX_MERGES {
+            let merge = LocalEvent::message(sender.clone(), MERGE_TYPE, ruma::CanonicalJsonObject::new());
+            let merged = self.append_one_beside(merge).await?;
+            if merged.is_err() || self.load().await?.tips.len() <= MERGE_ABOVE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends events that can't name all extremities, one by one. A call of several events is refused: it could not be
+    /// all or nothing.
+    async fn append_beside(
+        &mut self,
+        calls: Vec<Vec<LocalEvent>>,
+    ) -> Result<Vec<Result<Vec<Appended>, AppendError>>, StoreError> {
+        let mut answers = Vec::with_capacity(calls.len());
+        for mut events in calls {
+            answers.push(match (events.pop(), events.is_empty()) {
+                (Some(event), true) => self.append_one_beside(event).await?.map(|appended| vec![appended]),
+                _ => Err(AppendError::Busy),
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Appends one event that names at most [`MAX_PREV_EVENTS`] extremities, as if it had come from outside.
+    async fn append_one_beside(
+        &mut self,
+        event: LocalEvent,
+    ) -> Result<Result<Appended, AppendError>, StoreError> {
+        let now_ms = self.shared.clock.now_ms();
+        let (shared, room) = (self.shared.clone(), self.room);
+        let head = self.load().await?;
+        let events = [vec![event]];
+        let repeats = prepare(&shared, room, head, &events).await?;
+        let mut batch = Batch::default();
+        let [events] = events;
+        let mut outcome = Err(AppendError::Busy);
+        for event in events {
+            outcome = batch.plan(head, event, &repeats, &shared.signer, now_ms);
+        }
+        match outcome {
+            Err(error) => return Ok(Err(error)),
+            Ok(Outcome::Repeated(appended)) => return Ok(Ok(appended)),
+            Ok(Outcome::New(_)) => {}
+        }
+        let Some(planned) = batch.planned.pop() else { return Ok(Err(AppendError::Busy)) };
+        Ok(match self.receive(planned.pdu, planned.transaction).await? {
+            Received::Accepted(appended) => Ok(appended),
+            Received::SoftFailed(_, reason) | Received::Rejected(_, reason) => Err(AppendError::Denied(reason)),
+            other => Err(AppendError::Malformed(format!("{other:?}"))),
+        })
+    }
+
     /// Judges an event that comes with its place in the DAG, and writes it.
     async fn receive(
         &mut self,

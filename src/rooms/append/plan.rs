@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{
     AppendError, Appended, LocalEvent, Transaction,
     classify::{Class, classify},
-    head::{Entry, Head, Known, names_hashes},
+    head::{Entry, Head, Known, Tip, names_hashes},
 };
 use crate::{
     rooms::append::Signer,
@@ -172,8 +172,9 @@ impl Batch {
                 (vec![(last.pdu.event_id().to_owned(), hash)], depth)
             }
             None => {
-                let tips = head.tips.iter().map(|tip| (tip.event_id.clone(), tip.reference_hash)).collect();
-                (tips, head.tips.iter().map(|tip| tip.depth).max().unwrap_or(0))
+                let tips = chosen(&head.tips, signer);
+                let depth = tips.iter().map(|tip| tip.depth).max().unwrap_or(0);
+                (tips.iter().map(|tip| (tip.event_id.clone(), tip.reference_hash)).collect(), depth)
             }
         };
         let prev: Vec<EventReference<'_>> =
@@ -227,6 +228,24 @@ impl Batch {
             head.put(kind, key, Some(Entry { nid: Some(appended[*index].nid), pdu }));
         }
     }
+}
+
+/// The extremities that a local event names: all, or the newest half of what it may name and others by chance, so that in
+/// the end each is named.
+fn chosen<'h>(tips: &'h [Tip], signer: &Signer) -> Vec<&'h Tip> {
+    let mut rest: Vec<&Tip> = tips.iter().collect();
+    if rest.len() <= MAX_PREV_EVENTS {
+        return rest;
+    }
+    rest.sort_unstable_by_key(|tip| std::cmp::Reverse(tip.nid));
+    let mut others = rest.split_off(MAX_PREV_EVENTS / 2);
+    while rest.len() < MAX_PREV_EVENTS {
+        let mut random = [0; 8];
+        signer.random.fill(&mut random);
+        let at = u64::from_le_bytes(random) % others.len() as u64;
+        rest.push(others.swap_remove(at as usize));
+    }
+    rest
 }
 
 /// What a build error is to the caller.

@@ -1,0 +1,220 @@
+//! `POST /rooms/{roomId}/join`, `invite`, `leave`, `kick`, `ban`, `unban`, `forget`; `POST /join` and `POST /knock` by room id
+//! or alias.
+//!
+//! A room that we do not have is not joined yet through other servers: `via` and `server_name` have no effect.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{FromRef, FromRequestParts, State},
+    http::StatusCode,
+    routing::post,
+};
+use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::authentication::SessionOrGuest;
+use crate::{
+    accounts::Session,
+    api::{
+        error::ApiError,
+        extract::{Json, Path},
+    },
+    rooms::membership::{Membership, MembershipError},
+};
+
+/// The ways in which a request names nobody.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("user_id is missing")]
+    MissingUser,
+    #[error("{0:?} is not a user id")]
+    NoUser(String),
+    #[error("inviting by e-mail address or telephone number needs an identity server, and this server trusts none")]
+    ThirdParty,
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::MissingUser => Self::bad_request("M_MISSING_PARAM", text),
+            Error::NoUser(_) => Self::invalid_param(text),
+            Error::ThirdParty => Self::new(StatusCode::FORBIDDEN, "M_SERVER_NOT_TRUSTED", text),
+        }
+    }
+}
+
+impl From<MembershipError> for ApiError {
+    fn from(error: MembershipError) -> Self {
+        let text = error.to_string();
+        match error {
+            MembershipError::UnknownRoom | MembershipError::UnknownAlias(_) => Self::not_found(text),
+            MembershipError::Forbidden(_) | MembershipError::RemoteUser(_) => Self::forbidden(text),
+            MembershipError::BadState(_) => Self::new(StatusCode::FORBIDDEN, "M_BAD_STATE", text),
+            MembershipError::NoGuests => Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", text),
+            MembershipError::Malformed(_) => Self::bad_request("M_BAD_JSON", text),
+            MembershipError::NotLeft => Self::bad_request("M_UNKNOWN", text),
+            MembershipError::Append(error) => error.into(),
+            MembershipError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The routes under `/_matrix/client/{version}`.
+pub fn routes<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Session: FromRequestParts<S>,
+    SessionOrGuest: FromRequestParts<S>,
+    Arc<Membership>: FromRef<S>,
+{
+    Router::new()
+        .route("/join/{room_id_or_alias}", post(join_by_alias))
+        .route("/knock/{room_id_or_alias}", post(knock))
+        .route("/rooms/{room_id}/join", post(join))
+        .route("/rooms/{room_id}/leave", post(leave))
+        .route("/rooms/{room_id}/forget", post(forget))
+        .route("/rooms/{room_id}/invite", post(invite))
+        .route("/rooms/{room_id}/kick", post(kick))
+        .route("/rooms/{room_id}/ban", post(ban))
+        .route("/rooms/{room_id}/unban", post(unban))
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    user_id: Option<String>,
+    reason: Option<String>,
+    /// An invitation by third-party id has these instead of `user_id`.
+    medium: Option<Value>,
+}
+
+impl Target {
+    fn user(&self) -> Result<OwnedUserId, Error> {
+        match &self.user_id {
+            Some(user) => UserId::parse(user).map_err(|_| Error::NoUser(user.clone())),
+            None if self.medium.is_some() => Err(Error::ThirdParty),
+            None => Err(Error::MissingUser),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Room {
+    room_id: OwnedRoomId,
+}
+
+/// The room that a path names by id or alias.
+async fn resolve(membership: &Membership, name: &str) -> Result<OwnedRoomId, ApiError> {
+    if let Ok(alias) = <&RoomAliasId>::try_from(name) {
+        return Ok(membership.resolve(alias).await?);
+    }
+    RoomId::parse(name).map_err(|_| ApiError::invalid_param("neither a room id nor an alias"))
+}
+
+/// `POST /join/{roomIdOrAlias}`
+async fn join_by_alias(
+    session: Session,
+    State(membership): State<Arc<Membership>>,
+    Path(room): Path<OwnedRoomOrAliasId>,
+    Json(body): Json<Reason>,
+) -> Result<Json<Room>, ApiError> {
+    let room_id = resolve(&membership, room.as_str()).await?;
+    membership.join(&session, &room_id, body.reason).await?;
+    Ok(Json(Room { room_id }))
+}
+
+/// `POST /rooms/{roomId}/join`
+async fn join(
+    SessionOrGuest(session): SessionOrGuest,
+    State(membership): State<Arc<Membership>>,
+    Path(room_id): Path<OwnedRoomId>,
+    Json(body): Json<Reason>,
+) -> Result<Json<Room>, ApiError> {
+    membership.join(&session, &room_id, body.reason).await?;
+    Ok(Json(Room { room_id }))
+}
+
+/// `POST /knock/{roomIdOrAlias}`
+async fn knock(
+    session: Session,
+    State(membership): State<Arc<Membership>>,
+    Path(room): Path<OwnedRoomOrAliasId>,
+    Json(body): Json<Reason>,
+) -> Result<Json<Room>, ApiError> {
+    let room_id = resolve(&membership, room.as_str()).await?;
+    membership.knock(&session, &room_id, body.reason).await?;
+    Ok(Json(Room { room_id }))
+}
+
+/// `POST /rooms/{roomId}/leave`
+async fn leave(
+    SessionOrGuest(session): SessionOrGuest,
+    State(membership): State<Arc<Membership>>,
+    Path(room_id): Path<OwnedRoomId>,
+    Json(body): Json<Reason>,
+) -> Result<Json<Value>, ApiError> {
+    membership.leave(&session, &room_id, body.reason).await?;
+    Ok(Json(json!({})))
+}
+
+/// `POST /rooms/{roomId}/forget`
+async fn forget(
+    session: Session,
+    State(membership): State<Arc<Membership>>,
+    Path(room_id): Path<OwnedRoomId>,
+) -> Result<Json<Value>, ApiError> {
+    membership.forget(&session, &room_id).await?;
+    Ok(Json(json!({})))
+}
+
+/// `POST /rooms/{roomId}/invite`
+async fn invite(
+    session: Session,
+    State(membership): State<Arc<Membership>>,
+    Path(room_id): Path<OwnedRoomId>,
+    Json(body): Json<Target>,
+) -> Result<Json<Value>, ApiError> {
+    membership.invite(&session, &room_id, &body.user()?, body.reason).await?;
+    Ok(Json(json!({})))
+}
+
+/// `POST /rooms/{roomId}/kick`
+async fn kick(
+    session: Session,
+    State(membership): State<Arc<Membership>>,
+    Path(room_id): Path<OwnedRoomId>,
+    Json(body): Json<Target>,
+) -> Result<Json<Value>, ApiError> {
+    membership.kick(&session, &room_id, &body.user()?, body.reason).await?;
+    Ok(Json(json!({})))
+}
+
+/// `POST /rooms/{roomId}/ban`
+async fn ban(
+    session: Session,
+    State(membership): State<Arc<Membership>>,
+    Path(room_id): Path<OwnedRoomId>,
+    Json(body): Json<Target>,
+) -> Result<Json<Value>, ApiError> {
+    membership.ban(&session, &room_id, &body.user()?, body.reason).await?;
+    Ok(Json(json!({})))
+}
+
+/// `POST /rooms/{roomId}/unban`
+async fn unban(
+    session: Session,
+    State(membership): State<Arc<Membership>>,
+    Path(room_id): Path<OwnedRoomId>,
+    Json(body): Json<Target>,
+) -> Result<Json<Value>, ApiError> {
+    membership.unban(&session, &room_id, &body.user()?, body.reason).await?;
+    Ok(Json(json!({})))
+}

@@ -1,0 +1,484 @@
+//! Forks through the write path, against a full recomputation with ruma's state resolution.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use linkim_federation::{
+    EventReference, EventTemplate, RoomVersionRules, auth_types, build_event, check_against_state, rules,
+};
+use ruma::{
+    CanonicalJsonValue, EventId, OwnedEventId, events::StateEventType, room_version_id, server_name, user_id,
+};
+use serde_json::{json, value::RawValue};
+
+use super::*;
+use crate::{
+    clock::SystemClock,
+    random::OsRandom,
+    rooms::state_hash::StateHashKey,
+    store::{Read, events, events::StateRef, ids, rooms, state},
+};
+
+struct NoWake;
+
+impl Wake for NoWake {
+    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
+}
+
+struct Fixture {
+    store: Store,
+    appenders: Appenders,
+    _folder: tempfile::TempDir,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
+    let signer = Signer {
+        server_name: server_name!("a.example").to_owned(),
+        key: SigningKey::generate([1; 32], "1").unwrap(),
+        random: Arc::new(OsRandom),
+    };
+    let appenders = Appenders::new(
+        store.clone(),
+        Arc::new(SystemClock),
+        signer,
+        StateHashKey::new([2; 32]),
+        Arc::new(NoWake),
+    );
+    Fixture { store, appenders, _folder: folder }
+}
+
+fn object(value: serde_json::Value) -> CanonicalJsonObject {
+    match CanonicalJsonValue::try_from(value).unwrap() {
+        CanonicalJsonValue::Object(object) => object,
+        _ => panic!("not an object"),
+    }
+}
+
+fn alice() -> OwnedUserId {
+    user_id!("@alice:a.example").to_owned()
+}
+
+/// A public room of this version with alice at 100 and everybody else free to set the topic.
+async fn room(f: &Fixture, version: RoomVersionId) -> (Arc<RoomKey>, Vec<Appended>) {
+    let v12 = rules(&version).unwrap().authorization.explicitly_privilege_room_creators;
+    let mut create = json!({ "room_version": version.as_str() });
+    if !rules(&version).unwrap().authorization.use_room_create_sender {
+        create["creator"] = json!(alice());
+    }
+    let users = if v12 { json!({}) } else { json!({ alice().as_str(): 100 }) };
+    let events = vec![
+        LocalEvent::state(alice(), "m.room.member", alice(), object(json!({ "membership": "join" }))),
+        LocalEvent::state(
+            alice(),
+            "m.room.power_levels",
+            "",
+            object(json!({ "users": users, "events": { "m.room.topic": 0 }, "state_default": 50 })),
+        ),
+        LocalEvent::state(alice(), "m.room.join_rules", "", object(json!({ "join_rule": "public" }))),
+    ];
+    let new = NewRoom { version, creator: alice(), create_content: object(create) };
+    f.appenders.create(new, events, None).await.unwrap()
+}
+
+type State = BTreeMap<(StateEventType, String), OwnedEventId>;
+
+/// What the DAG must look like, recomputed in full for every event.
+struct Oracle {
+    rules: &'static RoomVersionRules,
+    pdus: HashMap<OwnedEventId, Arc<Pdu>>,
+    after: HashMap<OwnedEventId, State>,
+    before: HashMap<OwnedEventId, State>,
+}
+
+impl Oracle {
+    async fn new(f: &Fixture, room: &RoomKey, first: &[Appended]) -> Self {
+        let rules = rules(&room.version).unwrap();
+        let mut oracle =
+            Self { rules, pdus: HashMap::new(), after: HashMap::new(), before: HashMap::new() };
+        for appended in first {
+            let nid = appended.nid;
+            let pdu = f
+                .store
+                .read::<_, StoreError, _>(move |read| crate::rooms::state::load_pdu(read, nid))
+                .await
+                .unwrap();
+            oracle.add(pdu);
+        }
+        oracle
+    }
+
+    fn resolve(&self, states: Vec<State>) -> State {
+        let maps: Vec<ruma::state_res::StateMap<OwnedEventId>> =
+            states.into_iter().map(|state| state.into_iter().collect()).collect();
+        let chains = maps.iter().map(|map| self.auth_chain(map.values())).collect();
+        let v2 = self.rules.state_res.v2_rules().unwrap();
+        ruma::state_res::resolve(
+            &self.rules.authorization,
+            v2,
+            &maps,
+            chains,
+            |id| self.pdus.get(id).cloned(),
+            |conflicted| Some(self.subgraph(conflicted.values().flatten())),
+        )
+        .unwrap()
+        .into_iter()
+        .collect()
+    }
+
+    fn auth_chain<'i>(
+        &self,
+        ids: impl Iterator<Item = &'i OwnedEventId>,
+    ) -> ruma::state_res::utils::event_id_set::EventIdSet<OwnedEventId> {
+        let mut seen = HashSet::new();
+        let mut todo: Vec<OwnedEventId> = ids.cloned().collect();
+        while let Some(id) = todo.pop() {
+            if seen.insert(id.clone()) {
+                todo.extend(self.pdus[&id].auth_events().iter().cloned());
+            }
+        }
+        seen.into_iter().collect()
+    }
+
+    /// Events on a path of auth events from one conflicted event to another, naively.
+    fn subgraph<'i>(
+        &self,
+        ids: impl Iterator<Item = &'i OwnedEventId>,
+    ) -> ruma::state_res::utils::event_id_set::EventIdSet<OwnedEventId> {
+        let conflicted: HashSet<&OwnedEventId> = ids.collect();
+        let above = |id: &OwnedEventId| -> HashSet<OwnedEventId> {
+            let mut seen = HashSet::new();
+            let mut todo = vec![id.clone()];
+            while let Some(id) = todo.pop() {
+                if seen.insert(id.clone()) {
+                    todo.extend(self.pdus[&id].auth_events().iter().cloned());
+                }
+            }
+            seen
+        };
+        let reachable: HashSet<OwnedEventId> = conflicted.iter().flat_map(|id| above(id)).collect();
+        reachable.into_iter().filter(|id| above(id).iter().any(|up| conflicted.contains(up))).collect()
+    }
+
+    fn state_before(&self, pdu: &Pdu) -> State {
+        let states: Vec<State> = pdu.prev_events().iter().map(|id| self.after[id].clone()).collect();
+        if states.is_empty() { State::new() } else { self.resolve(states) }
+    }
+
+    /// Adds an event whose previous events are there; answers whether it is allowed where it stands.
+    fn add(&mut self, pdu: Arc<Pdu>) -> bool {
+        self.pdus.insert(pdu.event_id().to_owned(), pdu.clone());
+        let before = self.state_before(&pdu);
+        let allowed = check_against_state(self.rules, &pdu, |kind, key| {
+            before.get(&(kind.clone(), key.to_owned())).map(|id| self.pdus[id].clone())
+        })
+        .is_ok();
+        let mut after = before.clone();
+        if let (true, Some(key)) = (allowed, pdu.state_key()) {
+            after.insert((pdu.event_type().to_string().into(), key.to_owned()), pdu.event_id().to_owned());
+        }
+        self.before.insert(pdu.event_id().to_owned(), before);
+        self.after.insert(pdu.event_id().to_owned(), after);
+        allowed
+    }
+
+    /// Builds an event of another server on these previous events.
+    fn build(
+        &self,
+        room: &RoomKey,
+        sender: &ruma::UserId,
+        kind: &str,
+        state_key: Option<&str>,
+        content: serde_json::Value,
+        prev: &[OwnedEventId],
+        ts: u64,
+    ) -> Arc<Pdu> {
+        let states = prev.iter().map(|id| self.after[id].clone()).collect();
+        let state = self.resolve(states);
+        let raw = RawValue::from_string(content.to_string()).unwrap();
+        let auth: Vec<OwnedEventId> = auth_types(kind, sender, state_key, &raw, self.rules)
+            .unwrap()
+            .into_iter()
+            .filter_map(|key| state.get(&key).cloned())
+            .collect();
+        fn references(ids: &[OwnedEventId]) -> Vec<EventReference<'_>> {
+            ids.iter().map(|id| EventReference { event_id: id, reference_hash: None }).collect()
+        }
+        let depth = prev.iter().map(|id| self.pdus[id].depth()).max().unwrap() + 1;
+        let template = EventTemplate {
+            room_id: Some(&room.room_id),
+            sender,
+            event_type: kind,
+            state_key,
+            content: object(content),
+            prev_events: &references(prev),
+            auth_events: &references(&auth),
+            depth,
+            origin_server_ts: ts,
+            redacts: None,
+            event_id_v1: None,
+        };
+        let key = SigningKey::generate([3; 32], "1").unwrap();
+        Arc::new(build_event(template, self.rules, sender.server_name(), &key).unwrap())
+    }
+}
+
+/// A state of the store with strings.
+fn named(read: &dyn Read, at: StateRef) -> Result<State, StoreError> {
+    state::full(read, at)?
+        .into_iter()
+        .map(|(key, event)| {
+            let (kind, key) = ids::state_key(read, key)?;
+            Ok(((StateEventType::from(&*kind), key.to_string()), events::id(read, event)?))
+        })
+        .collect()
+}
+
+async fn states_of(f: &Fixture, id: &EventId) -> (State, State) {
+    let id = id.to_owned();
+    f.store
+        .read::<_, StoreError, _>(move |read| {
+            let row = events::by_id(read, &id)?.unwrap();
+            Ok((named(read, row.before.unwrap())?, named(read, row.after.unwrap())?))
+        })
+        .await
+        .unwrap()
+}
+
+/// (extremities, current state by current_state, current state by the main line, hash in the head, hash recomputed).
+async fn current_of(f: &Fixture, room: &Arc<RoomKey>) -> (Vec<OwnedEventId>, State) {
+    let room = room.clone();
+    f.store
+        .read::<_, StoreError, _>(move |read| {
+            let head = rooms::head(read, room.nid)?;
+            let on_line = state::full(read, StateRef { line: room.main_line, epoch: i64::MAX })?;
+            assert_eq!(state::current(read, room.nid)?, on_line, "current_state and the main line differ");
+            assert_eq!(head.state_hash, StateHashKey::new([2; 32]).of(&on_line), "the state's hash");
+            let tips = rooms::extremities(read, room.nid)?;
+            let tips = tips.into_iter().map(|tip| events::id(read, tip)).collect::<Result<_, _>>()?;
+            Ok((tips, named(read, StateRef { line: room.main_line, epoch: head.state_position })?))
+        })
+        .await
+        .unwrap()
+}
+
+/// A small generator, so that a failure can be repeated from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % below as u64) as usize
+    }
+}
+
+/// Random events of several remote users on random previous events, oldest first.
+fn random_dag(oracle: &mut Oracle, room: &RoomKey, start: &OwnedEventId, seed: u64, count: usize) -> Vec<Arc<Pdu>> {
+    let mut dice = Dice(seed);
+    let users = [
+        user_id!("@b:b.example").to_owned(),
+        user_id!("@c:c.example").to_owned(),
+        user_id!("@alice:a.example").to_owned(),
+    ];
+    let mut known = vec![start.clone()];
+    let mut made = Vec::new();
+    for n in 0..count {
+        let mut prev: Vec<OwnedEventId> = (0..1 + dice.roll(3))
+            .map(|_| known[known.len() - 1 - dice.roll(known.len().min(6))].clone())
+            .collect();
+        prev.sort_unstable();
+        prev.dedup();
+        let user = users[dice.roll(users.len())].clone();
+        let other = users[dice.roll(users.len())].clone();
+        let (kind, key, content) = match dice.roll(8) {
+            0 | 1 => ("m.room.member", Some(user.to_string()), json!({ "membership": "join", "n": n })),
+            2 => ("m.room.member", Some(other.to_string()), json!({ "membership": "ban", "n": n })),
+            3 => ("m.room.member", Some(user.to_string()), json!({ "membership": "leave", "n": n })),
+            4 => ("m.room.message", None, json!({ "body": n, "msgtype": "m.text" })),
+            5 => ("m.room.join_rules", Some(String::new()), json!({ "join_rule": "public", "n": n })),
+            _ => ("m.room.topic", Some(String::new()), json!({ "topic": n.to_string() })),
+        };
+        let pdu = oracle.build(room, &user, kind, key.as_deref(), content, &prev, 1_000 + n as u64 % 7);
+        // An event that its own server would refuse is refused by all; some are kept to see that.
+        let allowed = oracle.add(pdu.clone());
+        if allowed || dice.roll(4) == 0 {
+            known.push(pdu.event_id().to_owned());
+            made.push(pdu);
+        }
+    }
+    made
+}
+
+async fn check_room(version: RoomVersionId, seed: u64) {
+    let f = fixture();
+    let (room, first) = room(&f, version).await;
+    let mut oracle = Oracle::new(&f, &room, &first).await;
+    let start = first.last().unwrap().event_id.clone();
+    let dag = random_dag(&mut oracle, &room, &start, seed, 40);
+    let mut soft_failed = HashSet::new();
+    for pdu in &dag {
+        match f.appenders.receive(room.nid, pdu.clone()).await.unwrap() {
+            Received::Accepted(_) => {}
+            Received::SoftFailed(..) => {
+                soft_failed.insert(pdu.event_id().to_owned());
+            }
+            Received::Rejected(_, reason) => {
+                let (before, after) = (&oracle.before[pdu.event_id()], &oracle.after[pdu.event_id()]);
+                assert!(before == after || !pdu.is_state(), "seed {seed}: rejected, {reason}");
+            }
+            other => panic!("seed {seed}: {other:?}"),
+        }
+        let (before, after) = states_of(&f, pdu.event_id()).await;
+        assert_eq!(before, oracle.before[pdu.event_id()], "seed {seed}: state before {}", pdu.event_id());
+        assert_eq!(after, oracle.after[pdu.event_id()], "seed {seed}: state after {}", pdu.event_id());
+        let (tips, current) = current_of(&f, &room).await;
+        assert!(tips.iter().all(|tip| !soft_failed.contains(tip)), "a soft-failed event is an extremity");
+        let expected = oracle.resolve(tips.iter().map(|tip| oracle.after[tip].clone()).collect());
+        assert_eq!(current, expected, "seed {seed}: current state after {}", pdu.event_id());
+    }
+}
+
+#[tokio::test]
+async fn every_state_is_what_a_full_recomputation_gives() {
+    for seed in 1..12 {
+        check_room(room_version_id!("11"), seed * 7919).await;
+        check_room(room_version_id!("12"), seed * 104_729).await;
+    }
+    check_room(room_version_id!("3"), 31).await;
+    check_room(room_version_id!("6"), 37).await;
+}
+
+/// The same events in another order of arrival, parents first.
+fn shuffled(dag: &[Arc<Pdu>], seed: u64) -> Vec<Arc<Pdu>> {
+    let mut dice = Dice(seed);
+    let ids: HashSet<&EventId> = dag.iter().map(|pdu| pdu.event_id()).collect();
+    let mut left: Vec<&Arc<Pdu>> = dag.iter().collect();
+    let mut there: HashSet<&EventId> = HashSet::new();
+    let mut out = Vec::new();
+    while !left.is_empty() {
+        let ready: Vec<usize> = (0..left.len())
+            .filter(|i| left[*i].prev_events().iter().all(|p| !ids.contains(&**p) || there.contains(&**p)))
+            .collect();
+        let pdu = left.remove(ready[dice.roll(ready.len())]);
+        there.insert(pdu.event_id());
+        out.push(pdu.clone());
+    }
+    out
+}
+
+#[tokio::test]
+async fn the_order_of_arrival_does_not_matter() {
+    for version in [room_version_id!("10"), room_version_id!("12")] {
+        let f = fixture();
+        let (room, first) = room(&f, version.clone()).await;
+        let mut oracle = Oracle::new(&f, &room, &first).await;
+        let start = first.last().unwrap().event_id.clone();
+        let dag = random_dag(&mut oracle, &room, &start, 4242, 60);
+        for order in 1..6 {
+            // A copy of the room as it was: its first events come from outside, as they would on a third server.
+            let copy = fixture();
+            let other = copy_room(&f, &copy, &room, &first).await;
+            for pdu in shuffled(&dag, order) {
+                let received = copy.appenders.receive(other.nid, pdu.clone()).await.unwrap();
+                let (before, after) = states_of(&copy, pdu.event_id()).await;
+                assert_eq!(before, oracle.before[pdu.event_id()], "order {order}");
+                assert_eq!(after, oracle.after[pdu.event_id()], "order {order}: {received:?}");
+            }
+        }
+    }
+}
+
+/// Brings a room's first events into another store as they are.
+async fn copy_room(from: &Fixture, to: &Fixture, room: &RoomKey, first: &[Appended]) -> Arc<RoomKey> {
+    let mut pdus = Vec::new();
+    for appended in first {
+        let nid = appended.nid;
+        let load = from.store.read::<_, StoreError, _>(move |read| crate::rooms::state::load_pdu(read, nid));
+        pdus.push(load.await.unwrap());
+    }
+    let planned: Vec<plan::Planned> = pdus
+        .iter()
+        .map(|pdu| plan::Planned {
+            pdu: pdu.clone(),
+            transaction: None,
+            class: classify::Class::default(),
+            auth: pdu
+                .auth_events()
+                .iter()
+                .map(|id| plan::AuthRef::Batch(pdus.iter().position(|p| p.event_id() == id).unwrap()))
+                .collect(),
+            redacts_others: false,
+            linear: !pdu.prev_events().is_empty(),
+        })
+        .collect();
+    let unborn = head::Head::unborn(
+        Arc::new(RoomKey {
+            nid: RoomNid(0),
+            room_id: room.room_id.clone(),
+            version: room.version.clone(),
+            main_line: 0,
+        }),
+        rules(&room.version).unwrap(),
+    );
+    let commit = commit::MainCommit {
+        site: to.appenders.shared.site.clone(),
+        room: commit::Target::New { room_id: room.room_id.clone(), version: room.version.clone() },
+        rules: unborn.rules,
+        row: unborn.row,
+        running: unborn.running,
+        old_tips: Vec::new(),
+        planned: Arc::new(planned),
+        members: unborn.members,
+        now_ms: 1,
+    };
+    to.store.write::<_, StoreError, _>(move |tx| commit.run(tx)).await.unwrap().room
+}
+
+#[tokio::test]
+async fn a_deep_fork_costs_a_row_a_change() {
+    let f = fixture();
+    let (room, first) = room(&f, room_version_id!("11")).await;
+    let mut oracle = Oracle::new(&f, &room, &first).await;
+    let start = first.last().unwrap().event_id.clone();
+    let bob = user_id!("@b:b.example");
+    let join = oracle.build(&room, bob, "m.room.member", Some(bob.as_str()), json!({"membership": "join"}), &[start], 1);
+    oracle.add(join.clone());
+    f.appenders.receive(room.nid, join.clone()).await.unwrap();
+    // Ours goes on, theirs forks off and sets the topic again and again.
+    let topic = LocalEvent::state(alice(), "m.room.topic", "", object(json!({ "topic": "ours" })));
+    let ours = f.appenders.append(room.nid, vec![topic], None).await.unwrap();
+    let rows = |f: &Fixture| {
+        let store = f.store.clone();
+        async move {
+            store
+                .read::<_, StoreError, _>(|read| {
+                    (read as &dyn Read)
+                        .one("SELECT COUNT(*) FROM room_state", crate::params![], |row| row.get::<i64>(0))
+                })
+                .await
+                .unwrap()
+                .unwrap()
+        }
+    };
+    let before = rows(&f).await;
+    let mut prev = join.event_id().to_owned();
+    let changes = 300;
+    for n in 0..changes {
+        let pdu =
+            oracle.build(&room, bob, "m.room.topic", Some(""), json!({ "topic": n }), &[prev], 10_000 + n as u64);
+        oracle.add(pdu.clone());
+        let received = f.appenders.receive(room.nid, pdu.clone()).await.unwrap();
+        assert!(matches!(received, Received::Accepted(_)), "{received:?}");
+        prev = pdu.event_id().to_owned();
+    }
+    let written = rows(&f).await - before;
+    assert!(written <= 2 * changes, "{changes} changes of a fork and of the current state wrote {written} rows");
+    let (tips, current) = current_of(&f, &room).await;
+    assert_eq!(tips.len(), 2);
+    let nid = ours[0].nid;
+    let ours = f.store.read::<_, StoreError, _>(move |read| crate::rooms::state::load_pdu(read, nid)).await.unwrap();
+    oracle.add(ours);
+    assert_eq!(current, oracle.resolve(tips.iter().map(|t| oracle.after[t].clone()).collect()));
+}

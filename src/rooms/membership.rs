@@ -1,0 +1,480 @@
+//! Memberships: joining, inviting, leaving, kicking, banning, knocking, forgetting.
+//!
+//! What the authorisation rules decide is left to them (`rooms/append`); here stands what they do not say: profiles in
+//! member events, restricted joins, guests, what the invited are told, and what a kick may not undo.
+//!
+//! Source: Client-Server API, "Room membership".
+
+use std::sync::Arc;
+
+use ruma::{
+    CanonicalJsonObject, OwnedRoomAliasId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, RoomId, UserId,
+};
+
+use super::{
+    append::{Along, AppendError, Appended, Appenders, LocalEvent},
+    content::string,
+    profile::MemberProfile,
+    restricted::{self, Restriction},
+    state,
+    stripped::StrippedState,
+};
+use crate::{
+    accounts::Session,
+    store::{
+        Read, Store, StoreError, aliases, ids,
+        ids::{RoomKey, RoomNid, UserNid},
+        members,
+        members::MemberRow,
+        stripped_state,
+    },
+};
+
+pub use crate::store::members::Membership as MembershipState;
+
+/// Why a membership did not change.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    /// No such room here.
+    #[error("no such room")]
+    UnknownRoom,
+    /// No such alias here.
+    #[error("the alias {0} is not known")]
+    UnknownAlias(OwnedRoomAliasId),
+    /// It is not allowed.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The user's membership is not one that this changes.
+    #[error("{0}")]
+    BadState(String),
+    /// The room does not let guests in.
+    #[error("guests may not join this room")]
+    NoGuests,
+    /// The user is on another server, which cannot be reached.
+    #[error("{0} is on another server, which cannot be reached")]
+    RemoteUser(OwnedUserId),
+    /// A member event's content or state key has the wrong shape.
+    #[error("{0}")]
+    Malformed(String),
+    /// A room that one is in cannot be forgotten.
+    #[error("you are in this room, or invited to it")]
+    NotLeft,
+    /// The event could not be appended.
+    #[error(transparent)]
+    Append(AppendError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AppendError> for MembershipError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Denied(reason) => Self::Forbidden(reason),
+            AppendError::Store(error) => Self::Store(error),
+            other => Self::Append(other),
+        }
+    }
+}
+
+/// A change of somebody's membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// The user joins; who is in already stays as they are.
+    Join,
+    /// The user joins, or says something new about themselves.
+    JoinAgain,
+    /// The user is invited.
+    Invite,
+    /// The user leaves, rejects an invitation or withdraws a knock; who is out already stays as they are.
+    Leave,
+    /// The user leaves or is made to, whatever they were before.
+    Remove,
+    /// The user, who is in, invited or knocking, is made to leave.
+    Kick,
+    /// The user is banned.
+    Ban,
+    /// The user, who is banned, no longer is.
+    Unban,
+    /// The user asks to be invited.
+    Knock,
+}
+
+impl Change {
+    fn membership(self) -> &'static str {
+        match self {
+            Self::Join | Self::JoinAgain => "join",
+            Self::Invite => "invite",
+            Self::Leave | Self::Remove | Self::Kick | Self::Unban => "leave",
+            Self::Ban => "ban",
+            Self::Knock => "knock",
+        }
+    }
+}
+
+/// A change that was looked into: what is left is to append it.
+struct Prepared {
+    room: Arc<RoomKey>,
+    /// None: everything is so already.
+    event: Option<LocalEvent>,
+    /// What the target is told, if they are invited or knock.
+    told: Option<String>,
+}
+
+/// Changes memberships.
+pub struct Membership {
+    store: Store,
+    appenders: Arc<Appenders>,
+    server_name: OwnedServerName,
+}
+
+impl Membership {
+    /// For the server of this name.
+    pub fn new(store: Store, appenders: Arc<Appenders>, server_name: OwnedServerName) -> Self {
+        Self { store, appenders, server_name }
+    }
+
+    /// The room that an alias points to.
+    ///
+    /// # Errors
+    /// `UnknownAlias`, also for an alias of another server; or the store's.
+    pub async fn resolve(&self, alias: &RoomAliasId) -> Result<OwnedRoomId, MembershipError> {
+        let alias = alias.to_owned();
+        self.store
+            .read(move |read| match aliases::get(read, &alias)? {
+                Some(row) => Ok(ids::room_by_nid(read, row.room)?.room_id.clone()),
+                None => Err(MembershipError::UnknownAlias(alias)),
+            })
+            .await
+    }
+
+    /// Joins a room. Who is in it already is so still, without a new event.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn join(&self, by: &Session, room: &RoomId, reason: Option<String>) -> Result<(), MembershipError> {
+        self.change(by, room, &by.user_id, Change::Join, with_reason(reason)).await.map(drop)
+    }
+
+    /// Asks to be invited.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn knock(&self, by: &Session, room: &RoomId, reason: Option<String>) -> Result<(), MembershipError> {
+        self.change(by, room, &by.user_id, Change::Knock, with_reason(reason)).await.map(drop)
+    }
+
+    /// Leaves a room, rejects an invitation or withdraws a knock.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn leave(&self, by: &Session, room: &RoomId, reason: Option<String>) -> Result<(), MembershipError> {
+        self.change(by, room, &by.user_id, Change::Leave, with_reason(reason)).await.map(drop)
+    }
+
+    /// Invites a user.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn invite(
+        &self,
+        by: &Session,
+        room: &RoomId,
+        user: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), MembershipError> {
+        self.change(by, room, user, Change::Invite, with_reason(reason)).await.map(drop)
+    }
+
+    /// Makes a user leave who is in the room, invited or knocking.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; `Forbidden` also if the user is none of these.
+    pub async fn kick(
+        &self,
+        by: &Session,
+        room: &RoomId,
+        user: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), MembershipError> {
+        self.change(by, room, user, Change::Kick, with_reason(reason)).await.map(drop)
+    }
+
+    /// Bans a user.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn ban(
+        &self,
+        by: &Session,
+        room: &RoomId,
+        user: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), MembershipError> {
+        self.change(by, room, user, Change::Ban, with_reason(reason)).await.map(drop)
+    }
+
+    /// Lifts a user's ban.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; `BadState` if the user is not banned.
+    pub async fn unban(
+        &self,
+        by: &Session,
+        room: &RoomId,
+        user: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), MembershipError> {
+        self.change(by, room, user, Change::Unban, with_reason(reason)).await.map(drop)
+    }
+
+    /// Sets a member event as the client gives it: the same transitions, with more in the content.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; `Malformed` if the key is no user id or the content names no membership.
+    pub async fn put(
+        &self,
+        by: &Session,
+        room: &RoomId,
+        user: &str,
+        mut content: CanonicalJsonObject,
+    ) -> Result<Appended, MembershipError> {
+        let user = <&UserId>::try_from(user).map_err(|_| MembershipError::Malformed("not a user id".into()))?;
+        let change = match string(&content, "membership") {
+            Some("join") => Change::JoinAgain,
+            Some("invite") => Change::Invite,
+            Some("leave") => Change::Remove,
+            Some("ban") => Change::Ban,
+            Some("knock") => Change::Knock,
+            _ => return Err(MembershipError::Malformed("membership is none of the known ones".into())),
+        };
+        // Who vouches for a restricted join is for the server to say.
+        content.remove("join_authorised_via_users_server");
+        let appended = self.change(by, room, user, change, content).await?;
+        // Only `Change::Join` and `Change::Leave` may have nothing to do.
+        appended.ok_or_else(|| MembershipError::BadState("nothing to change".into()))
+    }
+
+    async fn change(
+        &self,
+        by: &Session,
+        room: &RoomId,
+        target: &UserId,
+        change: Change,
+        content: CanonicalJsonObject,
+    ) -> Result<Option<Appended>, MembershipError> {
+        let request = Request {
+            by: by.clone(),
+            room: room.to_owned(),
+            target: target.to_owned(),
+            change,
+            server_name: self.server_name.clone(),
+        };
+        let Prepared { room, event, told } = self.store.read(move |read| request.prepare(read, content)).await?;
+        let Some(event) = event else { return Ok(None) };
+        // The append itself takes away what somebody was told once that is over.
+        let along = told.map(|told| tell(target.to_owned(), told));
+        let appended = self.appenders.append(room.nid, vec![event], along).await?;
+        Ok(appended.into_iter().next())
+    }
+
+    /// Forgets a room that the user left or was removed from.
+    ///
+    /// # Errors
+    /// `NotLeft` if they are in it, invited or knocking; `UnknownRoom` if they never were.
+    pub async fn forget(&self, by: &Session, room: &RoomId) -> Result<(), MembershipError> {
+        let (user, room) = (by.user, room.to_owned());
+        self.store
+            .write(move |tx| {
+                let room = ids::room(tx, &room)?.ok_or(MembershipError::UnknownRoom)?;
+                let member = members::of(tx, user, room.nid)?.ok_or(MembershipError::UnknownRoom)?;
+                match member.membership {
+                    MembershipState::Leave | MembershipState::Ban => {}
+                    _ => return Err(MembershipError::NotLeft),
+                }
+                if !member.forgotten {
+                    members::forget(tx, user, room.nid, tx.next_position())?;
+                }
+                stripped_state::delete(tx, user, room.nid)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Makes the user's member events say the present profile, in every room that they are in: after a change of
+    /// `displayname` or `avatar_url`. One room's refusal does not hold up the others.
+    ///
+    /// # Errors
+    /// The store's, of the look-up of the rooms alone.
+    pub async fn profile_changed(&self, user: &UserId) -> Result<(), StoreError> {
+        let user_id = user.to_owned();
+        let rooms: Vec<RoomNid> = self
+            .store
+            .read(move |read| -> Result<_, StoreError> {
+                let Some(user) = ids::user_nid(read, &user_id)? else { return Ok(Vec::new()) };
+                let joined = members::of_user(read, user)?.into_iter();
+                let joined = joined.filter(|member| member.membership == MembershipState::Join);
+                Ok(joined.map(|member| member.room).collect())
+            })
+            .await?;
+        let mut running = tokio::task::JoinSet::new();
+        for room in rooms {
+            if running.len() >= PROFILE_ROOMS_AT_ONCE {
+                running.join_next().await;
+            }
+            running.spawn(update_profile(self.store.clone(), self.appenders.clone(), user.to_owned(), room));
+        }
+        while running.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+/// Rooms whose member events are renewed at the same time.
+const PROFILE_ROOMS_AT_ONCE: usize = 8;
+
+/// Renews one member event. A failure is logged: the profile itself is changed already.
+async fn update_profile(store: Store, appenders: Arc<Appenders>, user: OwnedUserId, room: RoomNid) {
+    let of = user.clone();
+    let content = store
+        .read(move |read| -> Result<_, StoreError> {
+            let profile = MemberProfile::of(read, &of)?;
+            let now: Option<CanonicalJsonObject> = state::current_content(read, room, "m.room.member", of.as_str())?;
+            Ok(now.map(|mut content| {
+                // These speak of the transition, not of the member.
+                for name in ["reason", "join_authorised_via_users_server", "third_party_invite", "is_direct"] {
+                    content.remove(name);
+                }
+                profile.replace(&mut content);
+                content
+            }))
+        })
+        .await;
+    let content = match content {
+        // They left since.
+        Ok(Some(content)) if string(&content, "membership") != Some("join") => return,
+        Ok(Some(content)) => content,
+        Ok(None) => return,
+        Err(error) => return tracing::warn!(%error, %user, "could not renew a member event"),
+    };
+    let event = LocalEvent::state(user.clone(), "m.room.member", user.as_str(), content);
+    match appenders.append(room, vec![event], None).await {
+        Ok(_) => {}
+        Err(AppendError::Denied(reason)) => tracing::debug!(%user, reason, "a new profile was refused by a room"),
+        Err(error) => tracing::warn!(%error, %user, "could not renew a member event"),
+    }
+}
+
+fn with_reason(reason: Option<String>) -> CanonicalJsonObject {
+    reason.map(|reason| ("reason".to_owned(), reason.into())).into_iter().collect()
+}
+
+/// Writes what the target is told together with the change.
+fn tell(target: OwnedUserId, told: String) -> Along {
+    Box::new(move |tx, room, _| {
+        let user = ids::intern_user(tx, &target)?;
+        stripped_state::put(tx, user, room, &told)
+    })
+}
+
+/// A change that somebody asks for.
+struct Request {
+    by: Session,
+    room: OwnedRoomId,
+    target: OwnedUserId,
+    change: Change,
+    server_name: OwnedServerName,
+}
+
+impl Request {
+    /// Looks into the change, and makes its event.
+    fn prepare(self, read: &dyn Read, mut content: CanonicalJsonObject) -> Result<Prepared, MembershipError> {
+        let room = ids::room(read, &self.room)?.ok_or(MembershipError::UnknownRoom)?;
+        let target = ids::user_nid(read, &self.target)?;
+        let member = match target {
+            Some(target) => members::of(read, target, room.nid)?,
+            None => None,
+        };
+        let before = member.map(|member: MemberRow| member.membership);
+        content.insert("membership".into(), self.change.membership().into());
+        let own = self.target == self.by.user_id;
+        match self.change {
+            Change::Join if before == Some(MembershipState::Join) => {
+                return Ok(Prepared { room, event: None, told: None });
+            }
+            Change::Leave if before == Some(MembershipState::Leave) => {
+                return Ok(Prepared { room, event: None, told: None });
+            }
+            Change::Join | Change::JoinAgain if own => {
+                self.check_join(read, &room, before, target, &mut content)?;
+                MemberProfile::of(read, &self.target)?.fill(&mut content);
+            }
+            Change::Join | Change::JoinAgain => {}
+            Change::Knock if own => MemberProfile::of(read, &self.target)?.fill(&mut content),
+            Change::Knock => {}
+            Change::Invite => {
+                if self.target.server_name() != self.server_name {
+                    return Err(MembershipError::RemoteUser(self.target));
+                }
+                MemberProfile::of(read, &self.target)?.fill(&mut content);
+            }
+            Change::Kick => {
+                if matches!(before, None | Some(MembershipState::Leave | MembershipState::Ban)) {
+                    return Err(MembershipError::Forbidden(format!("{} is not in the room", self.target)));
+                }
+            }
+            Change::Unban if before != Some(MembershipState::Ban) => {
+                return Err(MembershipError::BadState(format!("{} is not banned", self.target)));
+            }
+            Change::Unban | Change::Leave | Change::Remove | Change::Ban => {}
+        }
+        let event = LocalEvent::state(self.by.user_id.clone(), "m.room.member", self.target.as_str(), content);
+        let told = self.told(read, &room, &event)?;
+        Ok(Prepared { room, event: Some(event), told })
+    }
+
+    /// What the rules of joining say beyond the authorisation rules: guests, and restricted rooms.
+    fn check_join(
+        &self,
+        read: &dyn Read,
+        room: &RoomKey,
+        before: Option<MembershipState>,
+        user: Option<UserNid>,
+        content: &mut CanonicalJsonObject,
+    ) -> Result<(), MembershipError> {
+        if before == Some(MembershipState::Join) {
+            return Ok(());
+        }
+        if self.by.guest {
+            let access: Option<CanonicalJsonObject> =
+                state::current_content(read, room.nid, "m.room.guest_access", "")?;
+            if access.as_ref().and_then(|access| string(access, "guest_access")) != Some("can_join") {
+                return Err(MembershipError::NoGuests);
+            }
+        }
+        if matches!(before, Some(MembershipState::Invite | MembershipState::Ban)) {
+            return Ok(());
+        }
+        match restricted::decide(read, room, user, &self.server_name)? {
+            Restriction::None => Ok(()),
+            Restriction::Via(member) => {
+                content.insert("join_authorised_via_users_server".into(), member.as_str().into());
+                Ok(())
+            }
+            Restriction::Unmet => {
+                Err(MembershipError::Forbidden("you are in none of the rooms whose members may join".into()))
+            }
+            Restriction::NobodyVouches => Err(MembershipError::Forbidden("nobody in the room may let you in".into())),
+        }
+    }
+
+    fn told(&self, read: &dyn Read, room: &RoomKey, event: &LocalEvent) -> Result<Option<String>, MembershipError> {
+        let inviter = match self.change {
+            Change::Invite => Some(&*self.by.user_id),
+            Change::Knock => None,
+            _ => return Ok(None),
+        };
+        let mut told = StrippedState::of_room(read, room.nid, inviter)?;
+        told.push_local(event)?;
+        Ok(Some(told.json()))
+    }
+}

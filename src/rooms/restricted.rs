@@ -1,0 +1,121 @@
+//! Restricted joins: who may join without an invitation because they are in another room, and who vouches for it.
+//!
+//! Source: Client-Server API, "Restricted rooms"; Server-Server API, "Restricted rooms".
+
+use linkim_federation::rules;
+use ruma::{OwnedUserId, RoomId, ServerName, UserId};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    power::{Level, Power},
+    state,
+};
+use crate::store::{
+    Read, StoreError, ids,
+    ids::{RoomKey, UserNid},
+    members,
+    members::Membership,
+};
+
+/// What a room's join rule makes of a join without an invitation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Restriction {
+    /// The join rule is not a restricted one: the authorisation rules decide alone.
+    None,
+    /// A condition is met, and this local member may vouch for it.
+    Via(OwnedUserId),
+    /// No condition is met.
+    Unmet,
+    /// A condition is met, but nobody here may invite.
+    NobodyVouches,
+}
+
+#[derive(Default, Deserialize)]
+struct JoinRules {
+    join_rule: Option<String>,
+    #[serde(default)]
+    allow: Vec<Value>,
+}
+
+/// Decides on a user who is neither joined nor invited.
+pub(crate) fn decide(
+    read: &dyn Read,
+    room: &RoomKey,
+    user: Option<UserNid>,
+    server_name: &ServerName,
+) -> Result<Restriction, StoreError> {
+    if !is_restricted(read, room)? {
+        return Ok(Restriction::None);
+    }
+    if !meets_condition(read, room, user)? {
+        return Ok(Restriction::Unmet);
+    }
+    Ok(voucher(read, room, server_name)?.map_or(Restriction::NobodyVouches, Restriction::Via))
+}
+
+/// Whether the join rule is `restricted` or `knock_restricted` in a version that knows it.
+fn is_restricted(read: &dyn Read, room: &RoomKey) -> Result<bool, StoreError> {
+    let join_rules: JoinRules = state::current_content(read, room.nid, "m.room.join_rules", "")?.unwrap_or_default();
+    let Some(rules) = rules(&room.version) else { return Ok(false) };
+    Ok(match join_rules.join_rule.as_deref() {
+        Some("restricted") => rules.authorization.restricted_join_rule,
+        Some("knock_restricted") => rules.authorization.knock_restricted_join_rule,
+        _ => false,
+    })
+}
+
+/// Whether the user is in one of the rooms that the join rules allow. Only what our own state says counts.
+pub(crate) fn meets_condition(read: &dyn Read, room: &RoomKey, user: Option<UserNid>) -> Result<bool, StoreError> {
+    let Some(user) = user else { return Ok(false) };
+    let join_rules: JoinRules = state::current_content(read, room.nid, "m.room.join_rules", "")?.unwrap_or_default();
+    for condition in &join_rules.allow {
+        if condition["type"] != "m.room_membership" {
+            continue;
+        }
+        let Some(allowed) = condition["room_id"].as_str().and_then(|id| <&RoomId>::try_from(id).ok()) else { continue };
+        let Some(allowed) = ids::room(read, allowed)? else { continue };
+        if members::of(read, user, allowed.nid)?.is_some_and(|member| member.membership == Membership::Join) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A joined local member who may invite: the one with the most power, of equals the one whose id sorts first.
+fn voucher(read: &dyn Read, room: &RoomKey, server_name: &ServerName) -> Result<Option<OwnedUserId>, StoreError> {
+    let create = state::current(read, room.nid, "m.room.create", "")?;
+    let levels = state::current(read, room.nid, "m.room.power_levels", "")?;
+    let Some(rules) = rules(&room.version) else { return Ok(None) };
+    let power = Power::new(rules, create.as_deref(), levels.as_deref());
+    let content = |pdu: &Option<std::sync::Arc<linkim_federation::Pdu>>| -> Value {
+        pdu.as_ref().and_then(|pdu| serde_json::from_str(pdu.content().get()).ok()).unwrap_or_default()
+    };
+    let (create_content, levels_content) = (content(&create), content(&levels));
+    let listed = levels_content["users"].as_object().into_iter().flat_map(|users| users.keys().map(String::as_str));
+    let creators = create_content["additional_creators"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let maker = create.as_ref().map(|pdu| pdu.sender().as_str());
+    let mut candidates: Vec<(Level, &UserId)> = listed
+        .chain(creators)
+        .chain(maker)
+        .filter_map(|user| <&UserId>::try_from(user).ok())
+        .filter(|user| user.server_name() == server_name)
+        .map(|user| (power.of(user), user))
+        .filter(|(level, _)| *level >= power.to_invite())
+        .collect();
+    candidates.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    for (_, user) in candidates {
+        let Some(nid) = ids::user_nid(read, user)? else { continue };
+        if members::of(read, nid, room.nid)?.is_some_and(|member| member.membership == Membership::Join) {
+            return Ok(Some(user.to_owned()));
+        }
+    }
+    // Nobody who is named may: but perhaps everybody may.
+    for nid in members::local_joined(read, room.nid)? {
+        let user = ids::user_id(read, nid)?;
+        if power.of(&user) >= power.to_invite() {
+            return Ok(Some(user));
+        }
+    }
+    Ok(None)
+}

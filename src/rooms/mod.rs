@@ -17,6 +17,8 @@ pub mod power;
 pub mod presets;
 mod profile;
 pub mod reading;
+pub mod receipts;
+pub(crate) mod recency;
 pub mod relations;
 mod restricted;
 pub mod send;
@@ -26,7 +28,10 @@ pub mod state_view;
 mod stripped;
 pub mod threads;
 pub mod timeline;
+pub mod typing;
+pub mod unread;
 pub mod visibility;
+pub mod wake;
 
 #[cfg(test)]
 mod fixture;

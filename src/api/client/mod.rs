@@ -19,16 +19,20 @@ mod membership;
 mod messages;
 mod profile;
 mod pushrules;
+mod read_markers;
 mod reading;
+mod receipts;
 mod refresh;
 pub(crate) mod register;
 mod relations;
 mod send;
 pub mod state;
 mod state_get;
+mod sync;
 mod tags;
 mod threads;
 mod timestamp_to_event;
+mod typing;
 mod uia;
 mod versions;
 
@@ -77,9 +81,13 @@ fn v3() -> Router<ClientState> {
         .merge(messages::routes())
         .merge(profile::routes())
         .merge(pushrules::routes())
+        .merge(read_markers::routes())
+        .merge(receipts::routes())
         .merge(refresh::routes())
         .merge(register::routes())
         .merge(send::routes())
         .merge(state_get::routes())
+        .merge(sync::routes())
         .merge(tags::routes())
+        .merge(typing::routes())
 }

@@ -2,12 +2,15 @@
 
 mod account;
 mod account_data;
+pub mod aliases;
 mod append_error;
 pub mod authentication;
 mod capabilities;
 mod context;
 mod create_room;
+pub mod create_room;
 mod devices;
+pub mod directory;
 mod event;
 mod filter;
 mod joined_members;
@@ -16,6 +19,7 @@ mod login;
 mod logout;
 mod members;
 mod membership;
+pub mod membership;
 mod messages;
 mod profile;
 mod pushrules;
@@ -25,19 +29,22 @@ mod receipts;
 mod refresh;
 pub(crate) mod register;
 mod relations;
+pub mod room_summary;
 mod send;
+pub mod send;
 pub mod state;
 mod state_get;
 mod sync;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod timestamp_to_event;
 mod typing;
 mod uia;
+pub mod upgrade;
 mod versions;
 
-#[cfg(test)]
-mod tests;
 
 use axum::Router;
 

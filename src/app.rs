@@ -40,6 +40,7 @@ use crate::{
         append::{Appenders, Signer},
         create::RoomCreation,
         membership::Membership,
+        reading::Reading,
         send::Sending,
         state_hash::StateHashKey,
     },
@@ -303,6 +304,7 @@ async fn services(
             config.rooms.default_version.clone(),
             clock.clone(),
         )),
+        reading: Arc::new(Reading::new(store.clone(), clock.clone())),
         sending: Arc::new(Sending::new(
             store.clone(),
             appenders.clone(),

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     passwords::{PasswordRefused, Passwords},
+    profile_fields::{FieldName, FieldRefused},
     session::Session,
     sessions::{Holder, IssuedTokens, NewDevice, Sessions},
     uia::Stage,
@@ -42,6 +43,9 @@ pub enum RegistrationError {
     /// The password cannot be had.
     #[error(transparent)]
     Password(#[from] PasswordRefused),
+    /// The display name cannot be had.
+    #[error(transparent)]
+    Displayname(#[from] FieldRefused),
     /// The account to be upgraded is not a guest of that name.
     #[error("The guest access token does not belong to this user name")]
     NotThatGuest,
@@ -186,6 +190,10 @@ impl Registration {
 
     /// Makes an account: the account, its default push rules, its device and tokens, all or nothing.
     pub async fn register(&self, account: NewAccount) -> Result<Registered, RegistrationError> {
+        let displayname = match &account.displayname {
+            Some(name) => FieldName::parse("displayname")?.accept(&json!(name))?,
+            None => None,
+        };
         let hash = match &account.password {
             Some(password) => {
                 Passwords::check(password)?;
@@ -197,7 +205,13 @@ impl Registration {
         let sessions = self.sessions.clone();
         let now = self.clock.now_ms();
         self.store
-            .write(move |tx| insert(tx, &sessions, account, hash.as_deref(), &rules, now))
+            .write(move |tx| {
+                let registered = insert(tx, &sessions, account, hash.as_deref(), &rules, now)?;
+                if let Some(name) = &displayname {
+                    profiles::set(tx, registered.user, "displayname", name, tx.next_position())?;
+                }
+                Ok(registered)
+            })
             .await
     }
 
@@ -253,10 +267,6 @@ fn insert(
     }
     accounts::insert(tx, user, account.kind, hash, account.admin, now)?;
     account_data::insert(tx, user, None, "m.push_rules", rules, tx.next_position())?;
-    if let Some(name) = &account.displayname {
-        let value = json!(name).to_string();
-        profiles::set(tx, user, "displayname", &value, tx.next_position())?;
-    }
     let holder = Holder {
         user,
         user_id: &account.user_id,

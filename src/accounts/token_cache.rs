@@ -107,3 +107,38 @@ impl TokenCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+    use crate::store::ids::{DeviceNid, UserNid};
+
+    fn entry() -> Arc<Entry> {
+        let session = Session {
+            user: UserNid(1),
+            user_id: user_id!("@alice:a.example").to_owned(),
+            device: DeviceNid(2),
+            device_id: "PHONE".into(),
+            token: 3,
+            guest: false,
+            admin: false,
+        };
+        Arc::new(Entry::new(session, 4, None))
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_stored_after_it() {
+        let cache = TokenCache::default();
+        let changes = cache.changes();
+        cache.fill(3, entry(), changes);
+        assert!(cache.get(3).is_some());
+        let changes = cache.changes();
+        cache.forget(&[3]);
+        cache.fill(3, entry(), changes);
+        assert!(cache.get(3).is_none());
+        cache.fill(3, entry(), cache.changes());
+        assert!(cache.get(3).is_some());
+    }
+}

@@ -87,3 +87,31 @@ impl UserNames {
         self.user_id(user_id.localpart()).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::tests::{FakeRandom, server};
+
+    #[test]
+    fn whom_a_name_means() {
+        let names = UserNames::new(server(), Vec::new());
+        let named = |name: &str| names.named(name).map(|user| user.to_string());
+        assert_eq!(named("alice").as_deref(), Some("@alice:a.example"));
+        assert_eq!(named("ALICE").as_deref(), Some("@alice:a.example"));
+        assert_eq!(named("@alice:a.example").as_deref(), Some("@alice:a.example"));
+        for other in ["@alice:b.example", "@alice", "@:a.example", "", "al ice", "a:b"] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_made_up_can_be_had_and_differ() {
+        let names = UserNames::new(server(), Vec::new());
+        let random = FakeRandom::default();
+        let first = names.generated("guest-", &random).unwrap();
+        let second = names.generated("guest-", &random).unwrap();
+        assert_ne!(first, second);
+        assert!(first.localpart().starts_with("guest-"));
+    }
+}

@@ -16,6 +16,7 @@ pub mod page_token;
 pub mod power;
 pub mod presets;
 mod profile;
+pub mod reading;
 pub mod relations;
 mod restricted;
 pub mod send;
@@ -26,3 +27,10 @@ mod stripped;
 pub mod threads;
 pub mod timeline;
 pub mod visibility;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod reading_fixture;
+#[cfg(test)]
+mod tests;

@@ -5,19 +5,30 @@ mod account_data;
 mod append_error;
 pub mod authentication;
 mod capabilities;
+mod context;
 mod create_room;
 mod devices;
+mod event;
 mod filter;
+mod joined_members;
+mod joined_rooms;
 mod login;
 mod logout;
+mod members;
 mod membership;
+mod messages;
 mod profile;
 mod pushrules;
+mod reading;
 mod refresh;
 pub(crate) mod register;
+mod relations;
 mod send;
 pub mod state;
+mod state_get;
 mod tags;
+mod threads;
+mod timestamp_to_event;
 mod uia;
 mod versions;
 
@@ -32,11 +43,19 @@ use self::state::ClientState;
 pub fn routes() -> Router<ClientState> {
     Router::new()
         .nest("/_matrix/client", versions::routes())
-        .nest("/_matrix/client/v1", register::routes_v1())
+        .nest("/_matrix/client/v1", v1())
         .nest("/_matrix/client/v3", v3())
         .nest("/_matrix/client/r0", v3())
         .merge(super::well_known::routes())
         .merge(super::admin::register::routes())
+}
+
+fn v1() -> Router<ClientState> {
+    Router::new()
+        .merge(register::routes_v1())
+        .merge(relations::routes())
+        .merge(threads::routes())
+        .merge(timestamp_to_event::routes())
 }
 
 fn v3() -> Router<ClientState> {
@@ -44,16 +63,23 @@ fn v3() -> Router<ClientState> {
         .merge(account::routes())
         .merge(account_data::routes())
         .merge(capabilities::routes())
+        .merge(context::routes())
         .merge(create_room::routes())
         .merge(devices::routes())
+        .merge(event::routes())
         .merge(filter::routes())
+        .merge(joined_members::routes())
+        .merge(joined_rooms::routes())
         .merge(login::routes())
         .merge(logout::routes())
+        .merge(members::routes())
         .merge(membership::routes())
+        .merge(messages::routes())
         .merge(profile::routes())
         .merge(pushrules::routes())
         .merge(refresh::routes())
         .merge(register::routes())
         .merge(send::routes())
+        .merge(state_get::routes())
         .merge(tags::routes())
 }

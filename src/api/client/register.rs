@@ -82,6 +82,7 @@ impl From<RegistrationError> for ApiError {
             RegistrationError::Name(NameRefused::Reserved) => {
                 ApiError::bad_request("M_USER_IN_USE", text)
             }
+            RegistrationError::Displayname(_) => ApiError::invalid_param(text),
             RegistrationError::Password(refused) => refused.into(),
             RegistrationError::Store(error) => error.into(),
         }

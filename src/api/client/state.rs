@@ -11,7 +11,7 @@ use crate::{
         Registration, Sessions, SharedSecret, Tags, Uia, UserNames,
     },
     config::Config,
-    rooms::{create::RoomCreation, membership::Membership, send::Sending},
+    rooms::{create::RoomCreation, membership::Membership, reading::Reading, send::Sending},
 };
 
 /// The services, one field each.
@@ -51,6 +51,8 @@ pub struct ClientState {
     pub room_creation: Arc<RoomCreation>,
     /// Who is in which room.
     pub membership: Arc<Membership>,
+    /// Rooms as their readers see them.
+    pub reading: Arc<Reading>,
     /// Events from clients.
     pub sending: Arc<Sending>,
 }
@@ -87,5 +89,6 @@ from_client_state!(
     limits: RateLimits,
     room_creation: RoomCreation,
     membership: Membership,
+    reading: Reading,
     sending: Sending,
 );

@@ -4,10 +4,13 @@
 
 pub mod accounts;
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod listen;
 pub mod logging;
+pub mod ops;
 pub mod random;
 pub mod rooms;
 pub mod store;

@@ -5,7 +5,11 @@ use std::{
     process::ExitCode,
 };
 
-use linkim::cli::{self, Command};
+use linkim::{
+    app,
+    cli::{self, Command},
+    config, logging,
+};
 
 fn main() -> ExitCode {
     let command = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -16,8 +20,43 @@ fn main() -> ExitCode {
                 Ok(false) | Err(_) => ExitCode::FAILURE,
             }
         }
-        Command::Serve { .. } | Command::CheckData { .. } | Command::Admin { .. } => {
-            eprintln!("linkim: this build has check-config alone");
+        Command::Serve { config: file } => {
+            let loaded = match config::load(file.as_deref(), std::env::vars_os()) {
+                Ok(loaded) => loaded,
+                Err(mistakes) => {
+                    eprint!("{mistakes}");
+                    return ExitCode::FAILURE;
+                }
+            };
+            serve(loaded)
+        }
+        Command::CheckData { .. } | Command::Admin { .. } => {
+            eprintln!("linkim: this build has check-config and serve alone");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(loaded: config::Loaded) -> ExitCode {
+    if let Err(error) = logging::init(&loaded.config.log.filter) {
+        eprintln!("linkim: {error}");
+        return ExitCode::FAILURE;
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("linkim: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(app::serve(loaded.config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "can't start");
+            eprintln!("linkim: {error}");
             ExitCode::FAILURE
         }
     }

@@ -11,10 +11,10 @@
 //! | [`pdu`] | what a well-formed event is, and its identifier |
 //! | [`build`] | how our own events are hashed, signed and named |
 //! | [`signing`], [`verify`] | keys, signatures and content hashes |
-//! | [`redact`] | what remains of an event once its content is taken away |
+//! | [`mod@redact`] | what remains of an event once its content is taken away |
 //! | [`authorise`] | whether an event is allowed by the state before it |
 //! | [`auth_dag`] | auth chains, their difference and the conflicted subgraph, on integers |
-//! | [`resolve`] | state resolution, room versions 1 to 12 |
+//! | [`mod@resolve`] | state resolution, room versions 1 to 12 |
 
 pub mod auth_dag;
 pub mod authorise;

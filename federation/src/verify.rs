@@ -35,7 +35,7 @@ pub enum Verified {
     /// Signatures and content hash.
     All,
     /// The signatures alone: the content was changed, or redacted before it came here. The event must be
-    /// [redacted](crate::redact) before it is processed further.
+    /// [redacted](crate::redact()) before it is processed further.
     SignaturesOnly,
 }
 

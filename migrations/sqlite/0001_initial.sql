@@ -48,9 +48,10 @@ CREATE TABLE accounts (
 );
 
 -- A device of a local account, with its newest access. acknowledged_position: how far it has certainly received. Bound: the
--- accounts' devices; a logout deletes the row.
+-- accounts' devices; a logout deletes the row. AUTOINCREMENT: a number is never given out twice, because events and
+-- transactions name devices that are gone.
 CREATE TABLE devices (
-    nid                   INTEGER NOT NULL PRIMARY KEY,
+    nid                   INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     user                  INTEGER NOT NULL,
     device_id             TEXT NOT NULL,
     display_name          TEXT,
@@ -65,9 +66,9 @@ CREATE TABLE devices (
 
 -- Tokens that a JWT names by nid. kind: 1 access, 2 refresh. `pair`: the token issued with it. `replaced_by`: the access
 -- token of the pair that took its place; the old pair dies when the new one is first used. Bound: at most two pairs a device;
--- a logout deletes them.
+-- a logout deletes them. AUTOINCREMENT: a JWT whose row is gone must never name another's.
 CREATE TABLE tokens (
-    nid         INTEGER NOT NULL PRIMARY KEY,
+    nid         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     user        INTEGER NOT NULL,
     device      INTEGER NOT NULL,
     kind        INTEGER NOT NULL,

@@ -1,5 +1,71 @@
 //! Accounts of this server: users, devices, tokens, login flows, profiles, account data.
 
+mod account_data;
+mod deactivation;
+mod devices;
+mod filter_definition;
+mod filters;
+mod last_seen;
+mod login;
+mod passwords;
+mod profile_fields;
+mod profiles;
+mod push_rules;
+mod rate_limits;
+mod registration;
 mod session;
+mod sessions;
+mod shared_secret;
+mod tags;
+mod token_cache;
+mod token_keys;
+mod uia;
+mod user_names;
 
-pub use self::session::Session;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use self::{
+    account_data::{AccountData, AccountDataError},
+    deactivation::Deactivation,
+    devices::{Devices, Seen},
+    filter_definition::{EventFilter, EventFormat, FilterDefinition, RoomEventFilter, RoomFilter},
+    filters::{FilterError, Filters},
+    last_seen::{LastSeen, keep_last_seen},
+    login::{Login, LoginError},
+    passwords::{PasswordRefused, Passwords},
+    profile_fields::{FieldName, FieldRefused},
+    profiles::{ProfileError, Profiles},
+    push_rules::{PushRuleError, PushRules},
+    rate_limits::{LimitKey, Limited, RATES, Rate, RateLimits},
+    registration::{NewAccount, Registered, Registration, RegistrationError},
+    session::Session,
+    sessions::{AuthenticateError, DeviceRefused, IssuedTokens, NewDevice, RefreshError, Sessions},
+    shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest},
+    tags::{TagError, Tags},
+    uia::{AuthData, Challenge, Flows, Operation, PASSWORD_FLOWS, Stage, Uia, UiaError, UserIdentifier},
+    user_names::{NameRefused, UserNames},
+};
+
+use crate::store::ids::UserNid;
+
+/// Whoever holds long polls: is told that a user's clients have something new to hear of.
+pub trait Wake: Send + Sync + 'static {
+    /// Called on the writer thread right after the commit: note it and return.
+    fn wake_user(&self, user: UserNid);
+}
+
+/// Whoever copies profiles elsewhere: into the member events of the user's rooms, to begin with (Client-Server API, "Events
+/// on Change of Profile Information").
+pub trait ProfileWatcher: Send + Sync + 'static {
+    /// Called on the writer thread right after the commit that changed or removed `field`: queue it and return. What is read
+    /// later may already be newer.
+    fn profile_changed(&self, user: UserNid, field: &FieldName);
+}
+
+/// Whoever must act when an account ends: by leaving its rooms, to begin with.
+pub trait DeactivationWatcher: Send + Sync + 'static {
+    /// Called on the writer thread right after the commit that deactivated the account: queue it and return. A crash may come
+    /// between the commit and the work, so resume at start from the accounts that are deactivated and still joined.
+    fn deactivated(&self, user: UserNid);
+}

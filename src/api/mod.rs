@@ -1,5 +1,8 @@
 //! HTTP: thin handlers, one file per verb or small family. Each begins with the ways in which it can fail.
 
+pub mod admin;
 pub mod client;
+pub mod client_ip;
 pub mod error;
 pub mod extract;
+pub mod well_known;

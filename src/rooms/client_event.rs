@@ -215,6 +215,16 @@ impl<'a> Renderer<'a> {
         self.write(event, Depth::State, out)
     }
 
+    /// Appends the content of the event alone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn content(&mut self, event: &EventPage, out: &mut String) -> Result<(), StoreError> {
+        let json = self.shown(event)?;
+        out.push_str(Fields::read(&json)?.content.get());
+        Ok(())
+    }
+
     /// Appends the event, to stand inside another one.
     pub(super) fn inner(&mut self, event: &EventPage, out: &mut String) -> Result<(), StoreError> {
         self.write(event, Depth::Inner, out)
@@ -225,18 +235,32 @@ impl<'a> Renderer<'a> {
         self.write(event, Depth::Thread, out)
     }
 
+    /// Appends the event in its redacted form, as part of a timeline: that of somebody whom the viewer ignores, where it
+    /// can't be left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn redacted(&mut self, event: &EventPage, out: &mut String) -> Result<(), StoreError> {
+        let json = self.redacted_json(event)?;
+        self.write_json(event, &json, Depth::Timeline, out)
+    }
+
     fn write(&mut self, event: &EventPage, depth: Depth, out: &mut String) -> Result<(), StoreError> {
         let json = self.shown(event)?;
+        self.write_json(event, &json, depth, out)
+    }
+
+    fn write_json(&mut self, event: &EventPage, json: &str, depth: Depth, out: &mut String) -> Result<(), StoreError> {
         match self.shape {
             Shape::Federation => {
-                let open = json.strip_suffix('}').unwrap_or(&json);
+                let open = json.strip_suffix('}').unwrap_or(json);
                 out.push_str(open);
                 out.push(',');
             }
-            Shape::Client | Shape::ClientWithRoom => self.fields(event, &json, out)?,
+            Shape::Client | Shape::ClientWithRoom => self.fields(event, json, out)?,
         }
         out.push_str("\"unsigned\":");
-        self.unsigned(event, &json, depth, out)?;
+        self.unsigned(event, json, depth, out)?;
         out.push('}');
         Ok(())
     }
@@ -248,11 +272,15 @@ impl<'a> Renderer<'a> {
         if !event.erased || self.visibility()?.membership(read, &event.row)? == Membership::Join {
             return Ok(Cow::Borrowed(&event.json));
         }
+        self.redacted_json(event).map(Cow::Owned)
+    }
+
+    fn redacted_json(&self, event: &EventPage) -> Result<String, StoreError> {
         let broken = |what: String| StoreError::Damaged(format!("event {}: {what}", event.row.nid.0));
         let rules = rules(&self.room.version).ok_or_else(|| broken("unknown room version".into()))?;
         let pdu = Pdu::from_trusted(event.row.event_id.clone(), event.json.clone(), false)
             .map_err(|error| broken(error.to_string()))?;
-        Ok(Cow::Owned(redact(&pdu, rules).json().to_owned()))
+        Ok(redact(&pdu, rules).json().to_owned())
     }
 
     /// Everything but `unsigned`, in canonical order as far as it goes, with a comma behind it.
@@ -364,3 +392,7 @@ struct Redaction<'f> {
     redacts: Option<&'f RawValue>,
     content: Cow<'f, str>,
 }
+
+#[cfg(test)]
+#[path = "client_event_tests.rs"]
+mod tests;

@@ -1,12 +1,16 @@
 //! Rooms: create, append (the one write path), membership, state, timeline, visibility, aliases, directory, upgrade.
 
+pub mod access;
+pub mod account_follower;
 pub mod aliases;
 pub mod append;
 pub mod checks;
+pub mod children;
 pub mod client_event;
 mod content;
 pub mod create;
 pub mod directory;
+pub mod event_filter;
 mod guests;
 pub mod hierarchy;
 pub mod ignored_users;
@@ -15,18 +19,24 @@ pub mod page_token;
 pub mod power;
 pub mod presets;
 mod profile;
+pub mod reading;
 pub mod relations;
 mod restricted;
 pub mod send;
 pub mod state;
 pub mod state_hash;
+pub mod state_view;
 mod stripped;
 pub mod summary;
+pub mod threads;
+pub mod timeline;
 pub mod upgrade;
 mod upgrade_plan;
 pub mod visibility;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod reading_fixture;
 #[cfg(test)]
 mod tests;

@@ -295,3 +295,7 @@ impl KeyHistory {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "visibility_tests.rs"]
+mod tests;

@@ -6,11 +6,15 @@
 
 pub mod aliases;
 pub mod annotations;
+pub mod account_data;
+pub mod accounts;
 mod checkpoint;
+pub mod devices;
 mod error;
 pub mod event_id;
 pub mod event_pages;
 pub mod events;
+pub mod filters;
 pub mod ids;
 pub mod members;
 mod migrate;
@@ -22,6 +26,7 @@ mod sql;
 mod sqlite;
 pub mod state;
 pub mod stripped_state;
+pub mod tokens;
 mod writer;
 
 use std::{

@@ -148,6 +148,12 @@ impl Wake for Notifier {
     }
 }
 
+impl crate::accounts::Wake for Notifier {
+    fn wake_user(&self, user: UserNid) {
+        self.wake_user(user);
+    }
+}
+
 /// Why waiting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {

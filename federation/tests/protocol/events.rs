@@ -100,6 +100,38 @@ fn a_changed_content_leaves_the_signatures_alone() {
     }
 }
 
+/// Room version 5, with numbers that canonical JSON forbids. Hash, signature and identifier were computed with Python:
+/// the appendices' `canonical_json`, `hashlib` and the ed25519 of `cryptography`, with the appendices' key.
+#[test]
+fn an_event_with_loose_numbers_is_verified_as_it_was_signed() {
+    let hash = "3tVNrNJgK9+r2zh+72H4oPDdHS3tzknsYw91jCen8jg";
+    let signature =
+        "tB4j74lVlT6/WZF7yfV9ViUcCOCTHXa7QfoBed/2bNM4OTkPSRqegSxI6PsXxNEdLM6aqRsDEF7Ll0d3BSo/CQ";
+    let given = format!(
+        r#"{{"type":"m.room.power_levels","state_key":"","content":{{"users":{{"@a:domain":100,"@b:domain":50.570,
+        "@c:domain":1e2}},"ban":123456789012345678901234567890,"redact":1e-7,"kick":-0,"extra":2.5e16}},
+        "sender":"@a:domain","room_id":"!x:domain","origin_server_ts":1000000,"depth":9007199254740993,
+        "prev_events":["$p"],"auth_events":[],"hashes":{{"sha256":"{hash}"}},
+        "signatures":{{"domain":{{"ed25519:1":"{signature}"}}}}}}"#
+    );
+    let written = format!(
+        r#"{{"auth_events":[],"content":{{"ban":123456789012345678901234567890,"extra":2.5e+16,"kick":0,"redact":1e-07,"users":{{"@a:domain":100,"@b:domain":50.57,"@c:domain":100.0}}}},"depth":9007199254740993,"hashes":{{"sha256":"{hash}"}},"origin_server_ts":1000000,"prev_events":["$p"],"room_id":"!x:domain","sender":"@a:domain","signatures":{{"domain":{{"ed25519:1":"{signature}"}}}},"state_key":"","type":"m.room.power_levels"}}"#
+    );
+    let pdu = Pdu::from_peer(given.as_bytes(), version(5)).unwrap();
+    assert_eq!(pdu.json(), written);
+    assert_eq!(
+        pdu.event_id(),
+        "$EQ3ZUxtswhUjO8cgGLnGs2hyjQh4FKw7XF2orB-Shdc"
+    );
+    let key = SigningKey::parse_file("ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1")
+        .unwrap()
+        .remove(0);
+    assert_eq!(
+        verify_event(&pdu, &keys_of("domain", &key), version(5)),
+        Ok(Verified::All)
+    );
+}
+
 #[test]
 fn the_servers_that_must_sign_depend_on_type_and_version() {
     let servers = |pdu: &Pdu, number: usize| {

@@ -1,10 +1,12 @@
 //! State resolution of versions 2 to 12 against ruma's on whole inputs, and that the order of arrival does not matter.
 
-use linkim_federation::{Pdu, StateMap, resolve};
-use proptest::prelude::*;
 use std::sync::Arc;
 
-use crate::room::{Room, State, Store, any_steps, room_of};
+use linkim_federation::{Pdu, StateMap, resolve};
+use proptest::prelude::*;
+
+use crate::history::{any_steps, room_of};
+use crate::room::{Room, State, Store};
 
 fn resolve_in(room: &Room, store: &Store, states: &[State]) -> State {
     let maps: Vec<StateMap> = states.iter().map(|state| store.numbered(state)).collect();

@@ -1,11 +1,94 @@
 //! The Matrix client-server API.
 
-pub mod aliases;
+mod account;
+mod account_data;
+mod aliases;
 mod append_error;
 pub mod authentication;
-pub mod create_room;
-pub mod directory;
-pub mod membership;
-pub mod room_summary;
-pub mod send;
-pub mod upgrade;
+mod capabilities;
+mod context;
+mod create_room;
+mod devices;
+mod directory;
+mod event;
+mod filter;
+mod joined_members;
+mod joined_rooms;
+mod login;
+mod logout;
+mod members;
+mod membership;
+mod messages;
+mod profile;
+mod pushrules;
+mod reading;
+mod refresh;
+pub(crate) mod register;
+mod relations;
+mod room_summary;
+mod send;
+pub mod state;
+mod state_get;
+mod tags;
+mod threads;
+mod timestamp_to_event;
+mod uia;
+mod upgrade;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+use axum::Router;
+
+use self::state::ClientState;
+
+/// All routes, from the root. Those of `v3` also under `r0`, as old clients call them.
+pub fn routes() -> Router<ClientState> {
+    Router::new()
+        .nest("/_matrix/client", versions::routes())
+        .nest("/_matrix/client/v1", v1())
+        .nest("/_matrix/client/v3", v3())
+        .nest("/_matrix/client/r0", v3())
+        .nest("/_matrix/client/unstable", room_summary::unstable_routes())
+        .merge(super::well_known::routes())
+        .merge(super::admin::register::routes())
+}
+
+fn v1() -> Router<ClientState> {
+    Router::new()
+        .merge(register::routes_v1())
+        .merge(relations::routes())
+        .merge(room_summary::v1_routes())
+        .merge(threads::routes())
+        .merge(timestamp_to_event::routes())
+}
+
+fn v3() -> Router<ClientState> {
+    Router::new()
+        .merge(account::routes())
+        .merge(account_data::routes())
+        .merge(aliases::routes())
+        .merge(capabilities::routes())
+        .merge(context::routes())
+        .merge(create_room::routes())
+        .merge(devices::routes())
+        .merge(directory::routes())
+        .merge(event::routes())
+        .merge(filter::routes())
+        .merge(joined_members::routes())
+        .merge(joined_rooms::routes())
+        .merge(login::routes())
+        .merge(logout::routes())
+        .merge(members::routes())
+        .merge(membership::routes())
+        .merge(messages::routes())
+        .merge(profile::routes())
+        .merge(pushrules::routes())
+        .merge(refresh::routes())
+        .merge(register::routes())
+        .merge(send::routes())
+        .merge(state_get::routes())
+        .merge(tags::routes())
+        .merge(upgrade::routes())
+}

@@ -1,0 +1,109 @@
+//! A user's devices.
+//!
+//! Source: Client-Server API, "Device Management".
+
+use std::sync::Arc;
+
+use super::{
+    last_seen::LastSeen,
+    sessions::{DeviceRefused, Sessions, check_device_name},
+};
+use crate::store::{
+    Store, StoreError,
+    devices::{self, Device},
+    ids::UserNid,
+};
+
+/// A device as its user sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its id.
+    pub device_id: String,
+    /// Its name.
+    pub display_name: Option<String>,
+    /// From where it was last used.
+    pub last_seen_ip: Option<String>,
+    /// When it was last used, in milliseconds.
+    pub last_seen_ts: i64,
+}
+
+/// The devices of this server's users.
+pub struct Devices {
+    store: Store,
+    sessions: Arc<Sessions>,
+    last_seen: Arc<LastSeen>,
+}
+
+impl Devices {
+    /// `last_seen` has what is not written yet.
+    pub fn new(store: Store, sessions: Arc<Sessions>, last_seen: Arc<LastSeen>) -> Self {
+        Self {
+            store,
+            sessions,
+            last_seen,
+        }
+    }
+
+    /// All of a user's devices, oldest first.
+    pub async fn list(&self, user: UserNid) -> Result<Vec<Seen>, StoreError> {
+        let found = self
+            .store
+            .read::<_, StoreError, _>(move |read| devices::of_user(read, user))
+            .await?;
+        Ok(found.into_iter().map(|device| self.seen(device)).collect())
+    }
+
+    /// One of a user's devices.
+    pub async fn get(&self, user: UserNid, device_id: String) -> Result<Option<Seen>, StoreError> {
+        let found = self
+            .store
+            .read::<_, StoreError, _>(move |read| devices::get(read, user, &device_id))
+            .await?;
+        Ok(found.map(|device| self.seen(device)))
+    }
+
+    fn seen(&self, device: Device) -> Seen {
+        let noted = self.last_seen.noted(device.nid);
+        let ip = noted.as_ref().and_then(|access| access.ip);
+        Seen {
+            device_id: device.device_id,
+            display_name: device.display_name,
+            last_seen_ip: ip.map(|ip| ip.to_string()).or(device.last_seen_ip),
+            last_seen_ts: noted.map_or(device.last_seen_ts, |access| {
+                access.ts.max(device.last_seen_ts)
+            }),
+        }
+    }
+
+    /// Whether a device can have this name.
+    pub fn check_name(name: &str) -> Result<(), DeviceRefused> {
+        check_device_name(name)
+    }
+
+    /// Renames a device. Answers whether the user has it.
+    pub async fn rename(
+        &self,
+        user: UserNid,
+        device_id: String,
+        name: String,
+    ) -> Result<bool, StoreError> {
+        self.store
+            .write(move |tx| devices::rename(tx, user, &device_id, &name))
+            .await
+    }
+
+    /// Deletes devices and ends their sessions; those that the user does not have are passed over.
+    pub async fn delete(&self, user: UserNid, device_ids: Vec<String>) -> Result<(), StoreError> {
+        let sessions = self.sessions.clone();
+        self.store
+            .write(move |tx| {
+                for device_id in &device_ids {
+                    if let Some(device) = devices::get(tx, user, device_id)? {
+                        sessions.end(tx, device.nid)?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+}

@@ -1,0 +1,162 @@
+//! Who somebody is, by a password; and the session that starts with it.
+//!
+//! Source: Client-Server API, `POST /login`, `POST /account/password`.
+
+use std::sync::Arc;
+
+use ruma::{OwnedUserId, UserId};
+
+use super::{
+    passwords::{PasswordRefused, Passwords},
+    rate_limits::{Limited, Rate, RateLimits},
+    session::Session,
+    sessions::{Holder, IssuedTokens, NewDevice, Sessions},
+};
+use crate::store::{
+    Store, StoreError,
+    accounts::{self, Account, AccountKind},
+    ids::{self, UserNid},
+};
+
+/// Why a login fails.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// There is no such user, or the password is another.
+    #[error("Invalid username or password")]
+    WrongCredentials,
+    /// The account was deactivated.
+    #[error("This account has been deactivated")]
+    Deactivated,
+    /// The password is right, the account is locked.
+    #[error("This account has been locked")]
+    Locked,
+    /// Too many wrong passwords for this account.
+    #[error(transparent)]
+    Limited(#[from] Limited),
+    /// The new password cannot be had.
+    #[error(transparent)]
+    Password(#[from] PasswordRefused),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Checks passwords.
+pub struct Login {
+    store: Store,
+    passwords: Arc<Passwords>,
+    sessions: Arc<Sessions>,
+    limits: Arc<RateLimits>,
+}
+
+impl Login {
+    /// Wrong passwords are counted in `limits`.
+    pub fn new(
+        store: Store,
+        passwords: Arc<Passwords>,
+        sessions: Arc<Sessions>,
+        limits: Arc<RateLimits>,
+    ) -> Self {
+        Self {
+            store,
+            passwords,
+            sessions,
+            limits,
+        }
+    }
+
+    /// Starts a session. `user_id` none stands for a name that no user of this server can have; it fails as slowly as any other.
+    pub async fn with_password(
+        &self,
+        user_id: Option<OwnedUserId>,
+        password: String,
+        device: NewDevice,
+    ) -> Result<(OwnedUserId, IssuedTokens), LoginError> {
+        let verified = self.verify(user_id.as_deref(), password).await?;
+        let Some(user_id) = user_id else { return Err(LoginError::WrongCredentials) };
+        if verified.account.locked {
+            return Err(LoginError::Locked);
+        }
+        let sessions = self.sessions.clone();
+        self.store
+            .write(move |tx| {
+                let account = accounts::get(tx, verified.user)?.ok_or(LoginError::WrongCredentials)?;
+                // The password may have been changed, or the account deactivated, while it was being hashed.
+                if account.password_hash != verified.account.password_hash {
+                    return Err(LoginError::WrongCredentials);
+                }
+                let holder = Holder {
+                    user: verified.user,
+                    user_id: &user_id,
+                    guest: account.kind == AccountKind::Guest,
+                    admin: account.admin,
+                };
+                let tokens = sessions.start(tx, holder, &device)?;
+                Ok((user_id, tokens))
+            })
+            .await
+    }
+
+    /// Whether this is the user's password. A wrong one counts.
+    pub(super) async fn verify(
+        &self,
+        user_id: Option<&UserId>,
+        password: String,
+    ) -> Result<Verified, LoginError> {
+        let found = match user_id {
+            Some(user_id) => self.account(user_id.to_owned()).await?,
+            None => None,
+        };
+        if let Some((user, _)) = &found {
+            // Taken before the hash, so that attempts at once count like attempts in turn; a right password gives it back.
+            self.limits.check(Rate::FailedLogin, *user)?;
+        }
+        let hash = found.as_ref().and_then(|(_, account)| account.password_hash.clone());
+        let right = self.passwords.verify(password, hash).await?;
+        let Some((user, account)) = found else { return Err(LoginError::WrongCredentials) };
+        if account.deactivated_ts.is_some() {
+            return Err(LoginError::Deactivated);
+        }
+        if !right {
+            return Err(LoginError::WrongCredentials);
+        }
+        self.limits.give_back(Rate::FailedLogin, user);
+        Ok(Verified { user, account })
+    }
+
+    async fn account(&self, user_id: OwnedUserId) -> Result<Option<(UserNid, Account)>, StoreError> {
+        self.store
+            .read(move |read| {
+                let Some(user) = ids::user_nid(read, &user_id)? else { return Ok(None) };
+                Ok(accounts::get(read, user)?.map(|account| (user, account)))
+            })
+            .await
+    }
+
+    /// Replaces the password of the session's user; with `logout_devices` all other sessions end.
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        password: String,
+        logout_devices: bool,
+    ) -> Result<(), LoginError> {
+        Passwords::check(&password)?;
+        let hash = self.passwords.hash(password).await?;
+        let (sessions, user, device) = (self.sessions.clone(), session.user, session.device);
+        self.store
+            .write(move |tx| {
+                accounts::set_password(tx, user, &hash)?;
+                if logout_devices {
+                    sessions.end_all(tx, user, Some(device))?;
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// A user whose password was right.
+pub(super) struct Verified {
+    pub(super) user: UserNid,
+    pub(super) account: Account,
+}

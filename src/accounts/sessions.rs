@@ -1,0 +1,481 @@
+//! Sessions: how one starts, how a token proves it, how it is refreshed, how it ends.
+//!
+//! Source: Client-Server API, "Using access tokens", "Refreshing access tokens", "Soft logout", "Account locking".
+
+use std::sync::Arc;
+
+use ruma::{OwnedDeviceId, OwnedUserId, UserId};
+
+use super::{
+    last_seen::LastSeen,
+    session::Session,
+    token_cache::{Entry, TokenCache},
+    token_keys::TokenKeys,
+};
+use crate::{
+    clock::Clock,
+    random::Random,
+    store::{
+        Store, StoreError, WriteTx, accounts, devices,
+        ids::{DeviceNid, UserNid},
+        tokens::{self, AccessToken, Token, TokenKind},
+    },
+};
+
+/// How long an access token is valid whose client asked for a refresh token, in milliseconds. Others do not expire.
+const ACCESS_TOKEN_MS: i64 = 60 * 60 * 1000;
+
+/// Longest device id and device name, in bytes.
+const MAX_DEVICE_TEXT: usize = 255;
+
+/// Why a token does not prove anything.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// It was never valid, or its session has ended (401 `M_UNKNOWN_TOKEN`).
+    #[error("Unrecognised access token")]
+    Unknown,
+    /// It has expired; the session is still there (401 `M_UNKNOWN_TOKEN` with `soft_logout`).
+    #[error("The access token has expired")]
+    Expired,
+    /// The account is locked (401 `M_USER_LOCKED` with `soft_logout`).
+    #[error("This account has been locked")]
+    Locked,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why no new tokens are given for a refresh token.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// It was never valid, was replaced by one that is in use, or its session has ended.
+    #[error("Unrecognised refresh token")]
+    Unknown,
+    /// The account is locked.
+    #[error("This account has been locked")]
+    Locked,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A device that cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceRefused {
+    /// Its id is empty or longer than 255 bytes.
+    #[error("A device id has 1 to {MAX_DEVICE_TEXT} bytes")]
+    Id,
+    /// Its name is longer than 255 bytes.
+    #[error("The device's display name is longer than {MAX_DEVICE_TEXT} bytes")]
+    Name,
+}
+
+/// What a client says of the device that it logs in with.
+#[derive(Clone, Debug, Default)]
+pub struct NewDevice {
+    device_id: Option<OwnedDeviceId>,
+    display_name: Option<String>,
+    refresh_token: bool,
+}
+
+impl NewDevice {
+    /// A device with the id that the client wishes, or a new one; the name counts only if the device is new. With
+    /// `refresh_token` the access token will expire.
+    pub fn new(
+        device_id: Option<String>,
+        display_name: Option<String>,
+        refresh_token: bool,
+    ) -> Result<Self, DeviceRefused> {
+        let id_fits = |id: &String| !id.is_empty() && id.len() <= MAX_DEVICE_TEXT;
+        if !device_id.as_ref().is_none_or(id_fits) {
+            return Err(DeviceRefused::Id);
+        }
+        if let Some(name) = &display_name {
+            check_device_name(name)?;
+        }
+        Ok(Self {
+            device_id: device_id.map(OwnedDeviceId::from),
+            display_name,
+            refresh_token,
+        })
+    }
+}
+
+/// Whether a device can have this name.
+pub(super) fn check_device_name(name: &str) -> Result<(), DeviceRefused> {
+    if name.len() > MAX_DEVICE_TEXT {
+        return Err(DeviceRefused::Name);
+    }
+    Ok(())
+}
+
+/// Tokens as the client gets them.
+#[derive(Clone, Debug)]
+pub struct IssuedTokens {
+    /// The device that they belong to.
+    pub device_id: OwnedDeviceId,
+    /// The access token.
+    pub access_token: String,
+    /// The refresh token, if one was asked for.
+    pub refresh_token: Option<String>,
+    /// How long the access token is valid, in milliseconds; none: until it is revoked.
+    pub expires_in_ms: Option<i64>,
+}
+
+/// Whose session starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder<'a> {
+    pub(super) user: UserNid,
+    pub(super) user_id: &'a UserId,
+    pub(super) guest: bool,
+    pub(super) admin: bool,
+}
+
+/// The sessions of this server's accounts.
+pub struct Sessions {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    keys: TokenKeys,
+    cache: Arc<TokenCache>,
+    last_seen: Arc<LastSeen>,
+}
+
+impl Sessions {
+    /// Loads the keys of this database, or makes them.
+    pub async fn load(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        last_seen: Arc<LastSeen>,
+    ) -> Result<Self, StoreError> {
+        let keys = TokenKeys::load(&store, random.bytes32()).await?;
+        let cache = Arc::new(TokenCache::default());
+        Ok(Self {
+            store,
+            clock,
+            random,
+            keys,
+            cache,
+            last_seen,
+        })
+    }
+
+    /// Whose access token this is. Costs no database access once the token is known.
+    pub async fn authenticate(&self, token: &str) -> Result<Session, AuthenticateError> {
+        let entry = self.entry(token).await?;
+        if entry.locked {
+            return Err(AuthenticateError::Locked);
+        }
+        self.admit(&entry).await
+    }
+
+    /// As [`Self::authenticate`], also for a locked account: it may still log out.
+    pub async fn authenticate_locked(&self, token: &str) -> Result<Session, AuthenticateError> {
+        let entry = self.entry(token).await?;
+        self.admit(&entry).await
+    }
+
+    /// Notes that a session was used now.
+    pub fn note_use(
+        &self,
+        session: &Session,
+        ip: Option<std::net::IpAddr>,
+        user_agent: Option<&str>,
+    ) {
+        self.last_seen
+            .note(session.device, self.clock.now_ms(), ip, user_agent);
+    }
+
+    async fn entry(&self, token: &str) -> Result<Arc<Entry>, AuthenticateError> {
+        let claims = self
+            .keys
+            .verify(token, TokenKind::Access)
+            .ok_or(AuthenticateError::Unknown)?;
+        let entry = match self.cache.get(claims.nid) {
+            Some(entry) => entry,
+            None => {
+                let changes = self.cache.changes();
+                let nid = claims.nid;
+                let found = self
+                    .store
+                    .read::<_, StoreError, _>(move |read| tokens::access(read, nid))
+                    .await?;
+                let entry = Arc::new(entry_of(found.ok_or(AuthenticateError::Unknown)?)?);
+                self.cache.fill(nid, entry.clone(), changes);
+                entry
+            }
+        };
+        if entry.created_ts != claims.ts {
+            return Err(AuthenticateError::Unknown);
+        }
+        Ok(entry)
+    }
+
+    async fn admit(&self, entry: &Arc<Entry>) -> Result<Session, AuthenticateError> {
+        if entry
+            .expires_ts
+            .is_some_and(|expires| expires <= self.clock.now_ms())
+        {
+            return Err(AuthenticateError::Expired);
+        }
+        if !entry.is_used() {
+            self.first_use(entry.clone()).await?;
+        }
+        Ok(entry.session.clone())
+    }
+
+    /// The first use of a pair ends the pair that it replaced.
+    async fn first_use(&self, entry: Arc<Entry>) -> Result<(), StoreError> {
+        let cache = self.cache.clone();
+        self.store
+            .write(move |tx| {
+                let ended = tokens::first_use(tx, entry.session.device, entry.session.token)?;
+                tx.after_commit(move || {
+                    cache.forget(&ended);
+                    entry.set_used();
+                });
+                Ok(())
+            })
+            .await
+    }
+
+    /// Starts a session on a device, made if the holder has none of that id; older tokens of the device end.
+    pub(super) fn start(
+        &self,
+        tx: &WriteTx<'_>,
+        holder: Holder<'_>,
+        device: &NewDevice,
+    ) -> Result<IssuedTokens, StoreError> {
+        let now = self.clock.now_ms();
+        let device_id = match &device.device_id {
+            Some(id) => id.clone(),
+            None => self.random.letters(10).to_ascii_uppercase().into(),
+        };
+        let known = match &device.device_id {
+            Some(id) => devices::get(tx, holder.user, id.as_str())?,
+            None => None,
+        };
+        let nid = match known {
+            Some(known) => {
+                self.revoke_cached(tx, tokens::delete_of_device(tx, known.nid)?);
+                known.nid
+            }
+            None => devices::insert(
+                tx,
+                holder.user,
+                device_id.as_str(),
+                device.display_name.as_deref(),
+                now,
+            )?,
+        };
+        let expires = device.refresh_token.then_some(now + ACCESS_TOKEN_MS);
+        let session = Session {
+            user: holder.user,
+            user_id: holder.user_id.to_owned(),
+            device: nid,
+            device_id: device_id.clone(),
+            token: 0,
+            guest: holder.guest,
+            admin: holder.admin,
+        };
+        let pair = self.issue(tx, session, now, expires, true)?;
+        Ok(pair.issued(device_id, expires.map(|_| ACCESS_TOKEN_MS)))
+    }
+
+    /// Makes an access token, and with `expires` also a refresh token.
+    fn issue(
+        &self,
+        tx: &WriteTx<'_>,
+        mut session: Session,
+        now: i64,
+        expires: Option<i64>,
+        used: bool,
+    ) -> Result<Pair, StoreError> {
+        let (user, device) = (session.user, session.device);
+        let access = tokens::insert(tx, user, device, TokenKind::Access, now, expires, used)?;
+        let refresh_token = match expires {
+            None => None,
+            Some(_) => {
+                let kind = TokenKind::Refresh;
+                let refresh = tokens::insert(tx, user, device, kind, now, None, used)?;
+                tokens::pair(tx, access, refresh)?;
+                Some(self.keys.sign(refresh, kind, now, None)?)
+            }
+        };
+        session.token = access;
+        let entry = Arc::new(Entry::new(session, now, expires).with_used(used));
+        let cache = self.cache.clone();
+        tx.after_commit(move || cache.put(access, entry));
+        Ok(Pair {
+            access,
+            access_token: self.keys.sign(access, TokenKind::Access, now, expires)?,
+            refresh_token,
+        })
+    }
+
+    /// Exchanges a refresh token for a new pair. The old pair stays valid until the new one is first used; until then the same
+    /// new pair is answered again, so that a client that lost the answer, or asked twice at once, is not locked out.
+    pub async fn refresh(self: &Arc<Self>, token: &str) -> Result<IssuedTokens, RefreshError> {
+        let claims = self
+            .keys
+            .verify(token, TokenKind::Refresh)
+            .ok_or(RefreshError::Unknown)?;
+        let this = self.clone();
+        self.store
+            .write(move |tx| {
+                let old = tokens::get(tx, claims.nid, TokenKind::Refresh)?
+                    .filter(|old| old.created_ts == claims.ts)
+                    .ok_or(RefreshError::Unknown)?;
+                this.refresh_row(tx, &old)
+            })
+            .await
+    }
+
+    fn refresh_row(&self, tx: &WriteTx<'_>, old: &Token) -> Result<IssuedTokens, RefreshError> {
+        let old_access = old.pair.ok_or(RefreshError::Unknown)?;
+        let holder = tokens::access(tx, old_access)?.ok_or(RefreshError::Unknown)?;
+        if holder.locked {
+            return Err(RefreshError::Locked);
+        }
+        if !old.used {
+            self.revoke_cached(tx, tokens::first_use(tx, old.device, old_access)?);
+        }
+        let session = entry_of(holder)?.session;
+        let device_id = session.device_id.clone();
+        let now = self.clock.now_ms();
+        let expires = now + ACCESS_TOKEN_MS;
+        let pair = match old.replaced_by {
+            Some(next) => self.issue_again(tx, next, expires)?,
+            None => {
+                let pair = self.issue(tx, session, now, Some(expires), false)?;
+                tokens::replace(tx, old.device, old.nid, pair.access)?;
+                pair
+            }
+        };
+        Ok(pair.issued(device_id, Some(ACCESS_TOKEN_MS)))
+    }
+
+    /// The pair of the access token `access`, valid for its whole time from now on.
+    fn issue_again(
+        &self,
+        tx: &WriteTx<'_>,
+        access: i64,
+        expires: i64,
+    ) -> Result<Pair, RefreshError> {
+        let row = tokens::get(tx, access, TokenKind::Access)?.ok_or(RefreshError::Unknown)?;
+        let refresh = match row.pair {
+            Some(pair) => tokens::get(tx, pair, TokenKind::Refresh)?,
+            None => None,
+        };
+        let refresh = refresh.ok_or(RefreshError::Unknown)?;
+        tokens::set_expiry(tx, access, expires)?;
+        self.revoke_cached(tx, vec![access]);
+        let (access_kind, refresh_kind) = (TokenKind::Access, TokenKind::Refresh);
+        Ok(Pair {
+            access,
+            access_token: self.keys.sign(access, access_kind, row.created_ts, Some(expires))?,
+            refresh_token: Some(self.keys.sign(refresh.nid, refresh_kind, refresh.created_ts, None)?),
+        })
+    }
+
+    /// Forgets tokens once this transaction is committed.
+    fn revoke_cached(&self, tx: &WriteTx<'_>, tokens: Vec<i64>) {
+        if tokens.is_empty() {
+            return;
+        }
+        let cache = self.cache.clone();
+        tx.after_commit(move || cache.forget(&tokens));
+    }
+
+    /// Ends the session of a device: its tokens die with the commit, and the device goes.
+    pub(super) fn end(&self, tx: &WriteTx<'_>, device: DeviceNid) -> Result<(), StoreError> {
+        self.revoke_cached(tx, tokens::delete_of_device(tx, device)?);
+        devices::delete(tx, device)
+    }
+
+    /// Ends all sessions of a user but the one of device `except`.
+    pub(super) fn end_all(
+        &self,
+        tx: &WriteTx<'_>,
+        user: UserNid,
+        except: Option<DeviceNid>,
+    ) -> Result<(), StoreError> {
+        for device in devices::of_user(tx, user)? {
+            if Some(device.nid) != except {
+                self.end(tx, device.nid)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes every request of a user's sessions look at the account again, once this transaction is committed: it was locked,
+    /// or is another kind of account now.
+    pub(super) fn account_changed(&self, tx: &WriteTx<'_>, user: UserNid) -> Result<(), StoreError> {
+        self.revoke_cached(tx, tokens::of_user(tx, user)?);
+        Ok(())
+    }
+
+    /// Ends a session (`POST /logout`).
+    pub async fn logout(self: &Arc<Self>, session: &Session) -> Result<(), StoreError> {
+        let (this, device) = (self.clone(), session.device);
+        self.store.write(move |tx| this.end(tx, device)).await
+    }
+
+    /// Ends all sessions of a user (`POST /logout/all`).
+    pub async fn logout_all(self: &Arc<Self>, user: UserNid) -> Result<(), StoreError> {
+        let this = self.clone();
+        self.store.write(move |tx| this.end_all(tx, user, None)).await
+    }
+
+    /// Locks or unlocks an account (Client-Server API, "Account locking"): its tokens stay, but prove nothing until it is unlocked.
+    pub async fn set_locked(
+        self: &Arc<Self>,
+        user: UserNid,
+        locked: bool,
+    ) -> Result<(), StoreError> {
+        let this = self.clone();
+        self.store
+            .write(move |tx| {
+                accounts::set_locked(tx, user, locked)?;
+                this.account_changed(tx, user)
+            })
+            .await
+    }
+}
+
+/// A signed pair.
+struct Pair {
+    access: i64,
+    access_token: String,
+    refresh_token: Option<String>,
+}
+
+impl Pair {
+    fn issued(self, device_id: OwnedDeviceId, expires_in_ms: Option<i64>) -> IssuedTokens {
+        IssuedTokens {
+            device_id,
+            access_token: self.access_token,
+            refresh_token: self.refresh_token,
+            expires_in_ms,
+        }
+    }
+}
+
+fn entry_of(found: AccessToken) -> Result<Entry, StoreError> {
+    let user_id = OwnedUserId::try_from(found.user_id)
+        .map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let token = found.token;
+    let session = Session {
+        user: token.user,
+        user_id,
+        device: token.device,
+        device_id: found.device_id.into(),
+        token: token.nid,
+        guest: found.guest,
+        admin: found.admin,
+    };
+    Ok(Entry::new(session, token.created_ts, token.expires_ts)
+        .with_locked(found.locked)
+        .with_used(token.used))
+}

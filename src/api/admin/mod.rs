@@ -1,0 +1,3 @@
+//! What operators' tools call.
+
+pub mod register;

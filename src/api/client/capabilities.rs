@@ -1,0 +1,43 @@
+//! `GET /capabilities`.
+
+use axum::{Router, extract::State, routing::get};
+use serde_json::{Map, Value, json};
+
+use super::{authentication::SessionOrGuest, state::ClientState};
+use crate::api::extract::Json;
+
+/// The room versions that the spec lists as stable (Matrix specification, "Room Versions"), all of which this server knows.
+const STABLE_ROOM_VERSIONS: [&str; 12] =
+    ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
+
+/// The route under `/_matrix/client/{version}`.
+pub(super) fn routes() -> Router<ClientState> {
+    Router::new().route("/capabilities", get(capabilities))
+}
+
+/// `GET /capabilities`
+async fn capabilities(
+    State(state): State<ClientState>,
+    SessionOrGuest(session): SessionOrGuest,
+) -> Json<Value> {
+    let stable = |version: &&str| ((*version).to_owned(), "stable".into());
+    let available: Map<String, Value> = STABLE_ROOM_VERSIONS.iter().map(stable).collect();
+    let person = !session.guest;
+    let mut profile_fields = json!({ "enabled": true });
+    if session.guest {
+        profile_fields["allowed"] = json!(["displayname"]);
+    }
+    Json(json!({ "capabilities": {
+        "m.room_versions": {
+            "default": state.config.rooms.default_version.as_str(),
+            "available": available,
+        },
+        "m.change_password": { "enabled": person },
+        "m.set_displayname": { "enabled": true },
+        "m.set_avatar_url": { "enabled": person },
+        "m.profile_fields": profile_fields,
+        "m.3pid_changes": { "enabled": false },
+        "m.get_login_token": { "enabled": false },
+        "m.forget_forced_upon_leave": { "enabled": false },
+    } }))
+}

@@ -1,0 +1,153 @@
+//! `GET` and `POST /login`.
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    routing::get,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    register::{Account, limit},
+    state::ClientState,
+};
+use crate::{
+    accounts::{
+        DeviceRefused, Limited, LoginError, NewDevice, PasswordRefused, Rate, UserIdentifier,
+    },
+    api::{client_ip::ClientIp, error::ApiError, extract::Json, well_known},
+};
+
+/// The ways in which a login fails.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("Bad login type.")]
+    UnknownType,
+    #[error("Bad login identifier type.")]
+    UnknownIdentifierType,
+    #[error("No user of this server has this identifier")]
+    UnknownThirdPartyIdentifier,
+    #[error("The request has no {0}")]
+    Missing(&'static str),
+    #[error(transparent)]
+    Device(#[from] DeviceRefused),
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    #[error(transparent)]
+    Limited(#[from] Limited),
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::UnknownType | Error::UnknownIdentifierType => {
+                Self::bad_request("M_UNKNOWN", text)
+            }
+            Error::UnknownThirdPartyIdentifier => Self::forbidden(text),
+            Error::Missing(_) => Self::bad_request("M_MISSING_PARAM", text),
+            Error::Device(_) => Self::invalid_param(text),
+            Error::Login(error) => error.into(),
+            Error::Limited(limited) => limited.into(),
+        }
+    }
+}
+
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        let text = error.to_string();
+        match error {
+            LoginError::WrongCredentials => Self::forbidden(text),
+            LoginError::Deactivated => Self::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", text),
+            LoginError::Locked => Self::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", text)
+                .with("soft_logout", true),
+            LoginError::Limited(limited) => limited.into(),
+            LoginError::Password(refused) => refused.into(),
+            LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Limited> for ApiError {
+    fn from(limited: Limited) -> Self {
+        Self::limit_exceeded(limited.retry_after_ms)
+    }
+}
+
+impl From<PasswordRefused> for ApiError {
+    fn from(refused: PasswordRefused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            PasswordRefused::Empty => Self::bad_request("M_WEAK_PASSWORD", text),
+            PasswordRefused::TooLong => Self::invalid_param(text),
+        }
+    }
+}
+
+/// The routes under `/_matrix/client/{version}`.
+pub(super) fn routes() -> Router<ClientState> {
+    Router::new().route("/login", get(flows).post(login))
+}
+
+/// `GET /login`
+async fn flows() -> Json<Value> {
+    Json(json!({ "flows": [{ "type": "m.login.password" }] }))
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(rename = "type")]
+    kind: String,
+    identifier: Option<UserIdentifier>,
+    /// Deprecated in favour of `identifier`.
+    user: Option<String>,
+    /// Deprecated in favour of `identifier`.
+    medium: Option<String>,
+    password: Option<String>,
+    device_id: Option<String>,
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    refresh_token: bool,
+}
+
+/// `POST /login`
+async fn login(
+    State(state): State<ClientState>,
+    ClientIp(ip): ClientIp,
+    Json(body): Json<Body>,
+) -> Result<Json<Account>, ApiError> {
+    limit(&state.limits, Rate::Login, ip)?;
+    if body.kind != "m.login.password" {
+        return Err(Error::UnknownType.into());
+    }
+    let user = named(&body)?.to_owned();
+    let password = body.password.ok_or(Error::Missing("password"))?;
+    let device = NewDevice::new(
+        body.device_id,
+        body.initial_device_display_name,
+        body.refresh_token,
+    )
+    .map_err(Error::Device)?;
+    let user_id = state.names.named(&user);
+    let (user_id, tokens) = state.login.with_password(user_id, password, device).await?;
+    let well_known = well_known::client_information(&state.config);
+    Ok(Json(Account::new(&user_id, Some(tokens)).with_well_known(well_known)))
+}
+
+/// The localpart or user id that a login names.
+fn named(body: &Body) -> Result<&str, Error> {
+    let Some(identifier) = &body.identifier else {
+        if body.medium.is_some() {
+            return Err(Error::UnknownThirdPartyIdentifier);
+        }
+        return body.user.as_deref().ok_or(Error::Missing("identifier"));
+    };
+    match identifier.kind.as_deref() {
+        Some("m.id.user") => identifier.user.as_deref().ok_or(Error::Missing("identifier.user")),
+        Some("m.id.thirdparty" | "m.id.phone") => Err(Error::UnknownThirdPartyIdentifier),
+        Some(_) => Err(Error::UnknownIdentifierType),
+        None => Err(Error::Missing("identifier.type")),
+    }
+}

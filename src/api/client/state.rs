@@ -1,0 +1,112 @@
+//! What the handlers of the client-server API call.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use ruma::OwnedServerName;
+
+use crate::{
+    accounts::{
+        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits,
+        Registration, Sessions, SharedSecret, Tags, Uia, UserNames,
+    },
+    config::Config,
+    rooms::{
+        aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
+        reading::Reading, send::Sending, summary::Summaries, upgrade::Upgrades,
+    },
+};
+
+/// The services, one field each.
+#[derive(Clone)]
+pub struct ClientState {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Sessions and tokens.
+    pub sessions: Arc<Sessions>,
+    /// Names of accounts.
+    pub names: Arc<UserNames>,
+    /// New accounts.
+    pub registration: Arc<Registration>,
+    /// Registration by the shared secret.
+    pub shared_secret: Arc<SharedSecret>,
+    /// Passwords.
+    pub login: Arc<Login>,
+    /// User-interactive authentication.
+    pub uia: Arc<Uia>,
+    /// Devices.
+    pub devices: Arc<Devices>,
+    /// The end of accounts.
+    pub deactivation: Arc<Deactivation>,
+    /// Profiles.
+    pub profiles: Arc<Profiles>,
+    /// Account data.
+    pub account_data: Arc<AccountData>,
+    /// Room tags.
+    pub tags: Arc<Tags>,
+    /// Push rules.
+    pub push_rules: Arc<PushRules>,
+    /// Filters.
+    pub filters: Arc<Filters>,
+    /// Rate limits.
+    pub limits: Arc<RateLimits>,
+    /// New rooms.
+    pub room_creation: Arc<RoomCreation>,
+    /// Who is in which room.
+    pub membership: Arc<Membership>,
+    /// Rooms as their readers see them.
+    pub reading: Arc<Reading>,
+    /// Events from clients.
+    pub sending: Arc<Sending>,
+    /// Room aliases.
+    pub aliases: Arc<Aliases>,
+    /// The published rooms.
+    pub directory: Arc<Directory>,
+    /// What those outside are told of rooms.
+    pub summaries: Arc<Summaries>,
+    /// Trees of spaces.
+    pub hierarchy: Arc<Hierarchy>,
+    /// Room upgrades.
+    pub upgrades: Arc<Upgrades>,
+}
+
+impl ClientState {
+    /// The server's name.
+    pub fn server_name(&self) -> &OwnedServerName {
+        &self.config.server_name
+    }
+}
+
+macro_rules! from_client_state {
+    ($($field:ident: $service:ty),* $(,)?) => {$(
+        impl FromRef<ClientState> for Arc<$service> {
+            fn from_ref(state: &ClientState) -> Self { state.$field.clone() }
+        }
+    )*};
+}
+from_client_state!(
+    config: Config,
+    sessions: Sessions,
+    names: UserNames,
+    registration: Registration,
+    shared_secret: SharedSecret,
+    login: Login,
+    uia: Uia,
+    devices: Devices,
+    deactivation: Deactivation,
+    profiles: Profiles,
+    account_data: AccountData,
+    tags: Tags,
+    push_rules: PushRules,
+    filters: Filters,
+    limits: RateLimits,
+    room_creation: RoomCreation,
+    membership: Membership,
+    reading: Reading,
+    sending: Sending,
+    aliases: Aliases,
+    directory: Directory,
+    summaries: Summaries,
+    hierarchy: Hierarchy,
+    upgrades: Upgrades,
+);

@@ -1,0 +1,339 @@
+//! Wires the services, the routers and the tasks together, and stops them in order.
+
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use axum::{Router, extract::DefaultBodyLimit, http::Method, middleware, routing::get};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{Any, CorsLayer},
+};
+
+use crate::{
+    accounts::{
+        AccountData, Deactivation, Devices, Filters, LastSeen, Login, Passwords, Profiles, PushRules, RateLimits,
+        Registration, Sessions, SharedSecret, Tags, Uia, UserNames, keep_last_seen,
+    },
+    api::{
+        client,
+        client::state::ClientState,
+        client_ip::{self, TrustedProxies},
+        error::{ApiError, unknown_method, unknown_path},
+        extract::MAX_BODY_BYTES,
+    },
+    clock::{Clock, SystemClock},
+    config::{Config, StorageUrl},
+    listen,
+    ops::{
+        data_dir::{self, DataDirLock},
+        metrics, signing_key,
+        signing_key::SigningKeyError,
+        sweepers,
+    },
+    random::{OsRandom, Random},
+    rooms::{
+        account_follower::AccountFollower,
+        aliases::Aliases,
+        append::{Appenders, Signer},
+        create::RoomCreation,
+        directory::Directory,
+        hierarchy::Hierarchy,
+        membership::Membership,
+        reading::Reading,
+        send::Sending,
+        state_hash::StateHashKey,
+        summary::Summaries,
+        upgrade::Upgrades,
+    },
+    store::{self, Store, StoreError},
+    sync::notifier::Notifier,
+};
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database or the data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signing key.
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
+    /// A listener.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address wanted.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The metrics recorder.
+    #[error("metrics: {0}")]
+    Metrics(String),
+    /// Standard output is closed.
+    #[error("standard output: {0}")]
+    Output(std::io::Error),
+}
+
+/// The database file of a configuration.
+pub fn database_path(config: &Config) -> PathBuf {
+    match &config.storage.url {
+        StorageUrl::Sqlite(path) => path.clone(),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`StartError`]; nothing is served then.
+pub async fn serve(config: Config) -> Result<(), StartError> {
+    let handle = metrics::install().map_err(|error| StartError::Metrics(error.to_string()))?;
+    let config = Arc::new(config);
+    let lock = data_dir::hold(&config.data_dir)?;
+    let app = App::start(config.clone(), lock).await?;
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = Vec::new();
+    let mut line = String::from("listening");
+    let router = app.router();
+    for address in &config.listen.client {
+        let (listener, real) = bind(*address).await?;
+        line.push_str(&format!(" client http://{real}"));
+        tasks.push(tokio::spawn(listen::serve(listener, router.clone(), stopping.clone())));
+    }
+    for address in &config.listen.metrics {
+        let (listener, real) = bind(*address).await?;
+        line.push_str(&format!(" metrics http://{real}"));
+        let notifier = app.notifier.clone();
+        let routes = metrics::routes(handle.clone(), move || {
+            ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
+        });
+        tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
+    }
+    {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(StartError::Output)?;
+    }
+    tracing::info!(server_name = %config.server_name, "{line}");
+    stop_signal().await;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    app.notifier.stop();
+    for task in tasks {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a listener failed");
+        }
+    }
+    app.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let real = listener.local_addr().map_err(failed)?;
+    Ok((listener, real))
+}
+
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    // Without a handler the signal ends the process at once, which the store survives too.
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// The running server, less its listeners.
+pub struct App {
+    store: Store,
+    notifier: Arc<Notifier>,
+    state: ClientState,
+    last_seen: Arc<LastSeen>,
+    trusted: TrustedProxies,
+    tasks: Vec<JoinHandle<()>>,
+    _lock: DataDirLock,
+}
+
+impl App {
+    /// Opens the store and makes the services.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start(config: Arc<Config>, lock: DataDirLock) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(OsRandom);
+        let key = signing_key::load_or_make(&config.signing_key, &*random)?;
+        let store = Store::open(&database_path(&config), config.server_name.as_str())?;
+        let seed = random.bytes32();
+        let hash_key =
+            store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
+        let notifier = Notifier::new(store.position());
+        let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
+        let appenders = Arc::new(Appenders::new(
+            store.clone(),
+            clock.clone(),
+            signer,
+            StateHashKey::new(hash_key),
+            notifier.clone(),
+        ));
+        let mut tasks = Vec::new();
+        let last_seen = Arc::new(LastSeen::default());
+        let follower = Arc::new(AccountFollower::default());
+        let base = Base {
+            config: config.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            random,
+            notifier: notifier.clone(),
+            appenders: appenders.clone(),
+        };
+        let state = services(&base, &last_seen, &follower).await?;
+        let membership = state.membership.clone();
+        tasks.push(tokio::spawn(follower.run(store.clone(), appenders, membership)));
+        tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
+        tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
+        let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
+        Ok(Self { store, notifier, state, last_seen, trusted, tasks, _lock: lock })
+    }
+
+    /// All routes with all that lies around them.
+    pub fn router(&self) -> Router {
+        let cors = CorsLayer::new()
+            .allow_origin(Any)
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
+            .allow_headers(Any)
+            .max_age(std::time::Duration::from_secs(86_400));
+        client::routes()
+            .with_state(self.state.clone())
+            .route("/health", get(health))
+            .fallback(unknown_path)
+            .method_not_allowed_fallback(unknown_method)
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(middleware::map_request_with_state(self.trusted.clone(), client_ip::resolve))
+            .layer(middleware::from_fn(metrics::count))
+            .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+                axum::response::IntoResponse::into_response(ApiError::internal("a handler panicked"))
+            }))
+            .layer(cors)
+    }
+
+    /// Stops the tasks and closes the store.
+    pub async fn stop(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Err(error) = self.last_seen.flush(&self.store).await {
+            tracing::warn!(%error, "could not write when devices were last seen");
+        }
+        let store = self.store;
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("closing the store failed");
+        }
+    }
+}
+
+/// What most services are given some of.
+struct Base {
+    config: Arc<Config>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    notifier: Arc<Notifier>,
+    appenders: Arc<Appenders>,
+}
+
+/// Makes the services that the handlers call.
+async fn services(
+    base: &Base,
+    last_seen: &Arc<LastSeen>,
+    follower: &Arc<AccountFollower>,
+) -> Result<ClientState, StoreError> {
+    let Base { config, store, clock, random, notifier, appenders } = base;
+    let server_name = &config.server_name;
+    let sessions =
+        Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
+    let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
+    let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
+    let passwords = Arc::new(Passwords::new(random.clone()));
+    let registration = Arc::new(Registration::new(
+        store.clone(),
+        clock.clone(),
+        random.clone(),
+        passwords.clone(),
+        sessions.clone(),
+        names.clone(),
+        config.registration.clone(),
+    ));
+    let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
+    let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
+    let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
+    let summaries = Arc::new(Summaries::new(store.clone()));
+    Ok(ClientState {
+        uia: Arc::new(Uia::new(
+            login.clone(),
+            registration.clone(),
+            names.clone(),
+            clock.clone(),
+            random.clone(),
+        )),
+        shared_secret: Arc::new(SharedSecret::new(
+            config.registration.shared_secret.clone(),
+            clock.clone(),
+            random.clone(),
+        )),
+        devices: Arc::new(Devices::new(store.clone(), sessions.clone(), last_seen.clone())),
+        deactivation: Arc::new(Deactivation::new(
+            store.clone(),
+            clock.clone(),
+            sessions.clone(),
+            follower.clone(),
+        )),
+        profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
+        tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
+        push_rules: Arc::new(PushRules::new(store.clone(), account_data.clone())),
+        filters: Arc::new(Filters::new(store.clone())),
+        room_creation: Arc::new(RoomCreation::new(
+            store.clone(),
+            appenders.clone(),
+            server_name.clone(),
+            config.rooms.default_version.clone(),
+            clock.clone(),
+        )),
+        reading: Arc::new(Reading::new(store.clone(), clock.clone())),
+        sending: Arc::new(Sending::new(
+            store.clone(),
+            appenders.clone(),
+            membership.clone(),
+            server_name.clone(),
+        )),
+        aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
+        directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
+        hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),
+        upgrades: Arc::new(Upgrades::new(store.clone(), appenders.clone())),
+        summaries,
+        config: config.clone(),
+        sessions,
+        names,
+        registration,
+        login,
+        account_data,
+        limits,
+        membership,
+    })
+}
+
+/// Alive and able to answer. Needs no token.
+async fn health() -> &'static str {
+    "ok\n"
+}

@@ -1,0 +1,6 @@
+//! What an operator needs: metrics, health, the data directory, sweepers.
+
+pub mod data_dir;
+pub mod metrics;
+pub mod signing_key;
+pub mod sweepers;

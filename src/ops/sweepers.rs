@@ -1,0 +1,50 @@
+//! Keeps the tables that would grow for ever at their bounds.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    clock::Clock,
+    params,
+    store::{Store, StoreError},
+};
+
+/// How long a transaction id is remembered: a client that retries for longer has long shown its user a failure.
+const TRANSACTION_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// Time between two sweeps.
+const PERIOD: Duration = Duration::from_secs(3_600);
+
+/// Rows deleted in one transaction at most, so that no send waits long for a sweep.
+const CHUNK: i64 = 1_000;
+
+/// Sweeps now and then until dropped.
+pub async fn run(store: Store, clock: Arc<dyn Clock>) {
+    loop {
+        if let Err(error) = sweep(&store, clock.now_ms()).await {
+            tracing::warn!(%error, "a sweep failed; it is tried again later");
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// Brings every swept table to its bound.
+///
+/// # Errors
+/// [`StoreError`]; what was swept before stays swept.
+pub async fn sweep(store: &Store, now_ms: i64) -> Result<(), StoreError> {
+    let before = now_ms - TRANSACTION_MS;
+    loop {
+        let deleted = store
+            .write::<_, StoreError, _>(move |tx| {
+                tx.execute(
+                    "DELETE FROM transactions WHERE (device, key) IN \
+                     (SELECT device, key FROM transactions WHERE created_ts < ?1 LIMIT ?2)",
+                    params![before, CHUNK],
+                )
+            })
+            .await?;
+        if deleted < CHUNK as usize {
+            return Ok(());
+        }
+    }
+}

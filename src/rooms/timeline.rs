@@ -1,0 +1,456 @@
+//! Pages of a room's history, as a viewer is shown it.
+//!
+//! Source: Client-Server API, "Pagination", `GET /rooms/{roomId}/messages`, `GET /rooms/{roomId}/context/{eventId}`.
+//!
+//! History is in topological order: (depth, position). From a token of /sync, backwards is history of which everything that
+//! came after the token is left out; forwards is the order of arrival, so that nothing that came after the token is missed,
+//! on whatever branch it came.
+
+use std::collections::BTreeSet;
+
+use ruma::EventId;
+
+use super::{
+    access::{OpenRoom, ReadError},
+    event_filter::RoomEventFilter,
+    page_token::PageToken,
+};
+use crate::store::{
+    Read, StoreError, event_pages,
+    event_pages::EventPage,
+    events,
+    events::{EventRow, StateRef, Topological},
+    ids,
+    ids::{RoomNid, UserNid},
+    state,
+};
+
+/// Events on a page at most, whatever the client asks for.
+pub const MAX_LIMIT: usize = 1000;
+
+/// Events on a page if the client does not say.
+pub const DEFAULT_LIMIT: usize = 10;
+
+/// Rows read by one statement at most: bounds the memory of a page of the largest events to 8 MB.
+const ROWS: usize = 128;
+
+/// Rows read for one page at most, where a filter or the history visibility keeps most from being shown. The client goes on
+/// from `end`.
+const MAX_ROWS: usize = 2000;
+
+/// Events near a time looked at in search of one that the viewer may see.
+const NEAREST: usize = 64;
+
+/// Bytes of JSON on a page after which no further event is added.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// The place before everything.
+pub(super) const BEGINNING: Topological = Topological { depth: -1, position: i64::MIN };
+
+/// The place behind everything.
+pub(super) const END: Topological = Topological { depth: i64::MAX, position: i64::MAX };
+
+/// Which way a page goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Newest first.
+    Backwards,
+    /// Oldest first.
+    Forwards,
+}
+
+/// What a page is asked for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Where it begins; None: at the end of history, or, forwards, at its beginning.
+    pub from: Option<PageToken>,
+    /// Where it must not go beyond.
+    pub to: Option<PageToken>,
+    /// Which way.
+    pub direction: Direction,
+    /// Events at most.
+    pub limit: usize,
+    /// Which events.
+    pub filter: RoomEventFilter,
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Where it begins.
+    pub start: PageToken,
+    /// Where the next one begins; None: there is none.
+    pub end: Option<PageToken>,
+    /// The events, as a JSON array.
+    pub chunk: String,
+    /// The member events of their senders, as a JSON array, if the filter loads members lazily.
+    pub state: Option<String>,
+}
+
+/// An event amid others.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where to page backwards from.
+    pub start: PageToken,
+    /// Where to page forwards from.
+    pub end: PageToken,
+    /// The event.
+    pub event: String,
+    /// What came before, newest first, as a JSON array.
+    pub before: String,
+    /// What came after, oldest first, as a JSON array.
+    pub after: String,
+    /// The state after the last of them, as a JSON array.
+    pub state: String,
+}
+
+/// A page of a room's history.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn page(open: &mut OpenRoom<'_>, asked: &Asked) -> Result<Page, StoreError> {
+    let mut scan = Scan::new(open.read, asked.direction, asked.from, open.up_to());
+    let start = asked.from.unwrap_or_else(|| scan.token(open.read));
+    let mut chunk = Chunk::default();
+    let more = match asked.filter.allows_room(&open.room.room_id) {
+        true => {
+            let bound = Bound::new(open.read, open.room.nid, asked.direction, asked.to)?;
+            fill(open, &mut scan, &bound, asked.limit, &asked.filter, &mut chunk)?
+        }
+        false => false,
+    };
+    let end = more.then(|| scan.token(open.read));
+    let state = match (asked.filter.lazy_load_members, chunk.first) {
+        (true, Some(at)) => Some(members_of(open, at, &chunk.senders)?),
+        _ => None,
+    };
+    Ok(Page { start, end, chunk: chunk.array(), state })
+}
+
+/// An event that the viewer may see, with up to `limit` others around it.
+///
+/// # Errors
+/// `NotFound`, or [`StoreError`].
+pub fn context(
+    open: &mut OpenRoom<'_>,
+    event_id: &EventId,
+    limit: usize,
+    filter: &RoomEventFilter,
+) -> Result<Context, ReadError> {
+    let event = visible(open, event_id)?;
+    let (depth, position) = event.row.topological();
+    let mut shown = Chunk::default();
+    shown.add(open, &event)?;
+    let (mut before, mut after) = (Chunk::default(), Chunk::default());
+    let mut back = Scan::Back { from: behind(depth, position - 1), up_to: open.up_to() };
+    let mut forth = Scan::Forth { from: behind(depth, position), up_to: open.up_to() };
+    if filter.allows_room(&open.room.room_id) {
+        fill(open, &mut back, &Bound::None, limit / 2, filter, &mut before)?;
+        fill(open, &mut forth, &Bound::None, limit - limit / 2, filter, &mut after)?;
+    }
+    let at = after.last.or(event.row.after);
+    let mut senders = shown.senders;
+    senders.extend(before.senders.iter().chain(&after.senders));
+    let state = match at {
+        Some(at) => context_state(open, at, filter, &senders)?,
+        None => "[]".to_owned(),
+    };
+    let read = open.read;
+    Ok(Context {
+        start: back.token(read),
+        end: forth.token(read),
+        event: shown.text,
+        before: before.array(),
+        after: after.array(),
+        state,
+    })
+}
+
+/// An event of the room that the viewer may see.
+///
+/// # Errors
+/// `NotFound`, or [`StoreError`].
+pub fn visible(open: &mut OpenRoom<'_>, event_id: &EventId) -> Result<EventPage, ReadError> {
+    match event_pages::by_id(open.read, event_id)? {
+        Some(event) if event.row.room == open.room.nid && open.renderer.allows(&event.row)? => Ok(event),
+        _ => Err(ReadError::NotFound("Event")),
+    }
+}
+
+/// The event nearest to a time, in one direction, that the viewer may see.
+///
+/// # Errors
+/// `NotFound`, or [`StoreError`].
+pub fn at_timestamp(open: &mut OpenRoom<'_>, ts: i64, direction: Direction) -> Result<EventRow, ReadError> {
+    let up_to = open.up_to();
+    let near = match direction {
+        Direction::Forwards => event_pages::from_timestamp(open.read, open.room.nid, ts, up_to, NEAREST)?,
+        Direction::Backwards => event_pages::until_timestamp(open.read, open.room.nid, ts, up_to, NEAREST)?,
+    };
+    for event in near {
+        if open.renderer.allows(&event.row)? {
+            return Ok(event.row);
+        }
+    }
+    Err(ReadError::NotFound("Event"))
+}
+
+fn behind(depth: i64, position: i64) -> Topological {
+    Topological { depth, position }
+}
+
+/// Where the next rows come from.
+pub(super) enum Scan {
+    /// At or before a place in history, newest first.
+    Back { from: Topological, up_to: i64 },
+    /// After a place in history, oldest first.
+    Forth { from: Topological, up_to: i64 },
+    /// After a position, in the order of arrival.
+    Stream { after: i64, up_to: i64 },
+}
+
+impl Scan {
+    pub(super) fn new(read: &dyn Read, direction: Direction, from: Option<PageToken>, up_to: i64) -> Self {
+        match (direction, from) {
+            (Direction::Backwards, None) => Self::Back { from: END, up_to },
+            // All that had come until then, on every branch: the place with the greatest depth is none of the newest
+            // event's business.
+            (Direction::Backwards, Some(PageToken::Sync(at))) => Self::Back { from: END, up_to: at.min(up_to) },
+            (Direction::Backwards, Some(PageToken::Topological { depth, position })) => {
+                Self::Back { from: behind(depth, position), up_to }
+            }
+            (Direction::Forwards, None) => Self::Forth { from: BEGINNING, up_to },
+            (Direction::Forwards, Some(PageToken::Sync(at))) => Self::Stream { after: at.min(read.position()), up_to },
+            (Direction::Forwards, Some(PageToken::Topological { depth, position })) => {
+                Self::Forth { from: behind(depth, position), up_to }
+            }
+        }
+    }
+
+    fn rows(&self, read: &dyn Read, room: RoomNid, limit: usize) -> Result<Vec<EventPage>, StoreError> {
+        match *self {
+            Self::Back { from, up_to } => event_pages::backwards(read, room, from, up_to, limit),
+            Self::Forth { from, up_to } => event_pages::forwards(read, room, from, up_to, limit),
+            Self::Stream { after, up_to } => event_pages::stream(read, room, after, up_to, limit),
+        }
+    }
+
+    /// Goes past an event.
+    pub(super) fn pass(&mut self, event: &EventRow) {
+        let (depth, at) = event.topological();
+        match self {
+            Self::Back { from, .. } => *from = behind(depth, at.saturating_sub(1)),
+            Self::Forth { from, .. } => *from = behind(depth, at),
+            Self::Stream { after, .. } => *after = at,
+        }
+    }
+
+    /// The place reached in history.
+    pub(super) fn place(&self) -> Topological {
+        match *self {
+            Self::Back { from, .. } | Self::Forth { from, .. } => from,
+            Self::Stream { .. } => END,
+        }
+    }
+
+    /// The place reached.
+    pub(super) fn token(&self, read: &dyn Read) -> PageToken {
+        match *self {
+            Self::Back { from: END, up_to } => PageToken::Sync(up_to.min(read.position())),
+            Self::Back { from, .. } | Self::Forth { from, .. } => {
+                PageToken::Topological { depth: from.depth, position: from.position }
+            }
+            Self::Stream { after, .. } => PageToken::Sync(after),
+        }
+    }
+}
+
+/// What a page must not go beyond: `to`.
+pub(super) enum Bound {
+    None,
+    /// Backwards: events at or before the place.
+    Back(Topological),
+    /// Backwards to a token of /sync: events that had come by then are left out, and at their place in history it ends.
+    BackTo(i64, Topological),
+    /// Forwards: events after the place.
+    Forth(Topological),
+    /// Forwards to a token of /sync: events that came later are left out.
+    ForthTo(i64),
+}
+
+/// What a bound says of an event.
+#[derive(PartialEq, Eq)]
+pub(super) enum Verdict {
+    Within,
+    LeftOut,
+    Beyond,
+}
+
+impl Bound {
+    pub(super) fn new(
+        read: &dyn Read,
+        room: RoomNid,
+        direction: Direction,
+        to: Option<PageToken>,
+    ) -> Result<Self, StoreError> {
+        Ok(match (direction, to) {
+            (_, None) => Self::None,
+            (Direction::Backwards, Some(PageToken::Topological { depth, position })) => {
+                Self::Back(behind(depth, position))
+            }
+            (Direction::Backwards, Some(PageToken::Sync(at))) => {
+                Self::BackTo(at, events::topological_at(read, room, at)?.unwrap_or(BEGINNING))
+            }
+            (Direction::Forwards, Some(PageToken::Topological { depth, position })) => {
+                Self::Forth(behind(depth, position))
+            }
+            (Direction::Forwards, Some(PageToken::Sync(at))) => Self::ForthTo(at),
+        })
+    }
+
+    pub(super) fn judge(&self, event: &EventRow, arrival_order: bool) -> Verdict {
+        let (depth, position) = event.topological();
+        let place = behind(depth, position);
+        match *self {
+            Self::Back(to) if place <= to => Verdict::Beyond,
+            Self::BackTo(_, to) if place <= to => Verdict::Beyond,
+            Self::BackTo(at, _) if position <= at => Verdict::LeftOut,
+            Self::Forth(to) if place > to && arrival_order => Verdict::LeftOut,
+            Self::Forth(to) if place > to => Verdict::Beyond,
+            Self::ForthTo(at) if position > at && arrival_order => Verdict::Beyond,
+            Self::ForthTo(at) if position > at => Verdict::LeftOut,
+            _ => Verdict::Within,
+        }
+    }
+}
+
+/// Events of a page, written down.
+#[derive(Default)]
+struct Chunk {
+    text: String,
+    count: usize,
+    senders: BTreeSet<UserNid>,
+    /// State after the first and the last of them.
+    first: Option<StateRef>,
+    last: Option<StateRef>,
+}
+
+impl Chunk {
+    fn add(&mut self, open: &mut OpenRoom<'_>, event: &EventPage) -> Result<(), StoreError> {
+        if self.count > 0 {
+            self.text.push(',');
+        }
+        open.renderer.event(event, &mut self.text)?;
+        self.count += 1;
+        self.senders.insert(event.row.sender);
+        self.first = self.first.or(event.row.after);
+        self.last = event.row.after.or(self.last);
+        Ok(())
+    }
+
+    fn array(self) -> String {
+        format!("[{}]", self.text)
+    }
+}
+
+/// Adds events to a chunk; answers whether there may be more behind them.
+fn fill(
+    open: &mut OpenRoom<'_>,
+    scan: &mut Scan,
+    bound: &Bound,
+    limit: usize,
+    filter: &RoomEventFilter,
+    chunk: &mut Chunk,
+) -> Result<bool, StoreError> {
+    let ignored = open.renderer.ignored()?;
+    let plain = filter.allows_everything();
+    let mut seen = 0;
+    let mut rows = (limit + 1).min(ROWS);
+    loop {
+        let events = scan.rows(open.read, open.room.nid, rows)?;
+        let last = events.len() < rows;
+        seen += events.len();
+        for event in &events {
+            let verdict = bound.judge(&event.row, matches!(scan, Scan::Stream { .. }));
+            if verdict == Verdict::Beyond {
+                return Ok(false);
+            }
+            if chunk.count == limit || chunk.text.len() > MAX_BYTES {
+                return Ok(true);
+            }
+            scan.pass(&event.row);
+            let hidden = verdict == Verdict::LeftOut
+                || (event.row.state_key.is_none() && ignored.contains(&event.row.sender))
+                || !(plain || passes(open.read, filter, event)?)
+                || !open.renderer.allows(&event.row)?;
+            if !hidden {
+                chunk.add(open, event)?;
+            }
+        }
+        if last {
+            return Ok(false);
+        }
+        if seen >= MAX_ROWS {
+            return Ok(true);
+        }
+        rows = ROWS;
+    }
+}
+
+fn passes(read: &dyn Read, filter: &RoomEventFilter, event: &EventPage) -> Result<bool, StoreError> {
+    let sender = ids::user_id(read, event.row.sender)?;
+    Ok(filter.allows(&event.row.kind, &sender, &event.json))
+}
+
+/// The member events of users in a state, as a JSON array.
+fn members_of(open: &mut OpenRoom<'_>, at: StateRef, users: &BTreeSet<UserNid>) -> Result<String, StoreError> {
+    let mut out = String::from("[");
+    for user in users {
+        let user = ids::user_id(open.read, *user)?;
+        let Some(key) = ids::state_key_nid(open.read, "m.room.member", user.as_str())? else { continue };
+        let Some(event) = state::value(open.read, at, key)? else { continue };
+        let event = event_pages::by_nid(open.read, event)?;
+        if out.len() > 1 {
+            out.push(',');
+        }
+        open.renderer.state_event(&event, &mut out)?;
+    }
+    out.push(']');
+    Ok(out)
+}
+
+/// A state as /context shows it: what the filter lets through; of the members, if they are loaded lazily, the senders alone.
+fn context_state(
+    open: &mut OpenRoom<'_>,
+    at: StateRef,
+    filter: &RoomEventFilter,
+    senders: &BTreeSet<UserNid>,
+) -> Result<String, StoreError> {
+    let mut out = String::from("[");
+    for event in super::state_view::events(open, at)? {
+        if filter.lazy_load_members && &*event.row.kind == "m.room.member" {
+            let (_, member) = match event.row.state_key {
+                Some(key) => ids::state_key(open.read, key)?,
+                None => continue,
+            };
+            let known = <&ruma::UserId>::try_from(&*member).ok();
+            let nid = known.map(|user| ids::user_nid(open.read, user)).transpose()?.flatten();
+            if !nid.is_some_and(|nid| senders.contains(&nid)) {
+                continue;
+            }
+        }
+        if !passes(open.read, filter, &event)? {
+            continue;
+        }
+        if out.len() > 1 {
+            out.push(',');
+        }
+        open.renderer.state_event(&event, &mut out)?;
+    }
+    out.push(']');
+    Ok(out)
+}
+
+#[cfg(test)]
+#[path = "timeline_tests.rs"]
+mod tests;

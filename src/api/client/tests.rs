@@ -3,11 +3,12 @@
 mod account_data;
 mod profiles;
 mod pushrules;
+mod reading;
 mod registration;
 mod sessions;
 mod uia;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -16,6 +17,7 @@ use axum::{
     http::{Method, Request, StatusCode, header},
 };
 use http_body_util::BodyExt;
+use linkim_federation::SigningKey;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -24,7 +26,51 @@ use crate::{
     accounts::tests::{Services, server},
     api::{client_ip, error, extract::MAX_BODY_BYTES},
     config::Config,
+    random::OsRandom,
+    rooms::{
+        append::{Appenders, Signer, Wake},
+        create::RoomCreation,
+        membership::Membership,
+        reading::Reading,
+        send::Sending,
+        state_hash::StateHashKey,
+    },
+    store::ids::{RoomNid, UserNid},
 };
+
+struct NoWake;
+
+impl Wake for NoWake {
+    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
+}
+
+/// The services that write rooms.
+struct Rooms {
+    creation: Arc<RoomCreation>,
+    membership: Arc<Membership>,
+    sending: Arc<Sending>,
+}
+
+impl Rooms {
+    fn new(services: &Services) -> Self {
+        let (store, clock) = (services.store.clone(), services.clock.clone());
+        let signer = Signer {
+            server_name: server(),
+            key: SigningKey::generate([1; 32], "1").unwrap(),
+            random: Arc::new(OsRandom),
+        };
+        let hash_key = StateHashKey::new([2; 32]);
+        let wake = Arc::new(NoWake);
+        let appenders = Arc::new(Appenders::new(store.clone(), clock.clone(), signer, hash_key, wake));
+        let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server()));
+        let version = ruma::RoomVersionId::V12;
+        Self {
+            creation: Arc::new(RoomCreation::new(store.clone(), appenders.clone(), server(), version, clock)),
+            sending: Arc::new(Sending::new(store, appenders, membership.clone(), server())),
+            membership,
+        }
+    }
+}
 
 /// A server in this process.
 struct App {
@@ -73,6 +119,7 @@ impl App {
         let services =
             Services::new(config.registration.clone(), config.rate_limits.enabled).await;
         let trusted = client_ip::TrustedProxies::new(config.listen.trusted_proxies.clone());
+        let rooms = Rooms::new(&services);
         let state = ClientState {
             config: Arc::new(config),
             sessions: services.sessions.clone(),
@@ -89,6 +136,10 @@ impl App {
             push_rules: services.push_rules.clone(),
             filters: services.filters.clone(),
             limits: services.limits.clone(),
+            room_creation: rooms.creation,
+            membership: rooms.membership,
+            reading: Arc::new(Reading::new(services.store.clone(), services.clock.clone())),
+            sending: rooms.sending,
         };
         let router = routes()
             .fallback(error::unknown_path)

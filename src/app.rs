@@ -2,9 +2,10 @@
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use axum::{Router, extract::DefaultBodyLimit, http::Method, middleware, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, http::{Method, header}, middleware, routing::get};
 use tokio::{
     net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
 };
@@ -108,18 +109,23 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     for address in &config.listen.metrics {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" metrics http://{real}"));
-        let notifier = app.notifier.clone();
+        let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
         let routes = metrics::routes(handle.clone(), move || {
             ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
+            ::metrics::gauge!("linkim_write_queue_length").set(store.write_queue_length() as f64);
+            ::metrics::gauge!("linkim_append_queue_length").set(appenders.queue_length() as f64);
+            ::metrics::gauge!("linkim_appenders_awake").set(appenders.awake() as f64);
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
+    // Before anybody can know that we serve: from then on a signal must find its handler.
+    let stopped = StopSignal::listen();
     {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{line}").and_then(|()| out.flush()).map_err(StartError::Output)?;
     }
     tracing::info!(server_name = %config.server_name, "{line}");
-    stop_signal().await;
+    stopped.wait().await;
     tracing::info!("stopping");
     stop.send_replace(true);
     app.notifier.stop();
@@ -140,26 +146,45 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     Ok((listener, real))
 }
 
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+/// SIGTERM and SIGINT. Without a handler they end the process at once, which the store survives too.
+struct StopSignal {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl StopSignal {
+    fn listen() -> Self {
+        let handle = |kind| match signal(kind) {
+            Ok(signal) => Some(signal),
+            Err(error) => {
+                tracing::warn!(%error, "no handler for a stop signal");
+                None
             }
-            return;
+        };
+        Self { terminate: handle(SignalKind::terminate()), interrupt: handle(SignalKind::interrupt()) }
+    }
+
+    async fn wait(mut self) {
+        async fn received(signal: &mut Option<Signal>) {
+            match signal {
+                Some(signal) => {
+                    signal.recv().await;
+                }
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = received(&mut self.terminate) => {}
+            () = received(&mut self.interrupt) => {}
         }
     }
-    // Without a handler the signal ends the process at once, which the store survives too.
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// The running server, less its listeners.
 pub struct App {
     store: Store,
     notifier: Arc<Notifier>,
+    appenders: Arc<Appenders>,
     state: ClientState,
     last_seen: Arc<LastSeen>,
     trusted: TrustedProxies,
@@ -215,11 +240,11 @@ impl App {
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
-        tasks.push(tokio::spawn(follower.run(store.clone(), appenders, membership)));
+        tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
-        Ok(Self { store, notifier, state, last_seen, trusted, tasks, _lock: lock })
+        Ok(Self { store, notifier, appenders, state, last_seen, trusted, tasks, _lock: lock })
     }
 
     /// The services.
@@ -237,7 +262,8 @@ impl App {
         let cors = CorsLayer::new()
             .allow_origin(Any)
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
-            .allow_headers(Any)
+            // The wildcard would not cover Authorization (Fetch standard).
+            .allow_headers([header::ORIGIN, header::CONTENT_TYPE, header::ACCEPT, header::AUTHORIZATION])
             .max_age(std::time::Duration::from_secs(86_400));
         client::routes()
             .with_state(self.state.clone())

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer, the lowest first. A module imports from its own layer and those before it.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "random"],
+    &["clock", "json", "random"],
     &["config", "store"],
     &["accounts", "rooms", "sync", "ops", "logging"],
     &["api", "cli", "listen"],

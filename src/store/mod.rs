@@ -146,6 +146,11 @@ impl Store {
         answer
     }
 
+    /// Writes that wait for their commit, those of the commit under way included.
+    pub fn write_queue_length(&self) -> usize {
+        writer::QUEUE.saturating_sub(self.inner.waiting.available_permits())
+    }
+
     /// Newest place of the server-wide order that readers see.
     pub fn position(&self) -> i64 {
         self.inner.visible.load(Ordering::Acquire)

@@ -6,7 +6,7 @@ use ruma::RoomId;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::rooms::event_filter::RoomEventFilter;
+use crate::{json::json_object, rooms::event_filter::RoomEventFilter};
 
 /// Timeline events of a room if the filter names no limit.
 const DEFAULT_LIMIT: usize = 20;
@@ -23,10 +23,13 @@ pub struct Filter {
     /// As clients or as servers exchange events.
     pub event_format: EventFormat,
     /// Global account data. Of `RoomEventFilter` the parts that `EventFilter` has count.
+    #[serde(deserialize_with = "json_object")]
     pub account_data: RoomEventFilter,
     /// Presence.
+    #[serde(deserialize_with = "json_object")]
     pub presence: RoomEventFilter,
     /// Rooms.
+    #[serde(deserialize_with = "json_object")]
     pub room: RoomFilter,
 }
 
@@ -48,14 +51,18 @@ pub struct RoomFilter {
     rooms: Option<Vec<String>>,
     not_rooms: Vec<String>,
     /// Receipts and typing.
+    #[serde(deserialize_with = "json_object")]
     pub ephemeral: RoomEventFilter,
     /// Whether rooms that the user left long ago are sent too.
     pub include_leave: bool,
     /// State.
+    #[serde(deserialize_with = "json_object")]
     pub state: RoomEventFilter,
     /// Timeline.
+    #[serde(deserialize_with = "json_object")]
     pub timeline: RoomEventFilter,
     /// Account data of rooms.
+    #[serde(deserialize_with = "json_object")]
     pub account_data: RoomEventFilter,
 }
 

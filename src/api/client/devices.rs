@@ -16,7 +16,7 @@ use crate::{
     accounts::{AuthData, DeviceRefused, Devices, Limited, Operation, PASSWORD_FLOWS, Rate, Seen, Session, UiaError},
     api::{
         error::ApiError,
-        extract::{Json, Path},
+        extract::{Json, OptionalJson, Path},
     },
     store::StoreError,
 };
@@ -127,7 +127,7 @@ async fn delete(
     State(state): State<ClientState>,
     session: Session,
     Path(device_id): Path<String>,
-    Json(body): Json<DeleteBody>,
+    OptionalJson(body): OptionalJson<DeleteBody>,
 ) -> Result<Json<Value>, DeviceError> {
     delete_devices(&state, &session, vec![device_id], body.auth).await
 }

@@ -20,7 +20,7 @@ use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
-        extract::{Json, Path},
+        extract::{Json, OptionalJson, Path},
     },
     rooms::membership::{Membership, MembershipError},
 };
@@ -119,7 +119,7 @@ async fn join_by_alias(
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
-    Json(body): Json<Reason>,
+    OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
     limits.check(Rate::Join, session.user)?;
     let room_id = resolve(&membership, room.as_str()).await?;
@@ -133,7 +133,7 @@ async fn join(
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
-    Json(body): Json<Reason>,
+    OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
     limits.check(Rate::Join, session.user)?;
     membership.join(&session, &room_id, body.reason).await?;
@@ -146,7 +146,7 @@ async fn knock(
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
-    Json(body): Json<Reason>,
+    OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
     limits.check(Rate::Join, session.user)?;
     let room_id = resolve(&membership, room.as_str()).await?;
@@ -160,7 +160,7 @@ async fn leave(
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
-    Json(body): Json<Reason>,
+    OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Value>, ApiError> {
     limits.check(Rate::State, session.user)?;
     membership.leave(&session, &room_id, body.reason).await?;

@@ -11,7 +11,7 @@ use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
-        extract::{Json, Path},
+        extract::{Json, OptionalJson, Path},
     },
     rooms::receipts::{Mark, ReceiptError, ReceiptKind, ReceiptThread, Receipts},
 };
@@ -60,7 +60,7 @@ async fn receipt(
     State(limits): State<Arc<RateLimits>>,
     session: Session,
     Path((room_id, receipt_type, event_id)): Path<(OwnedRoomId, String, OwnedEventId)>,
-    Json(body): Json<Map<String, Value>>,
+    OptionalJson(body): OptionalJson<Map<String, Value>>,
 ) -> Result<Json<Value>, ApiError> {
     let Some(kind) = ReceiptKind::from_type(&receipt_type) else {
         return Err(Error::UnknownType(receipt_type).into());

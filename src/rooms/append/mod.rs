@@ -307,6 +307,17 @@ impl Appenders {
         Ok(answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into())))?)
     }
 
+    /// Appenders that are awake.
+    pub fn awake(&self) -> usize {
+        self.awake.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Calls that wait for their room's appender, all rooms together.
+    pub fn queue_length(&self) -> usize {
+        let awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+        awake.values().map(|queue| queue.max_capacity() - queue.capacity()).sum()
+    }
+
     /// Hands work to the room's appender, waking it if need be.
     async fn send(&self, room: RoomNid, mut work: Work) -> Result<(), AppendError> {
         loop {

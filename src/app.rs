@@ -37,15 +37,22 @@ use crate::{
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
+        aliases::Aliases,
         append::{Appenders, Signer},
         create::RoomCreation,
+        directory::Directory,
+        hierarchy::Hierarchy,
         membership::Membership,
         reading::Reading,
+        receipts::Receipts,
         send::Sending,
         state_hash::StateHashKey,
+        typing::Typing,
+        summary::Summaries,
+        upgrade::Upgrades,
     },
     store::{self, Store, StoreError},
-    sync::notifier::Notifier,
+    sync::{notifier::Notifier, v3::V3},
 };
 
 /// Why the server could not start.
@@ -206,6 +213,8 @@ impl App {
         };
         let state = services(&base, &last_seen, &follower).await?;
         let membership = state.membership.clone();
+        let typing = state.typing.clone();
+        tasks.push(tokio::spawn(async move { typing.run().await }));
         tasks.push(tokio::spawn(follower.run(store.clone(), appenders, membership)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
@@ -294,7 +303,17 @@ async fn services(
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
+    let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone()));
+    let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState {
+        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
+        receipts: Arc::new(Receipts::new(
+            store.clone(),
+            appenders.clone(),
+            notifier.clone(),
+            clock.clone(),
+        )),
+        typing,
         uia: Arc::new(Uia::new(
             login.clone(),
             registration.clone(),
@@ -332,6 +351,11 @@ async fn services(
             membership.clone(),
             server_name.clone(),
         )),
+        aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
+        directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
+        hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),
+        upgrades: Arc::new(Upgrades::new(store.clone(), appenders.clone())),
+        summaries,
         config: config.clone(),
         sessions,
         names,

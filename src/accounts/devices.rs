@@ -2,7 +2,7 @@
 //!
 //! Source: Client-Server API, "Device Management".
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     last_seen::LastSeen,
@@ -74,12 +74,13 @@ impl Devices {
     }
 
     /// Deletes devices and ends their sessions; those that the user does not have are passed over.
-    pub async fn delete(&self, user: UserNid, device_ids: Vec<String>) -> Result<(), StoreError> {
+    pub async fn delete(&self, user: UserNid, device_ids: HashSet<String>) -> Result<(), StoreError> {
         let sessions = self.sessions.clone();
         self.store
             .write(move |tx| {
-                for device_id in &device_ids {
-                    if let Some(device) = devices::get(tx, user, device_id)? {
+                // One look-up, however many ids a client sends.
+                for device in devices::of_user(tx, user)? {
+                    if device_ids.contains(&device.device_id) {
                         sessions.end(tx, device.nid)?;
                     }
                 }

@@ -64,9 +64,6 @@ impl Login {
     ) -> Result<(OwnedUserId, IssuedTokens), LoginError> {
         let verified = self.verify(user_id.as_deref(), password).await?;
         let Some(user_id) = user_id else { return Err(LoginError::WrongCredentials) };
-        if verified.account.locked {
-            return Err(LoginError::Locked);
-        }
         let sessions = self.sessions.clone();
         self.store
             .write(move |tx| {
@@ -74,6 +71,9 @@ impl Login {
                 // The password may have been changed, or the account deactivated, while it was being hashed.
                 if account.password_hash != verified.account.password_hash {
                     return Err(LoginError::WrongCredentials);
+                }
+                if account.locked {
+                    return Err(LoginError::Locked);
                 }
                 let holder = Holder {
                     user: verified.user,

@@ -184,8 +184,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let mut inner = self.memory.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.wanted -= 1;
-        if inner.free.len() > inner.wanted {
-            let spare = inner.free.pop();
+        let wanted = inner.wanted;
+        if inner.free.len() > wanted {
+            let spare = inner.free.split_off(wanted);
             drop(inner);
             drop(spare);
         }
@@ -206,10 +207,14 @@ mod tests {
         let verify = |password: &str, hash: &str| passwords.verify(password.into(), Some(hash.into()));
         let both = tokio::join!(verify("secret", &hash), verify("Secret", &hash));
         assert!(both.0.unwrap() && !both.1.unwrap());
+        let none_left = || {
+            let memory = passwords.memory.inner.lock().unwrap();
+            assert_eq!((memory.wanted, memory.free.len()), (0, 0));
+        };
+        none_left();
         assert!(!passwords.verify("secret".into(), None).await.unwrap());
         assert!(verify("secret", "nonsense").await.is_err());
-        let memory = passwords.memory.inner.lock().unwrap();
-        assert_eq!((memory.wanted, memory.free.len()), (0, 0));
+        none_left();
     }
 
     /// Made by the crate's own interface to PHC strings, with other parameters.

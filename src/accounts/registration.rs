@@ -211,7 +211,9 @@ impl Registration {
         let sessions = self.sessions.clone();
         self.store
             .write(move |tx| {
-                accounts::upgrade_guest(tx, guest.user, &hash)?;
+                if !accounts::upgrade_guest(tx, guest.user, &hash)? {
+                    return Err(RegistrationError::NotThatGuest);
+                }
                 sessions.account_changed(tx, guest.user)?;
                 let holder = Holder { user: guest.user, user_id: &user_id, guest: false, admin: guest.admin };
                 let tokens = match &device {

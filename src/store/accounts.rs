@@ -96,16 +96,23 @@ pub fn insert(
     Ok(())
 }
 
-/// Replaces the password.
+/// Replaces the password, unless the account was deactivated.
 pub fn set_password(tx: &WriteTx<'_>, user: UserNid, hash: &str) -> Result<(), StoreError> {
-    tx.execute("UPDATE accounts SET password_hash = ?2 WHERE user = ?1", params![user, hash])?;
+    tx.execute(
+        "UPDATE accounts SET password_hash = ?2 WHERE user = ?1 AND deactivated_ts IS NULL",
+        params![user, hash],
+    )?;
     Ok(())
 }
 
-/// Makes a person of a guest.
-pub fn upgrade_guest(tx: &WriteTx<'_>, user: UserNid, hash: &str) -> Result<(), StoreError> {
-    tx.execute("UPDATE accounts SET kind = 0, password_hash = ?2 WHERE user = ?1 AND kind = 1", params![user, hash])?;
-    Ok(())
+/// Makes a person of a guest. Answers whether it was one, neither locked nor deactivated.
+pub fn upgrade_guest(tx: &WriteTx<'_>, user: UserNid, hash: &str) -> Result<bool, StoreError> {
+    let upgraded = tx.execute(
+        "UPDATE accounts SET kind = 0, password_hash = ?2 \
+         WHERE user = ?1 AND kind = 1 AND locked = 0 AND deactivated_ts IS NULL",
+        params![user, hash],
+    )?;
+    Ok(upgraded > 0)
 }
 
 /// Locks or unlocks an account.

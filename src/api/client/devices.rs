@@ -1,6 +1,6 @@
 //! `/devices`, `/devices/{deviceId}`, `/delete_devices`.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{
     Router,
@@ -129,13 +129,13 @@ async fn delete(
     Path(device_id): Path<String>,
     OptionalJson(body): OptionalJson<DeleteBody>,
 ) -> Result<Json<Value>, DeviceError> {
-    delete_devices(&state, &session, vec![device_id], body.auth).await
+    delete_devices(&state, &session, HashSet::from([device_id]), body.auth).await
 }
 
 #[derive(Deserialize)]
 struct DeleteManyBody {
     auth: Option<AuthData>,
-    devices: Vec<String>,
+    devices: HashSet<String>,
 }
 
 /// `POST /delete_devices`
@@ -150,7 +150,7 @@ async fn delete_many(
 async fn delete_devices(
     state: &ClientState,
     session: &Session,
-    device_ids: Vec<String>,
+    device_ids: HashSet<String>,
     auth: Option<AuthData>,
 ) -> Result<Json<Value>, DeviceError> {
     let operation = Operation::DeleteDevices;

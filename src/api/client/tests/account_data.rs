@@ -1,3 +1,5 @@
+//! Account data, tags and filters.
+
 use super::*;
 use crate::{params, store::StoreError};
 

@@ -1,3 +1,5 @@
+//! Profiles.
+
 use super::*;
 
 const ALICE: &str = "/v3/profile/@alice:a.example";

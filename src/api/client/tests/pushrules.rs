@@ -1,3 +1,5 @@
+//! Push rules.
+
 use super::*;
 
 async fn put(app: &App, token: &str, path: &str, body: Value) -> Answer {

@@ -1,3 +1,5 @@
+//! Registration of people and guests, by tokens and by the shared secret.
+
 use super::*;
 use crate::config::Secret;
 

@@ -1,3 +1,5 @@
+//! Login, tokens, refresh, logout, devices; and what needs no account.
+
 use super::*;
 
 #[tokio::test]

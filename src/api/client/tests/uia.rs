@@ -1,3 +1,5 @@
+//! User-interactive authentication and what it guards.
+
 use super::*;
 
 fn auth(user: &str, password: &str) -> Value {

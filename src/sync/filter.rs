@@ -2,8 +2,13 @@
 //!
 //! Source: Client-Server API, "Filtering"; `definitions/sync_filter.yaml`.
 
+use std::{fmt, marker::PhantomData};
+
 use ruma::RoomId;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Map, Value};
 
 use crate::rooms::event_filter::RoomEventFilter;
@@ -23,10 +28,13 @@ pub struct Filter {
     /// As clients or as servers exchange events.
     pub event_format: EventFormat,
     /// Global account data. Of `RoomEventFilter` the parts that `EventFilter` has count.
+    #[serde(deserialize_with = "object")]
     pub account_data: RoomEventFilter,
     /// Presence.
+    #[serde(deserialize_with = "object")]
     pub presence: RoomEventFilter,
     /// Rooms.
+    #[serde(deserialize_with = "object")]
     pub room: RoomFilter,
 }
 
@@ -48,14 +56,18 @@ pub struct RoomFilter {
     rooms: Option<Vec<String>>,
     not_rooms: Vec<String>,
     /// Receipts and typing.
+    #[serde(deserialize_with = "object")]
     pub ephemeral: RoomEventFilter,
     /// Whether rooms that the user left long ago are sent too.
     pub include_leave: bool,
     /// State.
+    #[serde(deserialize_with = "object")]
     pub state: RoomEventFilter,
     /// Timeline.
+    #[serde(deserialize_with = "object")]
     pub timeline: RoomEventFilter,
     /// Account data of rooms.
+    #[serde(deserialize_with = "object")]
     pub account_data: RoomEventFilter,
 }
 
@@ -84,13 +96,33 @@ impl Filter {
     /// # Errors
     /// Where and why it is none.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json)
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let filter = object(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(filter)
     }
 
     /// The fields to which events are cut; None: all.
     pub(super) fn fields(&self) -> Option<&[String]> {
         self.event_fields.as_deref()
     }
+}
+
+/// Reads what must be an object. Left to itself, a derived reader takes an array of the fields' values too.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_map(Object(PhantomData))
 }
 
 /// Cuts an event to some of its fields. `type`, and `event_id` and `sender` where there are any, always stay: without them
@@ -163,6 +195,8 @@ mod tests {
             "{",
             r#"{"event_format":"xml"}"#,
             r#"{"room":[]}"#,
+            r#"{"room":{"timeline":[]}}"#,
+            "{} {}",
             r#"{"room":{"rooms":"!a:b"}}"#,
             r#"{"room":{"timeline":{"limit":"5"}}}"#,
             r#"{"event_fields":{"a":1}}"#,

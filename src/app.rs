@@ -37,14 +37,19 @@ use crate::{
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
+        aliases::Aliases,
         append::{Appenders, Signer},
         create::RoomCreation,
+        directory::Directory,
+        hierarchy::Hierarchy,
         membership::Membership,
         reading::Reading,
         receipts::Receipts,
         send::Sending,
         state_hash::StateHashKey,
         typing::Typing,
+        summary::Summaries,
+        upgrade::Upgrades,
     },
     store::{self, Store, StoreError},
     sync::{notifier::Notifier, v3::V3},
@@ -168,8 +173,19 @@ impl App {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Arc<Config>, lock: DataDirLock) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(OsRandom);
+        Self::start_with(config, lock, Arc::new(SystemClock), Arc::new(OsRandom)).await
+    }
+
+    /// As [`Self::start`], with another clock and other randomness.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start_with(
+        config: Arc<Config>,
+        lock: DataDirLock,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StartError> {
         let key = signing_key::load_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
@@ -204,6 +220,16 @@ impl App {
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
         Ok(Self { store, notifier, state, last_seen, trusted, tasks, _lock: lock })
+    }
+
+    /// The services.
+    pub fn state(&self) -> &ClientState {
+        &self.state
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// All routes with all that lies around them.
@@ -278,6 +304,7 @@ async fn services(
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
     let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone()));
+    let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState {
         sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
         receipts: Arc::new(Receipts::new(
@@ -324,6 +351,11 @@ async fn services(
             membership.clone(),
             server_name.clone(),
         )),
+        aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
+        directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
+        hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),
+        upgrades: Arc::new(Upgrades::new(store.clone(), appenders.clone())),
+        summaries,
         config: config.clone(),
         sessions,
         names,

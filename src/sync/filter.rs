@@ -91,7 +91,10 @@ impl Filter {
     /// # Errors
     /// Where and why it is none.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json)
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let filter = json_object(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(filter)
     }
 
     /// The fields to which events are cut; None: all.
@@ -170,6 +173,8 @@ mod tests {
             "{",
             r#"{"event_format":"xml"}"#,
             r#"{"room":[]}"#,
+            r#"{"room":{"timeline":[]}}"#,
+            "{} {}",
             r#"{"room":{"rooms":"!a:b"}}"#,
             r#"{"room":{"timeline":{"limit":"5"}}}"#,
             r#"{"event_fields":{"a":1}}"#,

@@ -18,3 +18,6 @@ mod timeline;
 pub mod token;
 pub mod v3;
 mod view;
+
+#[cfg(test)]
+mod tests;

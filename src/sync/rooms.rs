@@ -23,12 +23,7 @@ use crate::store::{
 const FEW: usize = 400;
 
 /// The `rooms` of an answer.
-pub(super) fn rooms(
-    view: &View<'_>,
-    notifier: &Notifier,
-    account_data: &AccountData,
-    lost: bool,
-) -> Result<Object, StoreError> {
+pub(super) fn rooms(view: &View<'_>, notifier: &Notifier, account_data: &AccountData) -> Result<Object, StoreError> {
     let (mut join, mut invite) = (Object::default(), Object::default());
     let (mut knock, mut leave) = (Object::default(), Object::default());
     for member in candidates(view, notifier, account_data)? {
@@ -52,7 +47,7 @@ pub(super) fn rooms(
             }
             // A client that has everything anew has no rooms to lose, unless what it had was lost here.
             Membership::Leave | Membership::Ban
-                if moved && (view.since.is_some() || lost || view.filter.room.include_leave) =>
+                if moved && (view.since.is_some() || view.lost || view.filter.room.include_leave) =>
             {
                 put_room(&mut leave, &room, left(view, &room, &member, changed)?);
             }

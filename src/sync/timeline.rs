@@ -77,7 +77,7 @@ impl Timeline {
         };
         out.events.reverse();
         let from_the_beginning = complete && stretch.after == 0;
-        out.limited = !complete || (from_the_beginning && sync::has_history(view.read, room.nid)?);
+        out.limited = !complete || view.lost || (from_the_beginning && sync::has_history(view.read, room.nid)?);
         Ok(out)
     }
 

@@ -197,6 +197,7 @@ fn look(
     let mut view = View::new(read, &asked.viewer, &asked.filter, typing);
     view.full_state = asked.full_state;
     view.state_after = asked.state_after;
+    view.lost = asked.since == Since::Lost;
     if let Since::Place { position, typing } = asked.since {
         view.since = Some(position);
         view.typing_since = typing;
@@ -206,7 +207,7 @@ fn look(
 
     let data = AccountData::read(&view)?;
     let global = account_data::events(&view, &view.filter.account_data, &data.global)?;
-    let rooms = rooms::rooms(&view, notifier, &data, asked.since == Since::Lost)?;
+    let rooms = rooms::rooms(&view, notifier, &data)?;
     let news = !global.is_empty() || !rooms.is_empty();
 
     let mut body = Object::default();

@@ -23,6 +23,8 @@ pub(super) struct View<'a> {
     pub(super) typing: &'a Typing,
     /// The client has everything up to this position; None: nothing, or nothing that could be relied on.
     pub(super) since: Option<i64>,
+    /// What the client has may never have been: it must not join its timelines to these.
+    pub(super) lost: bool,
     /// The client has typing up to this change.
     pub(super) typing_since: i64,
     /// `full_state`.
@@ -41,6 +43,7 @@ impl<'a> View<'a> {
             filter,
             typing,
             since: None,
+            lost: false,
             typing_since: 0,
             full_state: false,
             state_after: None,

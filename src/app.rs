@@ -41,11 +41,13 @@ use crate::{
         create::RoomCreation,
         membership::Membership,
         reading::Reading,
+        receipts::Receipts,
         send::Sending,
         state_hash::StateHashKey,
+        typing::Typing,
     },
     store::{self, Store, StoreError},
-    sync::notifier::Notifier,
+    sync::{notifier::Notifier, v3::V3},
 };
 
 /// Why the server could not start.
@@ -166,8 +168,19 @@ impl App {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Arc<Config>, lock: DataDirLock) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(OsRandom);
+        Self::start_with(config, lock, Arc::new(SystemClock), Arc::new(OsRandom)).await
+    }
+
+    /// As [`Self::start`], with another clock and other randomness.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start_with(
+        config: Arc<Config>,
+        lock: DataDirLock,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StartError> {
         let key = signing_key::load_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
@@ -195,11 +208,23 @@ impl App {
         };
         let state = services(&base, &last_seen, &follower).await?;
         let membership = state.membership.clone();
+        let typing = state.typing.clone();
+        tasks.push(tokio::spawn(async move { typing.run().await }));
         tasks.push(tokio::spawn(follower.run(store.clone(), appenders, membership)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
         Ok(Self { store, notifier, state, last_seen, trusted, tasks, _lock: lock })
+    }
+
+    /// The services.
+    pub fn state(&self) -> &ClientState {
+        &self.state
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// All routes with all that lies around them.
@@ -273,7 +298,16 @@ async fn services(
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
+    let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone()));
     Ok(ClientState {
+        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
+        receipts: Arc::new(Receipts::new(
+            store.clone(),
+            appenders.clone(),
+            notifier.clone(),
+            clock.clone(),
+        )),
+        typing,
         uia: Arc::new(Uia::new(
             login.clone(),
             registration.clone(),

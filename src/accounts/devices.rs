@@ -37,28 +37,18 @@ pub struct Devices {
 impl Devices {
     /// `last_seen` has what is not written yet.
     pub fn new(store: Store, sessions: Arc<Sessions>, last_seen: Arc<LastSeen>) -> Self {
-        Self {
-            store,
-            sessions,
-            last_seen,
-        }
+        Self { store, sessions, last_seen }
     }
 
     /// All of a user's devices, oldest first.
     pub async fn list(&self, user: UserNid) -> Result<Vec<Seen>, StoreError> {
-        let found = self
-            .store
-            .read::<_, StoreError, _>(move |read| devices::of_user(read, user))
-            .await?;
+        let found = self.store.read::<_, StoreError, _>(move |read| devices::of_user(read, user)).await?;
         Ok(found.into_iter().map(|device| self.seen(device)).collect())
     }
 
     /// One of a user's devices.
     pub async fn get(&self, user: UserNid, device_id: String) -> Result<Option<Seen>, StoreError> {
-        let found = self
-            .store
-            .read::<_, StoreError, _>(move |read| devices::get(read, user, &device_id))
-            .await?;
+        let found = self.store.read::<_, StoreError, _>(move |read| devices::get(read, user, &device_id)).await?;
         Ok(found.map(|device| self.seen(device)))
     }
 
@@ -69,9 +59,7 @@ impl Devices {
             device_id: device.device_id,
             display_name: device.display_name,
             last_seen_ip: ip.map(|ip| ip.to_string()).or(device.last_seen_ip),
-            last_seen_ts: noted.map_or(device.last_seen_ts, |access| {
-                access.ts.max(device.last_seen_ts)
-            }),
+            last_seen_ts: noted.map_or(device.last_seen_ts, |access| access.ts.max(device.last_seen_ts)),
         }
     }
 
@@ -81,15 +69,8 @@ impl Devices {
     }
 
     /// Renames a device. Answers whether the user has it.
-    pub async fn rename(
-        &self,
-        user: UserNid,
-        device_id: String,
-        name: String,
-    ) -> Result<bool, StoreError> {
-        self.store
-            .write(move |tx| devices::rename(tx, user, &device_id, &name))
-            .await
+    pub async fn rename(&self, user: UserNid, device_id: String, name: String) -> Result<bool, StoreError> {
+        self.store.write(move |tx| devices::rename(tx, user, &device_id, &name)).await
     }
 
     /// Deletes devices and ends their sessions; those that the user does not have are passed over.

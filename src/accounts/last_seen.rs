@@ -51,11 +51,7 @@ impl LastSeen {
 
     /// What is noted of a device and not written yet.
     pub(super) fn noted(&self, device: DeviceNid) -> Option<Access> {
-        self.noted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&device)
-            .cloned()
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).get(&device).cloned()
     }
 
     /// Writes what was noted, in one transaction. On an error it stays noted.
@@ -73,13 +69,7 @@ impl LastSeen {
             .write::<_, StoreError, _>(move |tx| {
                 for (device, access) in writing.iter() {
                     let ip = access.ip.map(|ip| ip.to_string());
-                    devices::seen(
-                        tx,
-                        *device,
-                        access.ts,
-                        ip.as_deref(),
-                        access.user_agent.as_deref(),
-                    )?;
+                    devices::seen(tx, *device, access.ts, ip.as_deref(), access.user_agent.as_deref())?;
                 }
                 Ok(())
             })

@@ -136,8 +136,12 @@ fn derive(
     memory: &mut Vec<Block>,
 ) -> Result<(), password_hash::Error> {
     memory.resize(params.block_count(), Block::default());
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(password.as_bytes(), salt, output, memory)?;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
+        password.as_bytes(),
+        salt,
+        output,
+        memory,
+    )?;
     Ok(())
 }
 

@@ -74,14 +74,7 @@ pub struct NewAccount {
 impl NewAccount {
     /// A person's account with a password.
     pub fn person(user_id: OwnedUserId, password: String, device: Option<NewDevice>) -> Self {
-        Self {
-            user_id,
-            kind: AccountKind::Person,
-            password: Some(password),
-            admin: false,
-            displayname: None,
-            device,
-        }
+        Self { user_id, kind: AccountKind::Person, password: Some(password), admin: false, displayname: None, device }
     }
 }
 
@@ -118,15 +111,7 @@ impl Registration {
         names: Arc<UserNames>,
         policy: config::Registration,
     ) -> Self {
-        Self {
-            store,
-            clock,
-            random,
-            passwords,
-            sessions,
-            names,
-            policy,
-        }
+        Self { store, clock, random, passwords, sessions, names, policy }
     }
 
     /// The flows by which people register themselves; empty: they cannot.
@@ -142,9 +127,7 @@ impl Registration {
 
     /// Whether this is one of the configured registration tokens. Takes the same time for each wrong one of equal length.
     pub fn token_is_valid(&self, token: &str) -> bool {
-        let same = |known: &config::Secret| {
-            known.expose().as_bytes().ct_eq(token.as_bytes()).unwrap_u8()
-        };
+        let same = |known: &config::Secret| known.expose().as_bytes().ct_eq(token.as_bytes()).unwrap_u8();
         self.policy.tokens.iter().map(same).fold(0, |any, one| any | one) == 1
     }
 
@@ -169,10 +152,7 @@ impl Registration {
     }
 
     /// Makes a guest's account and session.
-    pub async fn guest(
-        &self,
-        device_name: Option<String>,
-    ) -> Result<Registered, RegistrationError> {
+    pub async fn guest(&self, device_name: Option<String>) -> Result<Registered, RegistrationError> {
         if !self.policy.guests {
             return Err(RegistrationError::Disabled);
         }
@@ -233,21 +213,12 @@ impl Registration {
             .write(move |tx| {
                 accounts::upgrade_guest(tx, guest.user, &hash)?;
                 sessions.account_changed(tx, guest.user)?;
-                let holder = Holder {
-                    user: guest.user,
-                    user_id: &user_id,
-                    guest: false,
-                    admin: guest.admin,
-                };
+                let holder = Holder { user: guest.user, user_id: &user_id, guest: false, admin: guest.admin };
                 let tokens = match &device {
                     Some(device) => Some(sessions.start(tx, holder, device)?),
                     None => None,
                 };
-                Ok(Registered {
-                    user: guest.user,
-                    user_id,
-                    tokens,
-                })
+                Ok(Registered { user: guest.user, user_id, tokens })
             })
             .await
     }
@@ -267,19 +238,11 @@ fn insert(
     }
     accounts::insert(tx, user, account.kind, hash, account.admin, now)?;
     account_data::insert(tx, user, None, "m.push_rules", rules, tx.next_position())?;
-    let holder = Holder {
-        user,
-        user_id: &account.user_id,
-        guest: account.kind == AccountKind::Guest,
-        admin: account.admin,
-    };
+    let holder =
+        Holder { user, user_id: &account.user_id, guest: account.kind == AccountKind::Guest, admin: account.admin };
     let tokens = match &account.device {
         Some(device) => Some(sessions.start(tx, holder, device)?),
         None => None,
     };
-    Ok(Registered {
-        user,
-        user_id: account.user_id,
-        tokens,
-    })
+    Ok(Registered { user, user_id: account.user_id, tokens })
 }

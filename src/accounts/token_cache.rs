@@ -23,13 +23,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(session: Session, created_ts: i64, expires_ts: Option<i64>) -> Self {
-        Self {
-            session,
-            created_ts,
-            expires_ts,
-            locked: false,
-            used: AtomicBool::new(true),
-        }
+        Self { session, created_ts, expires_ts, locked: false, used: AtomicBool::new(true) }
     }
 
     /// The entry of an account that is locked, or not.
@@ -39,10 +33,7 @@ impl Entry {
 
     /// The entry of a token whose first use must still end the pair before it, or not.
     pub(super) fn with_used(self, used: bool) -> Self {
-        Self {
-            used: AtomicBool::new(used),
-            ..self
-        }
+        Self { used: AtomicBool::new(used), ..self }
     }
 
     pub(super) fn is_used(&self) -> bool {
@@ -66,10 +57,7 @@ pub(super) struct TokenCache {
 impl Default for TokenCache {
     fn default() -> Self {
         Self {
-            entries: Cache::builder()
-                .max_capacity(MAX_TOKENS)
-                .eviction_policy(EvictionPolicy::lru())
-                .build(),
+            entries: Cache::builder().max_capacity(MAX_TOKENS).eviction_policy(EvictionPolicy::lru()).build(),
             changes: Mutex::new(0),
         }
     }

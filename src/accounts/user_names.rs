@@ -32,10 +32,7 @@ pub struct UserNames {
 impl UserNames {
     /// The names of `server_name`; `reserved` localparts cannot be registered by people themselves.
     pub fn new(server_name: OwnedServerName, reserved: Vec<String>) -> Self {
-        Self {
-            server_name,
-            reserved,
-        }
+        Self { server_name, reserved }
     }
 
     /// The server that ends every name.
@@ -46,9 +43,7 @@ impl UserNames {
     /// The user id that a wished `username` gives. Upper-case ASCII letters become lower-case ones.
     pub fn user_id(&self, username: &str) -> Result<OwnedUserId, NameRefused> {
         let localpart = username.to_ascii_lowercase();
-        let fits = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._=-/+".contains(&byte)
-        };
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._=-/+".contains(&byte);
         if localpart.is_empty() || !localpart.bytes().all(fits) {
             return Err(NameRefused::Grammar);
         }

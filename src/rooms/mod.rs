@@ -2,14 +2,19 @@
 
 pub mod access;
 pub mod account_follower;
+pub mod aliases;
 pub mod append;
 pub mod checks;
 pub mod children;
 pub mod client_event;
 mod content;
 pub mod create;
+pub mod directory;
 pub mod event_filter;
+#[cfg(test)]
+mod fixture;
 mod guests;
+pub mod hierarchy;
 pub mod ignored_users;
 pub mod membership;
 pub mod page_token;
@@ -17,6 +22,10 @@ pub mod power;
 pub mod presets;
 mod profile;
 pub mod reading;
+#[cfg(test)]
+mod reading_fixture;
+pub mod receipts;
+pub(crate) mod recency;
 pub mod relations;
 mod restricted;
 pub mod send;
@@ -24,13 +33,15 @@ pub mod state;
 pub mod state_hash;
 pub mod state_view;
 mod stripped;
-pub mod threads;
-pub mod timeline;
-pub mod visibility;
-
-#[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod reading_fixture;
+pub mod summary;
 #[cfg(test)]
 mod tests;
+pub mod threads;
+pub mod timeline;
+pub mod typing;
+pub mod unread;
+pub mod upgrade;
+mod upgrade_plan;
+pub mod visibility;
+pub mod wake;
+

@@ -299,10 +299,7 @@ fn check_redaction(read: &dyn Read, by: &Session, room: &RoomKey, target: &Event
     if row.sender == by.user {
         return Ok(());
     }
-    let Some(rules) = rules(&room.version) else { return Ok(()) };
-    let create = state::current(read, room.nid, "m.room.create", "")?;
-    let levels = state::current(read, room.nid, "m.room.power_levels", "")?;
-    let power = Power::new(rules, create.as_deref(), levels.as_deref());
+    let power = Power::of_room(read, room)?;
     if power.of(&by.user_id) >= power.to_redact() {
         return Ok(());
     }

@@ -188,6 +188,26 @@ pub fn until_timestamp(
     )
 }
 
+/// Events with `after < position <= up_to` in the order of their positions, newest first, at most `limit`; none that
+/// clients may not see.
+pub fn newest(
+    read: &dyn Read,
+    room: RoomNid,
+    after: i64,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.room = ?1 AND e.position > ?2 AND e.position <= ?3 AND e.flags & 7 = 0 \
+             ORDER BY e.position DESC LIMIT ?4"
+        ),
+        params![room, after, up_to, limit as i64],
+        |r| page(read, r),
+    )
+}
+
 /// The current state of a room, ascending by state key number.
 pub fn current_state(read: &dyn Read, room: RoomNid) -> Result<Vec<EventPage>, StoreError> {
     read.all(

@@ -70,11 +70,13 @@ enum VisibilityName {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum PresetName {
-    PrivateChat,
-    PublicChat,
-    TrustedPrivateChat,
+    #[serde(rename = "private_chat")]
+    Private,
+    #[serde(rename = "public_chat")]
+    Public,
+    #[serde(rename = "trusted_private_chat")]
+    TrustedPrivate,
 }
 
 #[derive(Deserialize)]
@@ -129,9 +131,9 @@ impl Body {
                 .map(|e| InitialState { kind: e.kind, state_key: e.state_key, content: e.content })
                 .collect(),
             preset: self.preset.map(|preset| match preset {
-                PresetName::PrivateChat => Preset::PrivateChat,
-                PresetName::PublicChat => Preset::PublicChat,
-                PresetName::TrustedPrivateChat => Preset::TrustedPrivateChat,
+                PresetName::Private => Preset::PrivateChat,
+                PresetName::Public => Preset::PublicChat,
+                PresetName::TrustedPrivate => Preset::TrustedPrivateChat,
             }),
             is_direct: self.is_direct,
             power_level_content_override: self.power_level_content_override.unwrap_or_default(),

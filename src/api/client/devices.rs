@@ -13,10 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{authentication::SessionOrGuest, state::ClientState};
 use crate::{
-    accounts::{
-        AuthData, DeviceRefused, Devices, Limited, Operation, PASSWORD_FLOWS, Rate, Seen, Session,
-        UiaError,
-    },
+    accounts::{AuthData, DeviceRefused, Devices, Limited, Operation, PASSWORD_FLOWS, Rate, Seen, Session, UiaError},
     api::{
         error::ApiError,
         extract::{Json, Path},

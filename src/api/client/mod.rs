@@ -2,12 +2,15 @@
 
 mod account;
 mod account_data;
+pub mod aliases;
 mod append_error;
 pub mod authentication;
 mod capabilities;
 mod context;
 mod create_room;
+pub mod create_room;
 mod devices;
+pub mod directory;
 mod event;
 mod filter;
 mod joined_members;
@@ -16,24 +19,32 @@ mod login;
 mod logout;
 mod members;
 mod membership;
+pub mod membership;
 mod messages;
 mod profile;
 mod pushrules;
+mod read_markers;
 mod reading;
+mod receipts;
 mod refresh;
 pub(crate) mod register;
 mod relations;
+pub mod room_summary;
 mod send;
+pub mod send;
 pub mod state;
 mod state_get;
+mod sync;
 mod tags;
-mod threads;
-mod timestamp_to_event;
-mod uia;
-mod versions;
-
 #[cfg(test)]
 mod tests;
+mod threads;
+mod timestamp_to_event;
+mod typing;
+mod uia;
+pub mod upgrade;
+mod versions;
+
 
 use axum::Router;
 
@@ -77,9 +88,13 @@ fn v3() -> Router<ClientState> {
         .merge(messages::routes())
         .merge(profile::routes())
         .merge(pushrules::routes())
+        .merge(read_markers::routes())
+        .merge(receipts::routes())
         .merge(refresh::routes())
         .merge(register::routes())
         .merge(send::routes())
         .merge(state_get::routes())
+        .merge(sync::routes())
         .merge(tags::routes())
+        .merge(typing::routes())
 }

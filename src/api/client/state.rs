@@ -7,11 +7,14 @@ use ruma::OwnedServerName;
 
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits,
-        Registration, Sessions, SharedSecret, Tags, Uia, UserNames,
+        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits, Registration, Sessions,
+        SharedSecret, Tags, Uia, UserNames,
     },
     config::Config,
-    rooms::{create::RoomCreation, membership::Membership, reading::Reading, send::Sending},
+    rooms::{
+        create::RoomCreation, membership::Membership, reading::Reading, receipts::Receipts, send::Sending, typing::Typing,
+    },
+    sync::v3::V3,
 };
 
 /// The services, one field each.
@@ -55,6 +58,12 @@ pub struct ClientState {
     pub reading: Arc<Reading>,
     /// Events from clients.
     pub sending: Arc<Sending>,
+    /// Who has read how far.
+    pub receipts: Arc<Receipts>,
+    /// Who is typing.
+    pub typing: Arc<Typing>,
+    /// What is new.
+    pub sync: Arc<V3>,
 }
 
 impl ClientState {
@@ -91,4 +100,7 @@ from_client_state!(
     membership: Membership,
     reading: Reading,
     sending: Sending,
+    receipts: Receipts,
+    typing: Typing,
+    sync: V3,
 );

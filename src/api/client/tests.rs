@@ -8,74 +8,35 @@ mod registration;
 mod sessions;
 mod uia;
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, DefaultBodyLimit},
+    extract::ConnectInfo,
     http::{Method, Request, StatusCode, header},
 };
 use http_body_util::BodyExt;
-use linkim_federation::SigningKey;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{routes, state::ClientState};
+use super::state::ClientState;
 use crate::{
-    accounts::tests::{Services, server},
-    api::{client_ip, error, extract::MAX_BODY_BYTES},
+    accounts::tests::{FakeClock, FakeRandom, server},
+    app,
     config::Config,
-    random::OsRandom,
-    rooms::{
-        append::{Appenders, Signer, Wake},
-        create::RoomCreation,
-        membership::Membership,
-        reading::Reading,
-        send::Sending,
-        state_hash::StateHashKey,
-    },
-    store::ids::{RoomNid, UserNid},
+    ops::data_dir,
+    store::Store,
 };
-
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
-}
-
-/// The services that write rooms.
-struct Rooms {
-    creation: Arc<RoomCreation>,
-    membership: Arc<Membership>,
-    sending: Arc<Sending>,
-}
-
-impl Rooms {
-    fn new(services: &Services) -> Self {
-        let (store, clock) = (services.store.clone(), services.clock.clone());
-        let signer = Signer {
-            server_name: server(),
-            key: SigningKey::generate([1; 32], "1").unwrap(),
-            random: Arc::new(OsRandom),
-        };
-        let hash_key = StateHashKey::new([2; 32]);
-        let wake = Arc::new(NoWake);
-        let appenders = Arc::new(Appenders::new(store.clone(), clock.clone(), signer, hash_key, wake));
-        let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server()));
-        let version = ruma::RoomVersionId::V12;
-        Self {
-            creation: Arc::new(RoomCreation::new(store.clone(), appenders.clone(), server(), version, clock)),
-            sending: Arc::new(Sending::new(store, appenders, membership.clone(), server())),
-            membership,
-        }
-    }
-}
 
 /// A server in this process.
 struct App {
-    services: Services,
+    state: ClientState,
+    store: Store,
+    clock: Arc<FakeClock>,
     router: Router,
+    _app: app::App,
+    _folder: tempfile::TempDir,
 }
 
 /// What came back.
@@ -113,41 +74,22 @@ impl App {
 
     /// A server with this configuration; rate limits are off unless it turns them on.
     async fn with(configure: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::new(server(), "/nowhere".into());
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(server(), folder.path().to_owned());
         config.rate_limits.enabled = false;
         configure(&mut config);
-        let services =
-            Services::new(config.registration.clone(), config.rate_limits.enabled).await;
-        let trusted = client_ip::TrustedProxies::new(config.listen.trusted_proxies.clone());
-        let rooms = Rooms::new(&services);
-        let state = ClientState {
-            config: Arc::new(config),
-            sessions: services.sessions.clone(),
-            names: services.names.clone(),
-            registration: services.registration.clone(),
-            shared_secret: services.shared_secret.clone(),
-            login: services.login.clone(),
-            uia: services.uia.clone(),
-            devices: services.devices.clone(),
-            deactivation: services.deactivation.clone(),
-            profiles: services.profiles.clone(),
-            account_data: services.account_data.clone(),
-            tags: services.tags.clone(),
-            push_rules: services.push_rules.clone(),
-            filters: services.filters.clone(),
-            limits: services.limits.clone(),
-            room_creation: rooms.creation,
-            membership: rooms.membership,
-            reading: Arc::new(Reading::new(services.store.clone(), services.clock.clone())),
-            sending: rooms.sending,
-        };
-        let router = routes()
-            .fallback(error::unknown_path)
-            .method_not_allowed_fallback(error::unknown_method)
-            .layer(axum::middleware::map_request_with_state(trusted, client_ip::resolve))
-            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(state);
-        Self { services, router }
+        let lock = data_dir::hold(&config.data_dir).unwrap();
+        let clock = Arc::new(FakeClock::default());
+        let random = Arc::new(FakeRandom::default());
+        let app = app::App::start_with(Arc::new(config), lock, clock.clone(), random).await.unwrap();
+        Self {
+            state: app.state().clone(),
+            store: app.store().clone(),
+            router: app.router(),
+            clock,
+            _app: app,
+            _folder: folder,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -37,14 +37,19 @@ use crate::{
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
+        aliases::Aliases,
         append::{Appenders, Signer},
         create::RoomCreation,
+        directory::Directory,
+        hierarchy::Hierarchy,
         membership::Membership,
         reading::Reading,
         receipts::Receipts,
         send::Sending,
         state_hash::StateHashKey,
         typing::Typing,
+        summary::Summaries,
+        upgrade::Upgrades,
     },
     store::{self, Store, StoreError},
     sync::{notifier::Notifier, v3::V3},
@@ -299,6 +304,7 @@ async fn services(
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
     let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone()));
+    let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState {
         sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
         receipts: Arc::new(Receipts::new(
@@ -345,6 +351,11 @@ async fn services(
             membership.clone(),
             server_name.clone(),
         )),
+        aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
+        directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
+        hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),
+        upgrades: Arc::new(Upgrades::new(store.clone(), appenders.clone())),
+        summaries,
         config: config.clone(),
         sessions,
         names,

@@ -7,12 +7,17 @@ use ruma::{CanonicalJsonObject, OwnedRoomId, OwnedServerName, RoomId, RoomVersio
 use serde_json::Value;
 
 use super::{
+    aliases::Aliases,
     append::{Appenders, Signer, Transaction, Wake},
     create::{CreateRequest, RoomCreation},
+    directory::Directory,
+    hierarchy::Hierarchy,
     membership::Membership,
     send::Sending,
     state,
     state_hash::StateHashKey,
+    summary::Summaries,
+    upgrade::Upgrades,
 };
 use crate::{
     accounts::Session,
@@ -35,10 +40,14 @@ impl Wake for NoWake {
 /// The server `a.example`.
 pub(super) struct Fixture {
     pub(super) store: Store,
-    pub(super) appenders: Arc<Appenders>,
     pub(super) creation: Arc<RoomCreation>,
     pub(super) membership: Arc<Membership>,
     pub(super) sending: Sending,
+    pub(super) aliases: Aliases,
+    pub(super) directory: Directory,
+    pub(super) summaries: Arc<Summaries>,
+    pub(super) hierarchy: Hierarchy,
+    pub(super) upgrades: Upgrades,
     _folder: tempfile::TempDir,
 }
 
@@ -63,11 +72,16 @@ impl Fixture {
         let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), name.clone()));
         let creation =
             RoomCreation::new(store.clone(), appenders.clone(), name.clone(), RoomVersionId::V12, clock.clone());
+        let summaries = Arc::new(Summaries::new(store.clone()));
         Self {
+            aliases: Aliases::new(store.clone(), appenders.clone(), name.clone(), clock.clone()),
+            directory: Directory::new(store.clone(), summaries.clone(), name.clone()),
+            hierarchy: Hierarchy::new(store.clone(), summaries.clone()),
+            summaries,
+            upgrades: Upgrades::new(store.clone(), appenders.clone()),
             sending: Sending::new(store.clone(), appenders.clone(), membership.clone(), name.clone()),
             creation: Arc::new(creation),
             membership,
-            appenders,
             store,
             _folder: folder,
         }

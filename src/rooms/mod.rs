@@ -45,3 +45,4 @@ mod upgrade_plan;
 pub mod visibility;
 pub mod wake;
 
+

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     http::StatusCode,
     routing::get,
 };
@@ -12,8 +12,9 @@ use ruma::{OwnedRoomAliasId, OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::state::ClientState;
 use crate::{
-    accounts::Session,
+    accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
         extract::{Json, Path},
@@ -51,12 +52,7 @@ impl From<AliasError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/{version}`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Session: FromRequestParts<S>,
-    Arc<Aliases>: FromRef<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new()
         .route("/directory/room/{room_alias}", get(resolve).put(create).delete(delete))
         .route("/rooms/{room_id}/aliases", get(of_room))
@@ -82,9 +78,11 @@ struct RoomAliases {
 async fn create(
     session: Session,
     State(aliases): State<Arc<Aliases>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(alias): Path<OwnedRoomAliasId>,
     Json(body): Json<Target>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::Settings, session.user)?;
     let room = RoomId::parse(&body.room_id).map_err(|_| Error::NoRoom(body.room_id))?;
     aliases.create(&session, &alias, &room).await?;
     Ok(Json(json!({})))
@@ -103,8 +101,10 @@ async fn resolve(
 async fn delete(
     session: Session,
     State(aliases): State<Arc<Aliases>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(alias): Path<OwnedRoomAliasId>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::Settings, session.user)?;
     aliases.delete(&session, &alias).await?;
     Ok(Json(json!({})))
 }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use ruma::{OwnedRoomId, OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::state::ClientState;
 use crate::{
-    accounts::Session,
+    accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
         extract::{Json, Path, Query},
@@ -60,12 +61,7 @@ impl From<DirectoryError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/{version}`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Session: FromRequestParts<S>,
-    Arc<Directory>: FromRef<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new()
         .route("/directory/list/room/{room_id}", get(visibility).put(set_visibility))
         .route("/publicRooms", get(public_rooms).post(search))
@@ -99,9 +95,11 @@ async fn visibility(
 async fn set_visibility(
     session: Session,
     State(directory): State<Arc<Directory>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomId>,
     Json(body): Json<Listing>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::Settings, session.user)?;
     let listed = !matches!(body.visibility, Some(Visibility::Private));
     directory.set_listed(&session, &room, listed).await?;
     Ok(Json(json!({})))
@@ -173,11 +171,13 @@ async fn public_rooms(
 
 /// `POST /publicRooms`
 async fn search(
-    _: Session,
+    session: Session,
     State(directory): State<Arc<Directory>>,
+    State(limits): State<Arc<RateLimits>>,
     Query(of): Query<Server>,
     Json(body): Json<Search>,
 ) -> Result<Json<Answer>, ApiError> {
+    limits.check(Rate::Search, session.user)?;
     check_server(&directory, of.server)?;
     let filter = body.filter.unwrap_or_default();
     let query = DirectoryQuery {

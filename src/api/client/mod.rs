@@ -2,15 +2,14 @@
 
 mod account;
 mod account_data;
-pub mod aliases;
+mod aliases;
 mod append_error;
 pub mod authentication;
 mod capabilities;
 mod context;
 mod create_room;
-pub mod create_room;
 mod devices;
-pub mod directory;
+mod directory;
 mod event;
 mod filter;
 mod joined_members;
@@ -19,7 +18,6 @@ mod login;
 mod logout;
 mod members;
 mod membership;
-pub mod membership;
 mod messages;
 mod profile;
 mod pushrules;
@@ -29,22 +27,21 @@ mod receipts;
 mod refresh;
 pub(crate) mod register;
 mod relations;
-pub mod room_summary;
+mod room_summary;
 mod send;
-pub mod send;
 pub mod state;
 mod state_get;
 mod sync;
 mod tags;
-#[cfg(test)]
-mod tests;
 mod threads;
 mod timestamp_to_event;
 mod typing;
 mod uia;
-pub mod upgrade;
+mod upgrade;
 mod versions;
 
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 
@@ -57,6 +54,7 @@ pub fn routes() -> Router<ClientState> {
         .nest("/_matrix/client/v1", v1())
         .nest("/_matrix/client/v3", v3())
         .nest("/_matrix/client/r0", v3())
+        .nest("/_matrix/client/unstable", room_summary::unstable_routes())
         .merge(super::well_known::routes())
         .merge(super::admin::register::routes())
 }
@@ -65,6 +63,7 @@ fn v1() -> Router<ClientState> {
     Router::new()
         .merge(register::routes_v1())
         .merge(relations::routes())
+        .merge(room_summary::v1_routes())
         .merge(threads::routes())
         .merge(timestamp_to_event::routes())
 }
@@ -73,10 +72,12 @@ fn v3() -> Router<ClientState> {
     Router::new()
         .merge(account::routes())
         .merge(account_data::routes())
+        .merge(aliases::routes())
         .merge(capabilities::routes())
         .merge(context::routes())
         .merge(create_room::routes())
         .merge(devices::routes())
+        .merge(directory::routes())
         .merge(event::routes())
         .merge(filter::routes())
         .merge(joined_members::routes())
@@ -97,4 +98,5 @@ fn v3() -> Router<ClientState> {
         .merge(sync::routes())
         .merge(tags::routes())
         .merge(typing::routes())
+        .merge(upgrade::routes())
 }

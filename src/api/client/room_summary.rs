@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::get,
 };
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId};
 use serde::Deserialize;
 
+use super::state::ClientState;
 use crate::{
-    accounts::Session,
+    accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
         extract::{Json, Path, Query},
@@ -57,25 +58,14 @@ impl From<HierarchyError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/v1`.
-pub fn v1_routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Session: FromRequestParts<S>,
-    Arc<Summaries>: FromRef<S>,
-    Arc<Hierarchy>: FromRef<S>,
-{
+pub(super) fn v1_routes() -> Router<ClientState> {
     Router::new()
         .route("/room_summary/{room_id_or_alias}", get(summary))
         .route("/rooms/{room_id}/hierarchy", get(hierarchy))
 }
 
 /// The routes under `/_matrix/client/unstable`: the summary by the names that it had as MSC3266.
-pub fn unstable_routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Session: FromRequestParts<S>,
-    Arc<Summaries>: FromRef<S>,
-{
+pub(super) fn unstable_routes() -> Router<ClientState> {
     Router::new()
         .route("/im.nheko.summary/summary/{room_id_or_alias}", get(summary))
         .route("/im.nheko.summary/rooms/{room_id_or_alias}/summary", get(summary))
@@ -85,8 +75,10 @@ where
 async fn summary(
     session: Session,
     State(summaries): State<Arc<Summaries>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
 ) -> Result<Json<OwnSummary>, ApiError> {
+    limits.check(Rate::Settings, session.user)?;
     let summary = summaries.for_user(&session, room.as_str()).await?;
     Ok(Json(summary.ok_or(Error::NotFound)?))
 }
@@ -104,9 +96,11 @@ struct Walk {
 async fn hierarchy(
     session: Session,
     State(hierarchy): State<Arc<Hierarchy>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomId>,
     Query(walk): Query<Walk>,
 ) -> Result<Json<HierarchyPage>, ApiError> {
+    limits.check(Rate::Settings, session.user)?;
     let limit = match walk.limit {
         Some(limit) if limit <= 0 => return Err(Error::Limit.into()),
         limit => limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),

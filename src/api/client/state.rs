@@ -12,7 +12,8 @@ use crate::{
     },
     config::Config,
     rooms::{
-        create::RoomCreation, membership::Membership, reading::Reading, receipts::Receipts, send::Sending, typing::Typing,
+        aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
+        reading::Reading, receipts::Receipts, send::Sending, summary::Summaries, typing::Typing, upgrade::Upgrades,
     },
     sync::v3::V3,
 };
@@ -64,6 +65,16 @@ pub struct ClientState {
     pub typing: Arc<Typing>,
     /// What is new.
     pub sync: Arc<V3>,
+    /// Room aliases.
+    pub aliases: Arc<Aliases>,
+    /// The published rooms.
+    pub directory: Arc<Directory>,
+    /// What those outside are told of rooms.
+    pub summaries: Arc<Summaries>,
+    /// Trees of spaces.
+    pub hierarchy: Arc<Hierarchy>,
+    /// Room upgrades.
+    pub upgrades: Arc<Upgrades>,
 }
 
 impl ClientState {
@@ -103,4 +114,9 @@ from_client_state!(
     receipts: Receipts,
     typing: Typing,
     sync: V3,
+    aliases: Aliases,
+    directory: Directory,
+    summaries: Summaries,
+    hierarchy: Hierarchy,
+    upgrades: Upgrades,
 );

@@ -3,7 +3,6 @@
 mod account_data;
 mod profiles;
 mod pushrules;
-mod reading;
 mod registration;
 mod sessions;
 mod uia;

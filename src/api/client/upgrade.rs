@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::post,
 };
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::state::ClientState;
 use crate::{
-    accounts::Session,
+    accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
         extract::{Json, Path},
@@ -53,12 +54,7 @@ impl From<UpgradeError> for ApiError {
 }
 
 /// The route under `/_matrix/client/{version}`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Session: FromRequestParts<S>,
-    Arc<Upgrades>: FromRef<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/rooms/{room_id}/upgrade", post(upgrade))
 }
 
@@ -78,9 +74,11 @@ struct Answer {
 async fn upgrade(
     session: Session,
     State(upgrades): State<Arc<Upgrades>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomId>,
     Json(body): Json<Body>,
 ) -> Result<Json<Answer>, ApiError> {
+    limits.check(Rate::CreateRoom, session.user)?;
     if body.additional_creators.len() > MAX_INVITES {
         return Err(Error::TooMany.into());
     }

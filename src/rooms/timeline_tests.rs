@@ -358,3 +358,59 @@ async fn closed_history_ends() {
     expected.reverse();
     assert_eq!(leaf(&room, &bob, asked(Direction::Backwards, None, 10)).await.0, expected);
 }
+
+/// A view that counts statements.
+struct Counting<'a> {
+    read: &'a dyn Read,
+    statements: std::cell::Cell<usize>,
+}
+
+impl Read for Counting<'_> {
+    fn position(&self) -> i64 {
+        self.read.position()
+    }
+
+    fn ids(&self) -> &ids::Ids {
+        self.read.ids()
+    }
+
+    fn uncommitted(&self) -> bool {
+        self.read.uncommitted()
+    }
+
+    fn each(
+        &self,
+        sql: &'static str,
+        params: &[crate::store::Param<'_>],
+        each: &mut dyn FnMut(&crate::store::Row<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.statements.set(self.statements.get() + 1);
+        self.read.each(sql, params, each)
+    }
+}
+
+/// What a page costs must not grow with its events: plain messages need no look-up each.
+#[tokio::test]
+async fn a_page_of_messages_is_one_statement_and_a_few() {
+    let f = fixture();
+    let (room, alice, _) = filled(&f, 120).await;
+    let room_id = room.key.room_id.clone();
+    let (count, statements) = f
+        .store
+        .read::<_, ReadError, _>(move |read| {
+            let turn = |limit| {
+                let counting = Counting { read, statements: 0.into() };
+                let mut open = OpenRoom::open(&counting, &room_id, Shape::ClientWithRoom, &alice)?;
+                let page = page(&mut open, &asked(Direction::Backwards, None, limit))?;
+                Ok::<_, ReadError>((events_of(&page.chunk).len(), counting.statements.get()))
+            };
+            // The first fills the cache of names.
+            turn(100)?;
+            turn(100)
+        })
+        .await
+        .unwrap();
+    assert_eq!(count, 100);
+    // Membership; history of the two keys with their lines and one body each; the ignored; the page.
+    assert!(statements <= 8, "{statements} statements");
+}

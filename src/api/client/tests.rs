@@ -28,12 +28,17 @@ use crate::{
     config::Config,
     random::OsRandom,
     rooms::{
+        aliases::Aliases,
         append::{Appenders, Signer, Wake},
         create::RoomCreation,
+        directory::Directory,
+        hierarchy::Hierarchy,
         membership::Membership,
         reading::Reading,
         send::Sending,
         state_hash::StateHashKey,
+        summary::Summaries,
+        upgrade::Upgrades,
     },
     store::ids::{RoomNid, UserNid},
 };
@@ -49,6 +54,11 @@ struct Rooms {
     creation: Arc<RoomCreation>,
     membership: Arc<Membership>,
     sending: Arc<Sending>,
+    aliases: Arc<Aliases>,
+    directory: Arc<Directory>,
+    summaries: Arc<Summaries>,
+    hierarchy: Arc<Hierarchy>,
+    upgrades: Arc<Upgrades>,
 }
 
 impl Rooms {
@@ -63,8 +73,14 @@ impl Rooms {
         let wake = Arc::new(NoWake);
         let appenders = Arc::new(Appenders::new(store.clone(), clock.clone(), signer, hash_key, wake));
         let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server()));
+        let summaries = Arc::new(Summaries::new(store.clone()));
         let version = ruma::RoomVersionId::V12;
         Self {
+            aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server(), clock.clone())),
+            directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server())),
+            hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),
+            summaries,
+            upgrades: Arc::new(Upgrades::new(store.clone(), appenders.clone())),
             creation: Arc::new(RoomCreation::new(store.clone(), appenders.clone(), server(), version, clock)),
             sending: Arc::new(Sending::new(store, appenders, membership.clone(), server())),
             membership,
@@ -140,6 +156,11 @@ impl App {
             membership: rooms.membership,
             reading: Arc::new(Reading::new(services.store.clone(), services.clock.clone())),
             sending: rooms.sending,
+            aliases: rooms.aliases,
+            directory: rooms.directory,
+            summaries: rooms.summaries,
+            hierarchy: rooms.hierarchy,
+            upgrades: rooms.upgrades,
         };
         let router = routes()
             .fallback(error::unknown_path)

@@ -30,7 +30,7 @@ pub mod verify;
 
 pub use auth_dag::AuthDag;
 pub use authorise::{Denied, auth_types, check_against_state, check_auth_events};
-pub use build::{BuildError, EventReference, EventTemplate, build_event};
+pub use build::{BuildError, EventReference, EventTemplate, add_signature, build_event};
 pub use canonical::{CanonicalError, JsonText, canonical_object};
 pub use pdu::{FormatError, Pdu};
 pub use redact::redact;
@@ -39,4 +39,6 @@ pub use room_version::{STABLE_VERSIONS, rules};
 pub use ruma::room_version_rules::RoomVersionRules;
 pub use ruma::signatures::{PublicKeyMap, PublicKeySet};
 pub use signing::{KeyFileError, SigningKey};
-pub use verify::{Verified, VerifyError, required_servers, verify_event, verify_json};
+pub use verify::{
+    Verified, VerifyError, required_servers, verify_event, verify_event_signature, verify_json,
+};

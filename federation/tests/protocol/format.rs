@@ -2,10 +2,11 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#size-limits>, <https://spec.matrix.org/v1.19/rooms/>
 
-use crate::common::version;
 use linkim_federation::{CanonicalError, FormatError, Pdu};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::common::version;
 
 /// A valid event of the version, made of the tables in its "Event format".
 fn valid(number: usize) -> Value {

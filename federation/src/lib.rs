@@ -15,6 +15,17 @@
 //! | [`authorise`] | whether an event is allowed by the state before it |
 //! | [`auth_dag`] | auth chains, their difference and the conflicted subgraph, on integers |
 //! | [`mod@resolve`] | state resolution, room versions 1 to 12 |
+//!
+//! # Room versions 1 to 5
+//!
+//! These versions do not enforce canonical JSON, and how a number that it forbids is hashed is not specified. An event
+//! with such numbers is read, hashed and verified in the encoding of the appendices' Python function, its power levels
+//! are read as integers, and an integer of any size keeps its digits. What remains:
+//!
+//! - We make no such events: [`canonical_object`] gives integers within the range or refuses.
+//! - `depth` and `origin_server_ts` must be integers from 0 to 2^64 - 1; for ordering by time, above 2^53 - 1 they count
+//!   as that.
+//! - Power levels above 2^53 - 1 count as that.
 
 pub mod auth_dag;
 pub mod authorise;

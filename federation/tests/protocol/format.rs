@@ -160,6 +160,9 @@ fn the_size_of_an_event_is_bounded_at_exactly_65536_bytes() {
             )
             .is_ok()
         );
+        // But nobody makes us read without end.
+        event["unsigned"] = json!({"filler": "y".repeat(1_100_000)});
+        assert_eq!(read(&event, number).unwrap_err(), FormatError::TooLarge);
         event.as_object_mut().unwrap().remove("unsigned");
         sized(65_537, &mut event);
         assert_eq!(read(&event, number).unwrap_err(), FormatError::TooLarge);

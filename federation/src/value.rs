@@ -80,6 +80,14 @@ pub(crate) fn get<'v, 'a>(object: &'v Object<'a>, key: &str) -> Option<&'v Value
         .map(|at| &object[at].1)
 }
 
+/// Puts a value under `key`, in the place of one that is there.
+pub(crate) fn insert<'a>(object: &mut Object<'a>, key: Cow<'a, str>, value: Value<'a>) {
+    match object.binary_search_by(|(name, _)| name.cmp(&key)) {
+        Ok(at) => object[at].1 = value,
+        Err(at) => object.insert(at, (key, value)),
+    }
+}
+
 /// Which numbers are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Numbers {

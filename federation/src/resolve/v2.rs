@@ -24,7 +24,7 @@
 //! 5. *The subgraph* (version 12) is likewise computed on the DAG from the same conflicted state set, and handed over.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ruma::events::StateEventType;
@@ -158,7 +158,7 @@ fn selection(
     full_conflicted: &[Arc<Pdu>],
     events: &impl ResolutionEvents,
 ) -> Result<Vec<(i64, i64)>, ResolveError> {
-    let mut wanted: BTreeSet<(StateEventType, String)> = BTreeSet::new();
+    let mut wanted: HashSet<(StateEventType, String)> = HashSet::new();
     wanted.insert((StateEventType::RoomPowerLevels, String::new()));
     for event in full_conflicted {
         // A malformed membership event names no keys: the algorithm skips it before it looks anything up.

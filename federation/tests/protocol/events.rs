@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{content, key, keys_of, template, version};
 use linkim_federation::{
     BuildError, EventReference, EventTemplate, Pdu, PublicKeyMap, SigningKey, Verified,
-    VerifyError, build_event, redact, required_servers, verify_event,
+    VerifyError, add_signature, build_event, redact, required_servers, verify_event,
+    verify_event_signature,
 };
 use proptest::prelude::*;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, EventId, RoomId, ServerName, event_id, server_name,
 };
+
+use crate::common::{content, key, keys_of, template, version};
 
 fn origin() -> &'static ServerName {
     server_name!("a.example")
@@ -215,6 +217,55 @@ fn another_signature_of_the_same_server_neither_helps_nor_harms() {
         verify_event(&both, &PublicKeyMap::new(), rules),
         Err(VerifyError::UnknownKey("a.example".into()))
     );
+}
+
+#[test]
+fn a_second_server_can_sign_and_the_event_stays_the_same() {
+    let second = SigningKey::generate([9; 32], "ed25519:b_key").unwrap();
+    assert_eq!(second.key_id(), "ed25519:b_key");
+    for number in 1..=12 {
+        let rules = version(number);
+        let join = EventTemplate {
+            event_type: "m.room.member",
+            state_key: Some("@alice:a.example"),
+            ..template(content(
+                r#"{"membership":"join","join_authorised_via_users_server":"@bob:b.example"}"#,
+            ))
+        };
+        let pdu = build(number, join);
+        let mut keys = keys_of("a.example", &key());
+        keys.extend(keys_of("b.example", &second));
+        let server = server_name!("b.example");
+        let unsigned = Err(VerifyError::Unsigned("b.example".into()));
+        assert_eq!(verify_event_signature(&pdu, server, &keys, rules), unsigned);
+        let both = add_signature(&pdu, rules, server, &second).unwrap();
+        assert_eq!(both.event_id(), pdu.event_id());
+        assert_eq!(
+            verify_event(&both, &keys, rules),
+            Ok(Verified::All),
+            "version {number}"
+        );
+        assert_eq!(verify_event_signature(&both, server, &keys, rules), Ok(()));
+        assert_eq!(
+            verify_event_signature(&both, origin(), &keys, rules),
+            Ok(())
+        );
+        let read = Pdu::from_peer(both.json().as_bytes(), rules).unwrap();
+        assert_eq!(
+            format!("{read:?}"),
+            format!("{both:?}"),
+            "the text is canonical"
+        );
+        let again = add_signature(&both, rules, server, &second).unwrap();
+        assert_eq!(again.json(), both.json(), "signing twice is signing once");
+    }
+}
+
+#[test]
+fn events_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Pdu>();
+    shared::<SigningKey>();
 }
 
 #[test]

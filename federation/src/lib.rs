@@ -39,4 +39,6 @@ pub use room_version::{STABLE_VERSIONS, rules};
 pub use ruma::room_version_rules::RoomVersionRules;
 pub use ruma::signatures::{PublicKeyMap, PublicKeySet};
 pub use signing::{KeyFileError, SigningKey};
-pub use verify::{Verified, VerifyError, required_servers, verify_event, verify_json};
+pub use verify::{
+    Verified, VerifyError, content_hash_holds, required_servers, verify_event, verify_json,
+};

@@ -21,6 +21,16 @@ pub enum StoreError {
         /// Newest schema version that this binary knows.
         known: i64,
     },
+    /// The database has an older schema, and must not be changed now.
+    #[error("{path}: the database has schema {found}, this binary knows {known}; start the server once to bring it up to date")]
+    TooOld {
+        /// The database file.
+        path: PathBuf,
+        /// Schema version found.
+        found: i64,
+        /// Newest schema version that this binary knows.
+        known: i64,
+    },
     /// The database belongs to a server of another name.
     #[error("{path}: the database belongs to {found}, the configuration says {expected}")]
     WrongServerName {

@@ -183,12 +183,32 @@ impl Store {
     }
 }
 
+/// Looks into a database that no server has open, under one snapshot on this thread. Changes nothing.
+///
+/// # Errors
+/// `TooNew`, `TooOld`, `WrongServerName`, `Io` if there is no such file, and what `read` answers.
+pub fn inspect<T, E>(
+    path: &Path,
+    server_name: &str,
+    read: impl FnOnce(&Snapshot<'_>) -> Result<T, E>,
+) -> Result<T, E>
+where
+    E: From<StoreError>,
+{
+    readers::inspect(path, server_name, read)
+}
+
 /// Writes the server's name into a new database, or compares it.
 fn claim(connection: &rusqlite::Connection, path: &Path, server_name: &str) -> Result<(), StoreError> {
     connection.execute(
         "INSERT INTO meta (name, value) VALUES ('server_name', ?1) ON CONFLICT DO NOTHING",
         [server_name],
     )?;
+    check_name(connection, path, server_name)
+}
+
+/// Compares the server's name with the database's.
+fn check_name(connection: &rusqlite::Connection, path: &Path, server_name: &str) -> Result<(), StoreError> {
     let found: String =
         connection.query_row("SELECT value FROM meta WHERE name = 'server_name'", [], |row| row.get(0))?;
     if found == server_name {

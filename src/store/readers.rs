@@ -37,6 +37,29 @@ impl Read for Snapshot<'_> {
     }
 }
 
+/// Looks into a database that no server has open, under one snapshot on this thread. Changes nothing.
+pub(super) fn inspect<T, E>(
+    path: &std::path::Path,
+    server_name: &str,
+    read: impl FnOnce(&Snapshot<'_>) -> Result<T, E>,
+) -> Result<T, E>
+where
+    E: From<StoreError>,
+{
+    let ids = Ids::default();
+    let opened = || -> Result<(Connection, i64), StoreError> {
+        std::fs::metadata(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+        let connection = sqlite::open(path, sqlite::Role::Reader)?;
+        super::migrate::check(&connection, path)?;
+        super::check_name(&connection, path, server_name)?;
+        connection.execute_batch("BEGIN")?;
+        let position = connection.query_row("SELECT position FROM head WHERE id = 1", [], |row| row.get(0))?;
+        Ok((connection, position))
+    };
+    let (connection, position) = opened()?;
+    read(&Snapshot { connection: &connection, ids: &ids, position })
+}
+
 /// The pool. Bound: as many connections as permits; callers beyond wait.
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,

@@ -38,17 +38,17 @@ struct RelatesTo {
 
 /// What an event is to those who read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Class {
+pub(crate) struct Class {
     /// COUNTABLE, NOTIFY, HIGHLIGHT of [`flag`].
-    pub(super) flags: i64,
+    pub(crate) flags: i64,
     /// Users mentioned by id.
-    pub(super) mentions: Vec<OwnedUserId>,
+    pub(crate) mentions: Vec<OwnedUserId>,
     /// (relation type, target id), as the event says.
-    pub(super) relation: Option<(String, ruma::OwnedEventId)>,
+    pub(crate) relation: Option<(String, ruma::OwnedEventId)>,
 }
 
 /// Classifies an event. `may_notify_room` tells whether its sender may mention the whole room.
-pub(super) fn classify(pdu: &Pdu, may_notify_room: impl FnOnce(&UserId) -> bool) -> Class {
+pub(crate) fn classify(pdu: &Pdu, may_notify_room: impl FnOnce(&UserId) -> bool) -> Class {
     let content: Content<'_> = serde_json::from_str(pdu.content().get()).unwrap_or_default();
     let relates: RelatesTo =
         content.relates_to.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();

@@ -35,7 +35,7 @@ struct MemberContent {
 }
 
 /// The membership that a member event gives.
-pub(super) fn membership(pdu: &Pdu) -> Membership {
+pub(crate) fn membership(pdu: &Pdu) -> Membership {
     serde_json::from_str::<MemberContent>(pdu.content().get())
         .map_or(Membership::Leave, |content| Membership::from_content(&content.membership))
 }

@@ -7,7 +7,7 @@ use ruma::OwnedEventId;
 
 use super::LocalMembers;
 use crate::{
-    rooms::{power::Power, state},
+    rooms::state,
     store::{
         Read, StoreError, events,
         events::Running,
@@ -157,13 +157,6 @@ impl Head {
         self.state.clear();
         self.entries = 0;
         self.complete = false;
-    }
-
-    /// The room's power levels, as far as at hand.
-    pub(super) fn power(&self) -> Power {
-        let create = self.get("m.room.create", "").map(|entry| &*entry.pdu);
-        let levels = self.get("m.room.power_levels", "").map(|entry| &*entry.pdu);
-        Power::new(self.rules, create, levels)
     }
 }
 

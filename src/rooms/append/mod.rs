@@ -28,6 +28,7 @@ use linkim_federation::{Pdu, SigningKey};
 use ruma::{CanonicalJsonObject, OwnedEventId, OwnedServerName, OwnedUserId, RoomVersionId};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use self::{classify::classify, effects::membership};
 use super::state_hash::StateHashKey;
 use crate::{
     clock::Clock,

@@ -14,7 +14,7 @@ use super::{
     head::{Entry, Head, Known, Tip, names_hashes},
 };
 use crate::{
-    rooms::append::Signer,
+    rooms::{append::Signer, power::Power},
     store::ids::{DeviceNid, EventNid},
 };
 
@@ -91,6 +91,13 @@ impl Batch {
         }
     }
 
+    /// The power levels as the next event finds them.
+    fn power(&self, head: &Head) -> Power {
+        let create = self.state(head, "m.room.create", "").map(|(_, pdu)| pdu);
+        let levels = self.state(head, "m.room.power_levels", "").map(|(_, pdu)| pdu);
+        Power::new(head.rules, create.as_deref(), levels.as_deref())
+    }
+
     /// Plans one event.
     pub(super) fn plan(
         &mut self,
@@ -112,7 +119,7 @@ impl Batch {
             self.state(head, &kind.to_string(), key).map(|(_, pdu)| pdu)
         })
         .map_err(|denied| AppendError::Denied(denied.reason().to_owned()))?;
-        let power = head.power();
+        let power = self.power(head);
         let index = self.planned.len();
         self.planned.push(Planned {
             class: classify(&pdu, |sender| power.of(sender) >= power.to_notify_room()),

@@ -1,0 +1,155 @@
+//! Resolves recomputed states, with everything looked up afresh.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use linkim_federation::{AuthDag, Pdu, ResolutionEvents, StateMap, resolve};
+use ruma::{EventId, events::StateEventType};
+
+use super::{Kind, Report, Site, room::Room};
+use crate::{
+    rooms::state::load_pdu,
+    store::{
+        StoreError, event_id,
+        ids::{self, EventNid},
+    },
+};
+
+/// Events kept parsed; when full, all are dropped.
+const MAX_PDUS: usize = 20_000;
+
+/// Resolutions remembered; when full, all are dropped.
+const MAX_REMEMBERED: usize = 64;
+
+/// A recomputed state: (key, event), and the hash of it.
+#[derive(Clone, Default)]
+pub(super) struct State {
+    pub(super) map: Arc<BTreeMap<i64, i64>>,
+    pub(super) hash: u128,
+}
+
+/// Resolves states of one room.
+pub(super) struct Resolver<'a> {
+    site: &'a Site<'a>,
+    room: &'a Room,
+    dag: AuthDag,
+    index: HashMap<i64, u32>,
+    nids: Vec<i64>,
+    pdus: RefCell<HashMap<i64, Arc<Pdu>>>,
+    remembered: HashMap<Vec<u128>, State>,
+    failed: RefCell<Option<StoreError>>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Builds the room's auth DAG from the bodies.
+    pub(super) fn new(site: &'a Site<'a>, room: &'a Room, report: &mut Report) -> Self {
+        let mut dag = AuthDag::new();
+        let (mut index, mut nids) = (HashMap::new(), Vec::new());
+        for event in &room.events {
+            let Some(body) = event.body.as_ref().filter(|body| body.state_key.is_some()) else { continue };
+            let auth: Vec<u32> = body
+                .auth
+                .iter()
+                .filter_map(|id| room.by_id(id))
+                .filter_map(|at| index.get(&room.events[at].nid).copied())
+                .collect();
+            if auth.len() < body.auth.len() {
+                report.add(Kind::AuthEdge, &event.event_id, "is stored before its auth events, or without them");
+            }
+            index.insert(event.nid, dag.push(&auth));
+            nids.push(event.nid);
+        }
+        Self {
+            site,
+            room,
+            dag,
+            index,
+            nids,
+            pdus: RefCell::default(),
+            remembered: HashMap::new(),
+            failed: RefCell::default(),
+        }
+    }
+
+    /// A stored event; None, with the failure kept, if it can't be read.
+    pub(super) fn pdu(&self, nid: i64) -> Option<Arc<Pdu>> {
+        if let Some(pdu) = self.pdus.borrow().get(&nid) {
+            return Some(pdu.clone());
+        }
+        let pdu = self.keep(load_pdu(self.site.read, EventNid(nid)))?;
+        let mut pdus = self.pdus.borrow_mut();
+        if pdus.len() >= MAX_PDUS {
+            pdus.clear();
+        }
+        pdus.insert(nid, pdu.clone());
+        Some(pdu)
+    }
+
+    /// The event that (type, state key) has in a state.
+    pub(super) fn event_in(&self, state: &State, kind: &str, key: &str) -> Option<Arc<Pdu>> {
+        let key = self.keep(ids::state_key_nid(self.site.read, kind, key)).flatten()?;
+        self.pdu(*state.map.get(&key)?)
+    }
+
+    /// Resolves states into one; the reason if that can't be done.
+    pub(super) fn resolve(&mut self, mut states: Vec<State>) -> Result<State, String> {
+        states.sort_unstable_by_key(|state| state.hash);
+        states.dedup_by_key(|state| state.hash);
+        if states.len() < 2 {
+            return Ok(states.pop().unwrap_or_default());
+        }
+        let inputs: Vec<u128> = states.iter().map(|state| state.hash).collect();
+        if let Some(known) = self.remembered.get(&inputs) {
+            return Ok(known.clone());
+        }
+        let maps: Vec<StateMap> =
+            states.iter().map(|state| state.map.iter().map(|(key, event)| (*key, *event)).collect()).collect();
+        let resolved = resolve(self.room.rules, &maps, &self.dag, self).map_err(|error| error.to_string())?;
+        let pairs: Vec<(i64, EventNid)> = resolved.iter().map(|(key, event)| (*key, EventNid(*event))).collect();
+        let state = State { hash: self.site.hash_key.of(&pairs), map: Arc::new(resolved.into_iter().collect()) };
+        if self.remembered.len() >= MAX_REMEMBERED {
+            self.remembered.clear();
+        }
+        self.remembered.insert(inputs, state.clone());
+        Ok(state)
+    }
+
+    /// The first failure of the store since the last call, as a text.
+    pub(super) fn take_failure(&self) -> Option<String> {
+        self.failed.borrow_mut().take().map(|error| error.to_string())
+    }
+
+    fn keep<T>(&self, answer: Result<T, StoreError>) -> Option<T> {
+        answer.map_err(|error| self.failed.borrow_mut().get_or_insert(error).to_string()).ok()
+    }
+}
+
+impl ResolutionEvents for Resolver<'_> {
+    fn event(&self, nid: i64) -> Option<Arc<Pdu>> {
+        self.pdu(nid)
+    }
+
+    fn nid(&self, id: &EventId) -> Option<i64> {
+        self.room.by_id(&event_id::encode(id)).map(|at| self.room.events[at].nid)
+    }
+
+    fn key(&self, key: i64) -> Option<(StateEventType, String)> {
+        let (kind, key) = self.keep(ids::state_key(self.site.read, key))?;
+        Some((StateEventType::from(&*kind), key.to_string()))
+    }
+
+    fn key_nid(&self, kind: &StateEventType, key: &str) -> Option<i64> {
+        self.keep(ids::state_key_nid(self.site.read, &kind.to_string(), key)).flatten()
+    }
+
+    fn dag_index(&self, nid: i64) -> Option<u32> {
+        self.index.get(&nid).copied()
+    }
+
+    fn nid_of_index(&self, index: u32) -> Option<i64> {
+        self.nids.get(index as usize).copied()
+    }
+}

@@ -184,8 +184,8 @@ impl RoomCreation {
 
     fn alias(&self, name: &str) -> Result<OwnedRoomAliasId, CreateError> {
         let invalid = |why: &str| CreateError::Invalid(format!("room_alias_name {why}"));
-        if name.is_empty() || name.contains(|c: char| c == ':' || c.is_whitespace()) {
-            return Err(invalid("is empty or has a colon or white space"));
+        if name.is_empty() || name.contains(':') {
+            return Err(invalid("is empty or has a colon"));
         }
         RoomAliasId::parse(format!("#{name}:{}", self.server_name)).map_err(|_| invalid("makes no alias"))
     }

@@ -19,6 +19,7 @@ pub mod ignored_users;
 pub mod membership;
 pub mod page_token;
 pub mod power;
+mod predecessor;
 pub mod presets;
 mod profile;
 pub mod reading;

@@ -17,6 +17,7 @@ mod guests;
 pub mod hierarchy;
 pub mod ignored_users;
 pub mod membership;
+mod page_scan;
 pub mod page_token;
 pub mod power;
 mod predecessor;

@@ -16,6 +16,7 @@ mod fixture;
 mod guests;
 pub mod hierarchy;
 pub mod ignored_users;
+mod invite_permission;
 pub mod membership;
 mod page_scan;
 pub mod page_token;

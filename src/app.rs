@@ -2,9 +2,10 @@
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use axum::{Router, extract::DefaultBodyLimit, http::Method, middleware, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, http::{Method, header}, middleware, routing::get};
 use tokio::{
     net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
 };
@@ -37,14 +38,22 @@ use crate::{
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
+        aliases::Aliases,
         append::{Appenders, Signer},
         create::RoomCreation,
+        directory::Directory,
+        hierarchy::Hierarchy,
         membership::Membership,
+        reading::Reading,
+        receipts::Receipts,
         send::Sending,
         state_hash::StateHashKey,
+        typing::Typing,
+        summary::Summaries,
+        upgrade::Upgrades,
     },
     store::{self, Store, StoreError},
-    sync::notifier::Notifier,
+    sync::{notifier::Notifier, v3::V3},
 };
 
 /// Why the server could not start.
@@ -100,18 +109,23 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     for address in &config.listen.metrics {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" metrics http://{real}"));
-        let notifier = app.notifier.clone();
+        let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
         let routes = metrics::routes(handle.clone(), move || {
             ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
+            ::metrics::gauge!("linkim_write_queue_length").set(store.write_queue_length() as f64);
+            ::metrics::gauge!("linkim_append_queue_length").set(appenders.queue_length() as f64);
+            ::metrics::gauge!("linkim_appenders_awake").set(appenders.awake() as f64);
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
+    // Before anybody can know that we serve: from then on a signal must find its handler.
+    let stopped = StopSignal::listen();
     {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{line}").and_then(|()| out.flush()).map_err(StartError::Output)?;
     }
     tracing::info!(server_name = %config.server_name, "{line}");
-    stop_signal().await;
+    stopped.wait().await;
     tracing::info!("stopping");
     stop.send_replace(true);
     app.notifier.stop();
@@ -132,26 +146,45 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     Ok((listener, real))
 }
 
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+/// SIGTERM and SIGINT. Without a handler they end the process at once, which the store survives too.
+struct StopSignal {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl StopSignal {
+    fn listen() -> Self {
+        let handle = |kind| match signal(kind) {
+            Ok(signal) => Some(signal),
+            Err(error) => {
+                tracing::warn!(%error, "no handler for a stop signal");
+                None
             }
-            return;
+        };
+        Self { terminate: handle(SignalKind::terminate()), interrupt: handle(SignalKind::interrupt()) }
+    }
+
+    async fn wait(mut self) {
+        async fn received(signal: &mut Option<Signal>) {
+            match signal {
+                Some(signal) => {
+                    signal.recv().await;
+                }
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = received(&mut self.terminate) => {}
+            () = received(&mut self.interrupt) => {}
         }
     }
-    // Without a handler the signal ends the process at once, which the store survives too.
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// The running server, less its listeners.
 pub struct App {
     store: Store,
     notifier: Arc<Notifier>,
+    appenders: Arc<Appenders>,
     state: ClientState,
     last_seen: Arc<LastSeen>,
     trusted: TrustedProxies,
@@ -165,8 +198,19 @@ impl App {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Arc<Config>, lock: DataDirLock) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(OsRandom);
+        Self::start_with(config, lock, Arc::new(SystemClock), Arc::new(OsRandom)).await
+    }
+
+    /// As [`Self::start`], with another clock and other randomness.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start_with(
+        config: Arc<Config>,
+        lock: DataDirLock,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StartError> {
         let key = signing_key::load_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
@@ -194,11 +238,23 @@ impl App {
         };
         let state = services(&base, &last_seen, &follower).await?;
         let membership = state.membership.clone();
-        tasks.push(tokio::spawn(follower.run(store.clone(), appenders, membership)));
+        let typing = state.typing.clone();
+        tasks.push(tokio::spawn(async move { typing.run().await }));
+        tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
-        Ok(Self { store, notifier, state, last_seen, trusted, tasks, _lock: lock })
+        Ok(Self { store, notifier, appenders, state, last_seen, trusted, tasks, _lock: lock })
+    }
+
+    /// The services.
+    pub fn state(&self) -> &ClientState {
+        &self.state
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// All routes with all that lies around them.
@@ -206,7 +262,8 @@ impl App {
         let cors = CorsLayer::new()
             .allow_origin(Any)
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
-            .allow_headers(Any)
+            // The wildcard would not cover Authorization (Fetch standard).
+            .allow_headers([header::ORIGIN, header::CONTENT_TYPE, header::ACCEPT, header::AUTHORIZATION])
             .max_age(std::time::Duration::from_secs(86_400));
         client::routes()
             .with_state(self.state.clone())
@@ -272,7 +329,17 @@ async fn services(
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
+    let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone()));
+    let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState {
+        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
+        receipts: Arc::new(Receipts::new(
+            store.clone(),
+            appenders.clone(),
+            notifier.clone(),
+            clock.clone(),
+        )),
+        typing,
         uia: Arc::new(Uia::new(
             login.clone(),
             registration.clone(),
@@ -303,12 +370,18 @@ async fn services(
             config.rooms.default_version.clone(),
             clock.clone(),
         )),
+        reading: Arc::new(Reading::new(store.clone(), clock.clone())),
         sending: Arc::new(Sending::new(
             store.clone(),
             appenders.clone(),
             membership.clone(),
             server_name.clone(),
         )),
+        aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
+        directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
+        hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),
+        upgrades: Arc::new(Upgrades::new(store.clone(), appenders.clone())),
+        summaries,
         config: config.clone(),
         sessions,
         names,

@@ -48,20 +48,13 @@ impl Client {
     /// Logs a new device in with a password; `user` is a localpart or a full id.
     pub async fn login(base: &str, user: &str, password: &str) -> Self {
         let anonymous = Self::anonymous(base);
-        let reply = anonymous
-            .post(&v3!("/login"), password_login(user, password))
-            .await;
+        let reply = anonymous.post(&v3!("/login"), password_login(user, password)).await;
         anonymous.with_login(&reply.ok())
     }
 
     /// The same connection as the user, device and token of a login or registration answer.
     pub fn with_login(&self, answer: &Value) -> Self {
-        let text = |key: &str| {
-            answer[key]
-                .as_str()
-                .unwrap_or_else(|| panic!("no {key} in {answer}"))
-                .to_owned()
-        };
+        let text = |key: &str| answer[key].as_str().unwrap_or_else(|| panic!("no {key} in {answer}")).to_owned();
         Self {
             user_id: text("user_id"),
             access_token: text("access_token"),
@@ -73,19 +66,12 @@ impl Client {
 
     /// The same user and device with another token.
     pub fn with_token(&self, access_token: &str) -> Self {
-        Self {
-            access_token: access_token.to_owned(),
-            ..self.clone()
-        }
+        Self { access_token: access_token.to_owned(), ..self.clone() }
     }
 
     /// The same user and device at another address, after a restart on another port.
     pub fn at(&self, base: &str) -> Self {
-        Self {
-            base: base.to_owned(),
-            http: http_client(),
-            ..self.clone()
-        }
+        Self { base: base.to_owned(), http: http_client(), ..self.clone() }
     }
 
     /// A transaction id that this device has not used.
@@ -115,18 +101,11 @@ impl Client {
 
     async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
         let body = body.map(|body| body.to_string().into_bytes());
-        self.raw(method, path, &[("content-type", "application/json")], body)
-            .await
+        self.raw(method, path, &[("content-type", "application/json")], body).await
     }
 
     /// A request with any method, headers and bytes; the token is added unless empty.
-    pub async fn raw(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<Vec<u8>>,
-    ) -> Reply {
+    pub async fn raw(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Reply {
         let described = describe(&method, path, &self.user_id, body.as_deref());
         match self.try_raw(method, path, headers, body).await {
             Ok(reply) => reply,
@@ -157,13 +136,7 @@ impl Client {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Reply {
-            request,
-            status,
-            headers,
-            text,
-            json,
-        })
+        Ok(Reply { request, status, headers, text, json })
     }
 }
 
@@ -188,15 +161,8 @@ fn http_client() -> reqwest::Client {
 }
 
 fn describe(method: &Method, path: &str, user_id: &str, body: Option<&[u8]>) -> String {
-    let body: String = String::from_utf8_lossy(body.unwrap_or_default())
-        .chars()
-        .take(1000)
-        .collect();
-    let user_id = if user_id.is_empty() {
-        "nobody"
-    } else {
-        user_id
-    };
+    let body: String = String::from_utf8_lossy(body.unwrap_or_default()).chars().take(1000).collect();
+    let user_id = if user_id.is_empty() { "nobody" } else { user_id };
     format!("{method} {path} by {user_id} with {body:?}")
 }
 

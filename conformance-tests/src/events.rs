@@ -17,10 +17,7 @@ pub fn timeline<'a>(answer: &'a Value, room: &str) -> &'a [Value] {
 
 /// The ids of events, in order.
 pub fn event_ids(events: &[Value]) -> Vec<&str> {
-    events
-        .iter()
-        .filter_map(|event| event["event_id"].as_str())
-        .collect()
+    events.iter().filter_map(|event| event["event_id"].as_str()).collect()
 }
 
 /// The bodies of the messages among the events, in order.
@@ -39,18 +36,11 @@ pub fn find_event<'a>(events: &'a [Value], event_id: &str) -> Option<&'a Value> 
 
 /// The last state event of this type and key among events.
 pub fn find_state<'a>(events: &'a [Value], event_type: &str, state_key: &str) -> Option<&'a Value> {
-    events
-        .iter()
-        .rev()
-        .find(|event| event["type"] == event_type && event["state_key"] == state_key)
+    events.iter().rev().find(|event| event["type"] == event_type && event["state_key"] == state_key)
 }
 
 /// As [`find_state`], in a JSON list; nothing if it is none.
-pub fn find_state_in<'a>(
-    events: &'a Value,
-    event_type: &str,
-    state_key: &str,
-) -> Option<&'a Value> {
+pub fn find_state_in<'a>(events: &'a Value, event_type: &str, state_key: &str) -> Option<&'a Value> {
     find_state(events.as_array()?, event_type, state_key)
 }
 

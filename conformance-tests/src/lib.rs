@@ -28,9 +28,7 @@ mod sync;
 mod wait;
 
 pub use client::Client;
-pub use events::{
-    bodies, event_ids, find_event, find_state, find_state_in, membership_of, room_in, timeline,
-};
+pub use events::{bodies, event_ids, find_event, find_state, find_state_in, membership_of, room_in, timeline};
 pub use options::{Options, Registration};
 pub use reply::Reply;
 pub use server::{Server, binary};
@@ -40,11 +38,8 @@ pub use wait::{PATIENCE, eventually};
 
 /// Percent-encodes one path component or query value: all but the unreserved characters of RFC 3986.
 pub fn encode(component: &str) -> String {
-    const UNRESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
+    const UNRESERVED: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     percent_encoding::utf8_percent_encode(component, UNRESERVED).to_string()
 }
 
@@ -68,9 +63,6 @@ macro_rules! v3 {
 mod tests {
     #[test]
     fn path_components_keep_no_reserved_character() {
-        assert_eq!(
-            v3!("/rooms/{}/state/{}", "!a/b:c", "#?%"),
-            "/_matrix/client/v3/rooms/%21a%2Fb%3Ac/state/%23%3F%25"
-        );
+        assert_eq!(v3!("/rooms/{}/state/{}", "!a/b:c", "#?%"), "/_matrix/client/v3/rooms/%21a%2Fb%3Ac/state/%23%3F%25");
     }
 }

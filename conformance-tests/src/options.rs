@@ -20,13 +20,7 @@ pub struct Registration {
 
 impl Default for Registration {
     fn default() -> Self {
-        Self {
-            open: true,
-            guests: false,
-            shared_secret: None,
-            tokens: Vec::new(),
-            reserved_names: Vec::new(),
-        }
+        Self { open: true, guests: false, shared_secret: None, tokens: Vec::new(), reserved_names: Vec::new() }
     }
 }
 
@@ -75,14 +69,7 @@ impl Options {
             let _ = writeln!(toml, "{key} = {value}");
         };
         line("[listen]\nclient", format!("[{}]", quoted(client)));
-        line(
-            "metrics",
-            if self.metrics {
-                format!("[{}]", quoted(metrics))
-            } else {
-                "[]".to_owned()
-            },
-        );
+        line("metrics", if self.metrics { format!("[{}]", quoted(metrics)) } else { "[]".to_owned() });
         line("[registration]\nopen", registration.open.to_string());
         line("guests", registration.guests.to_string());
         if let Some(secret) = &registration.shared_secret {

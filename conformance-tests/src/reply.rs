@@ -36,20 +36,14 @@ impl Reply {
     #[track_caller]
     pub fn expect_error(self, status: u16, errcode: &str) -> Value {
         assert_eq!((self.status, self.errcode()), (status, errcode), "{self}");
-        assert!(
-            self.json["error"].is_string(),
-            "a standard error response has an error text\n{self}"
-        );
+        assert!(self.json["error"].is_string(), "a standard error response has an error text\n{self}");
         self.json
     }
 
     /// Holds that the answer is one of these errors, where the spec leaves the choice.
     #[track_caller]
     pub fn expect_one_of(self, allowed: &[(u16, &str)]) -> Value {
-        assert!(
-            allowed.contains(&(self.status, self.errcode())),
-            "wanted one of {allowed:?}\n{self}"
-        );
+        assert!(allowed.contains(&(self.status, self.errcode())), "wanted one of {allowed:?}\n{self}");
         self.json
     }
 
@@ -60,10 +54,7 @@ impl Reply {
 
     /// A header's value, or nothing.
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("")
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 }
 

@@ -66,22 +66,13 @@ impl Server {
     /// Sends a signal by name and waits for the end of the process, 5 seconds at most.
     pub fn signal_and_wait(&mut self, signal: &str) -> ExitStatus {
         let start = Instant::now();
-        let kill = Command::new("sh")
-            .arg("-c")
-            .arg(format!("kill -{signal} {}", self.child.id()))
-            .status();
-        assert!(
-            kill.is_ok_and(|status| status.success()),
-            "the server was gone before {signal}"
-        );
+        let kill = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.child.id())).status();
+        assert!(kill.is_ok_and(|status| status.success()), "the server was gone before {signal}");
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return status;
             }
-            assert!(
-                start.elapsed() < STOP,
-                "no end within {STOP:?} after {signal}"
-            );
+            assert!(start.elapsed() < STOP, "no end within {STOP:?} after {signal}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -91,13 +82,8 @@ impl Server {
         self.kill9();
         self.end_watchdog();
         let strip = |base: &str| base.trim_start_matches("http://").to_owned();
-        let metrics = self
-            .metrics
-            .as_deref()
-            .map_or_else(|| "127.0.0.1:0".to_owned(), strip);
-        let toml = self
-            .options
-            .to_toml(&self.data_dir(), &strip(&self.base), &metrics);
+        let metrics = self.metrics.as_deref().map_or_else(|| "127.0.0.1:0".to_owned(), strip);
+        let toml = self.options.to_toml(&self.data_dir(), &strip(&self.base), &metrics);
         let process = Process::start(self.folder.path(), &toml);
         (self.base, self.metrics) = (process.base, process.metrics);
         (self.child, self.watchdog) = (process.child, process.watchdog);
@@ -169,10 +155,7 @@ impl Server {
     pub(crate) fn show_log(&self, start: u64) {
         let log = self.log_since(start);
         let lines: Vec<&str> = log.lines().collect();
-        eprintln!(
-            "--- the server's log:\n{}\n---",
-            lines[lines.len().saturating_sub(200)..].join("\n")
-        );
+        eprintln!("--- the server's log:\n{}\n---", lines[lines.len().saturating_sub(200)..].join("\n"));
     }
 
     fn log_file(&self) -> PathBuf {
@@ -208,39 +191,20 @@ impl Process {
     fn start(folder: &Path, toml: &str) -> Self {
         let config = folder.join("linkim.toml");
         fs::write(&config, toml).expect("the configuration can be written");
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(folder.join("log"))
-            .expect("a log can be opened");
+        let log = File::options().create(true).append(true).open(folder.join("log")).expect("a log can be opened");
         let mut command = Command::new(binary());
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(&config)
-            .current_dir(folder);
+        command.arg("serve").arg("--config").arg(&config).current_dir(folder);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LINKIM_") {
                 command.env_remove(name);
             }
         }
         // A group of its own: an interrupt at the terminal reaches the tests, and the watchdog ends the server.
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .process_group(0);
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{} cannot be run: {error}", binary().display()));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{} cannot be run: {error}", binary().display()));
         let watchdog = watch(child.id(), folder);
         let announced = announced_addresses(&mut child, folder);
-        Self {
-            child,
-            watchdog,
-            base: announced.0,
-            metrics: announced.1,
-        }
+        Self { child, watchdog, base: announced.0, metrics: announced.1 }
     }
 }
 
@@ -253,16 +217,8 @@ pub fn binary() -> PathBuf {
         return PathBuf::from(path);
     }
     let test = std::env::current_exe().expect("the test executable has a path");
-    let binary = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests lie in target/<profile>/deps")
-        .join("linkim");
-    assert!(
-        binary.exists(),
-        "no server at {}: run `cargo build` first, or set LINKIM_BIN",
-        binary.display()
-    );
+    let binary = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps").join("linkim");
+    assert!(binary.exists(), "no server at {}: run `cargo build` first, or set LINKIM_BIN", binary.display());
     binary
 }
 
@@ -270,11 +226,7 @@ pub fn binary() -> PathBuf {
 /// never dropped, and a killed test run drops nothing.
 fn watch(pid: u32, folder: &Path) -> Child {
     Command::new("sh")
-        .args([
-            "-c",
-            "read -r _; kill -9 \"$1\" 2>/dev/null; rm -rf \"$2\"",
-            "watchdog",
-        ])
+        .args(["-c", "read -r _; kill -9 \"$1\" 2>/dev/null; rm -rf \"$2\"", "watchdog"])
         .arg(pid.to_string())
         .arg(folder)
         .stdin(Stdio::piped())
@@ -299,8 +251,7 @@ fn announced_addresses(child: &mut Child, folder: &Path) -> (String, Option<Stri
     let mut lines = Vec::new();
     while let Ok(line) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         if line.starts_with("listening")
-            && let Some(client) =
-                address_after(&line, "client").or_else(|| address_after(&line, ""))
+            && let Some(client) = address_after(&line, "client").or_else(|| address_after(&line, ""))
         {
             return (client, address_after(&line, "metrics"));
         }
@@ -326,21 +277,12 @@ mod tests {
     #[test]
     fn each_listener_has_its_address() {
         let line = "listening client http://127.0.0.1:4711 metrics http://127.0.0.1:4712";
-        assert_eq!(
-            address_after(line, "client").as_deref(),
-            Some("http://127.0.0.1:4711")
-        );
-        assert_eq!(
-            address_after(line, "metrics").as_deref(),
-            Some("http://127.0.0.1:4712")
-        );
+        assert_eq!(address_after(line, "client").as_deref(), Some("http://127.0.0.1:4711"));
+        assert_eq!(address_after(line, "metrics").as_deref(), Some("http://127.0.0.1:4712"));
     }
 
     #[test]
     fn a_listener_that_is_not_open_has_none() {
-        assert_eq!(
-            address_after("listening client http://127.0.0.1:4711", "metrics"),
-            None
-        );
+        assert_eq!(address_after("listening client http://127.0.0.1:4711", "metrics"), None);
     }
 }

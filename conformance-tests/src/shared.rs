@@ -18,18 +18,12 @@ pub struct Shared {
 impl Shared {
     /// Starts nothing yet.
     pub const fn new(options: fn() -> Options) -> Self {
-        Self {
-            options,
-            server: OnceLock::new(),
-        }
+        Self { options, server: OnceLock::new() }
     }
 
     /// The server. The handle shows what the server logged since, if the test fails.
     pub fn get(&self) -> SharedServer {
-        let server = Arc::clone(
-            self.server
-                .get_or_init(|| Arc::new(Server::start((self.options)()))),
-        );
+        let server = Arc::clone(self.server.get_or_init(|| Arc::new(Server::start((self.options)()))));
         let log_start = server.log_length();
         SharedServer { server, log_start }
     }

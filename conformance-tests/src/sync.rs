@@ -24,10 +24,7 @@ impl Sync {
 
     /// From a `next_batch`; returns at once unless [`timeout`](Self::timeout) says otherwise.
     pub fn since(token: &str) -> Self {
-        Self {
-            since: Some(token.to_owned()),
-            ..Self::default()
-        }
+        Self { since: Some(token.to_owned()), ..Self::default() }
     }
 
     /// How long the server may wait for news, in milliseconds.
@@ -59,11 +56,7 @@ impl Sync {
         let mut pairs = vec![("timeout", timeout.as_str())];
         pairs.extend(self.since.as_deref().map(|since| ("since", since)));
         pairs.extend(self.filter.as_deref().map(|filter| ("filter", filter)));
-        pairs.extend(
-            self.extra
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str())),
-        );
+        pairs.extend(self.extra.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         v3!("/sync") + &query(&pairs)
     }
 }
@@ -72,10 +65,7 @@ impl Client {
     /// One `/sync` that must succeed.
     pub async fn sync(&self, sync: Sync) -> Value {
         let answer = self.try_sync(sync).await.ok();
-        assert!(
-            answer["next_batch"].is_string(),
-            "next_batch is required: {answer}"
-        );
+        assert!(answer["next_batch"].is_string(), "next_batch is required: {answer}");
         answer
     }
 
@@ -91,30 +81,17 @@ impl Client {
 
     /// Follows long polls from `since` until a response fulfils the condition; gives that response.
     /// Panics with all responses seen after [`PATIENCE`].
-    pub async fn wait_until_sync(
-        &self,
-        since: &str,
-        condition: impl FnMut(&Value) -> bool,
-    ) -> Value {
-        self.wait_until_sync_with(Sync::since(since), condition)
-            .await
+    pub async fn wait_until_sync(&self, since: &str, condition: impl FnMut(&Value) -> bool) -> Value {
+        self.wait_until_sync_with(Sync::since(since), condition).await
     }
 
     /// As [`wait_until_sync`](Self::wait_until_sync), with a filter or other parameters.
-    pub async fn wait_until_sync_with(
-        &self,
-        mut sync: Sync,
-        mut condition: impl FnMut(&Value) -> bool,
-    ) -> Value {
+    pub async fn wait_until_sync_with(&self, mut sync: Sync, mut condition: impl FnMut(&Value) -> bool) -> Value {
         let start = Instant::now();
         let mut seen = Vec::new();
         loop {
             let left = PATIENCE.saturating_sub(start.elapsed());
-            assert!(
-                !left.is_zero(),
-                "{} saw no such response within {PATIENCE:?}: {seen:#?}",
-                self.user_id
-            );
+            assert!(!left.is_zero(), "{} saw no such response within {PATIENCE:?}: {seen:#?}", self.user_id);
             sync.timeout_ms = left.as_millis().try_into().unwrap_or(u64::MAX);
             let answer = self.sync(sync.clone()).await;
             if condition(&answer) {
@@ -128,9 +105,7 @@ impl Client {
     /// Waits until an event with this id is in the room's timeline; gives the response.
     pub async fn wait_for_event(&self, since: &str, room: &str, event_id: &str) -> Value {
         self.wait_until_sync(since, |answer| {
-            crate::timeline(answer, room)
-                .iter()
-                .any(|event| event["event_id"] == event_id)
+            crate::timeline(answer, room).iter().any(|event| event["event_id"] == event_id)
         })
         .await
     }
@@ -138,8 +113,5 @@ impl Client {
 
 /// The token of the next `/sync`.
 pub(crate) fn next_batch(answer: &Value) -> String {
-    answer["next_batch"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no next_batch in {answer}"))
-        .to_owned()
+    answer["next_batch"].as_str().unwrap_or_else(|| panic!("no next_batch in {answer}")).to_owned()
 }

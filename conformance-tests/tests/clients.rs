@@ -14,10 +14,7 @@ fn matrix_nio_goes_its_way() {
 #[test]
 fn matrix_js_sdk_goes_its_way() {
     let journey_file = clients_folder().join("js-sdk/journey.js");
-    assert!(
-        journey_file.with_file_name("node_modules").exists(),
-        "matrix-js-sdk is not installed: run ./test once"
-    );
+    assert!(journey_file.with_file_name("node_modules").exists(), "matrix-js-sdk is not installed: run ./test once");
     journey(Path::new("node"), &journey_file);
 }
 
@@ -28,12 +25,7 @@ fn journey(interpreter: &Path, program: &Path) {
         .arg(&server.base)
         .arg("traveller")
         .output()
-        .unwrap_or_else(|error| {
-            panic!(
-                "{} cannot be run ({error}): run ./test once",
-                interpreter.display()
-            )
-        });
+        .unwrap_or_else(|error| panic!("{} cannot be run ({error}): run ./test once", interpreter.display()));
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && printed.contains("the journey is over"),
@@ -51,8 +43,5 @@ fn clients_folder() -> PathBuf {
 /// The folder that cargo builds in: the executable lies in `<target>/<profile>/deps`.
 fn target_folder() -> PathBuf {
     let test = std::env::current_exe().expect("the test executable has a path");
-    test.ancestors()
-        .nth(3)
-        .expect("tests lie in target/<profile>/deps")
-        .to_owned()
+    test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").to_owned()
 }

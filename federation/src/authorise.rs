@@ -80,7 +80,7 @@ pub fn check_auth_events(
     fetch: impl Fn(&EventId) -> Option<Arc<Pdu>>,
 ) -> Result<(), Denied> {
     ruma::state_res::check_state_independent_auth_rules(&rules.authorization, pdu, &fetch)?;
-    let mut state: Vec<Arc<Pdu>> = pdu
+    let mut named: Vec<Arc<Pdu>> = pdu
         .auth_events()
         .iter()
         .filter_map(|id| fetch(id))
@@ -88,13 +88,17 @@ pub fn check_auth_events(
     if rules.authorization.room_create_event_id_as_room_id
         && *pdu.event_type() != TimelineEventType::RoomCreate
     {
-        state.extend(create_event_id(pdu).and_then(|id| fetch(&id)));
+        named.extend(create_event_id(pdu).and_then(|id| fetch(&id)));
     }
+    let state: Vec<_> = named
+        .into_iter()
+        .map(|event| (StateEventType::from(event.event_type().to_string()), event))
+        .collect();
     check_against_state(rules, pdu, |event_type, state_key| {
-        state
+        let mut found = state
             .iter()
-            .find(|event| is(event, event_type, state_key))
-            .cloned()
+            .filter(|(known, event)| known == event_type && event.state_key() == Some(state_key));
+        found.next().map(|(_, event)| event.clone())
     })
 }
 
@@ -121,8 +125,4 @@ fn create_event_id(pdu: &Pdu) -> Option<OwnedEventId> {
         pdu.room_id().as_str().trim_start_matches('!')
     ))
     .ok()
-}
-
-fn is(event: &Pdu, event_type: &StateEventType, state_key: &str) -> bool {
-    event.state_key() == Some(state_key) && event.event_type().to_string() == event_type.to_string()
 }

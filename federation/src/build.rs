@@ -11,9 +11,12 @@ use thiserror::Error;
 
 use crate::canonical::{write_ruma_object, write_ruma_value};
 use crate::pdu::{MAX_AUTH_EVENTS, MAX_PDU_BYTES, MAX_PREV_EVENTS, Pdu};
-use crate::redact::{empties_content, keeps_top_level, redacted_content};
+use crate::redact::{empties_content, keeps_top_level, redacted_content, redacted_text};
 use crate::signing::{BASE64, SigningKey};
-use crate::value::{MAX_INTEGER, into_text, write_integer, write_members, write_string};
+use crate::value::{
+    MAX_INTEGER, Numbers, Value, get, insert, into_text, parse_object, write_integer,
+    write_members, write_object, write_string,
+};
 use crate::verify::{event_id_of_hash, sha256};
 
 /// What goes into an event, before it is hashed and signed.
@@ -120,6 +123,45 @@ pub fn build_event(
     }
     Pdu::read(event_id, into_text(text).into(), false, rules)
         .map_err(|_| BuildError::Template("unreadable"))
+}
+
+/// Adds this server's signature to an event of another, which stays the same event: an invitation of our user, a
+/// restricted join that our user authorises, an event that we approve as the room's policy server.
+///
+/// # Errors
+/// [`BuildError::TooLarge`] if the signature does not fit into the event.
+pub fn add_signature(
+    pdu: &Pdu,
+    rules: &RoomVersionRules,
+    origin: &ServerName,
+    key: &SigningKey,
+) -> Result<Pdu, BuildError> {
+    let unreadable = BuildError::Template("unreadable");
+    let mut object =
+        parse_object(pdu.json().as_bytes(), Numbers::Loose).map_err(|_| unreadable.clone())?;
+    let signed = redacted_text(&object, &rules.redaction, &["signatures", "unsigned"]);
+    let mut signatures = get(&object, "signatures")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    let mut own = get(&signatures, origin.as_str())
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    insert(
+        &mut own,
+        key.key_id().into(),
+        Value::String(key.sign_bytes(&signed).into()),
+    );
+    insert(&mut signatures, origin.as_str().into(), Value::Object(own));
+    insert(&mut object, "signatures".into(), Value::Object(signatures));
+    let mut text = Vec::with_capacity(pdu.json().len() + 160);
+    write_object(&mut text, &object);
+    if text.len() > MAX_PDU_BYTES {
+        return Err(BuildError::TooLarge);
+    }
+    pdu.with_text(into_text(text), rules)
+        .map_err(|_| unreadable)
 }
 
 fn check(template: &EventTemplate<'_>, rules: &RoomVersionRules) -> Result<(), BuildError> {

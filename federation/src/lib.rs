@@ -11,10 +11,21 @@
 //! | [`pdu`] | what a well-formed event is, and its identifier |
 //! | [`build`] | how our own events are hashed, signed and named |
 //! | [`signing`], [`verify`] | keys, signatures and content hashes |
-//! | [`redact`] | what remains of an event once its content is taken away |
+//! | [`mod@redact`] | what remains of an event once its content is taken away |
 //! | [`authorise`] | whether an event is allowed by the state before it |
 //! | [`auth_dag`] | auth chains, their difference and the conflicted subgraph, on integers |
-//! | [`resolve`] | state resolution, room versions 1 to 12 |
+//! | [`mod@resolve`] | state resolution, room versions 1 to 12 |
+//!
+//! # Room versions 1 to 5
+//!
+//! These versions do not enforce canonical JSON, and how a number that it forbids is hashed is not specified. An event
+//! with such numbers is read, hashed and verified in the encoding of the appendices' Python function, its power levels
+//! are read as integers, and an integer of any size keeps its digits. What remains:
+//!
+//! - We make no such events: [`canonical_object`] gives integers within the range or refuses.
+//! - `depth` and `origin_server_ts` must be integers from 0 to 2^64 - 1; for ordering by time, above 2^53 - 1 they count
+//!   as that.
+//! - Power levels above 2^53 - 1 count as that.
 
 pub mod auth_dag;
 pub mod authorise;
@@ -30,7 +41,7 @@ pub mod verify;
 
 pub use auth_dag::AuthDag;
 pub use authorise::{Denied, auth_types, check_against_state, check_auth_events};
-pub use build::{BuildError, EventReference, EventTemplate, build_event};
+pub use build::{BuildError, EventReference, EventTemplate, add_signature, build_event};
 pub use canonical::{CanonicalError, JsonText, canonical_object};
 pub use pdu::{FormatError, Pdu};
 pub use redact::redact;
@@ -40,5 +51,6 @@ pub use ruma::room_version_rules::RoomVersionRules;
 pub use ruma::signatures::{PublicKeyMap, PublicKeySet};
 pub use signing::{KeyFileError, SigningKey};
 pub use verify::{
-    Verified, VerifyError, content_hash_holds, required_servers, verify_event, verify_json,
+    Verified, VerifyError, content_hash_holds, required_servers, verify_event, verify_event_signature,
+    verify_json,
 };

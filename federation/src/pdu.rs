@@ -4,6 +4,7 @@
 
 mod fields;
 mod format;
+mod levels;
 
 use js_int::UInt;
 use ruma::events::TimelineEventType;
@@ -33,6 +34,8 @@ pub struct Pdu {
     event_type: TimelineEventType,
     state_key: Option<Box<str>>,
     content: Box<RawValue>,
+    /// What the authorisation rules read instead of a content with power levels that are no integers.
+    levels: Option<Box<RawValue>>,
     depth: u64,
     origin_server_ts: u64,
     prev_events: Box<[OwnedEventId]>,
@@ -211,6 +214,7 @@ impl Pdu {
             Some(rules) => fields::redacts_by(&fields.event_type, &json, &fields.content, rules),
             None => fields::redacts_by_either(&fields.event_type, fields.redacts, &fields.content),
         };
+        let levels = levels::with_integers(&fields.event_type, &fields.content);
         Ok(Self {
             json,
             event_id,
@@ -219,6 +223,7 @@ impl Pdu {
             sender: fields.sender,
             event_type: fields.event_type,
             state_key: fields.state_key,
+            levels,
             content: fields.content,
             depth: fields.depth,
             origin_server_ts: fields.origin_server_ts,
@@ -263,7 +268,7 @@ impl ruma::state_res::Event for Pdu {
     }
 
     fn content(&self) -> &RawValue {
-        &self.content
+        self.levels.as_ref().unwrap_or(&self.content)
     }
 
     fn state_key(&self) -> Option<&str> {

@@ -64,11 +64,12 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Makes a key of 32 secret random bytes, named `ed25519:<version>`.
+    /// Makes a key of 32 secret random bytes, named `ed25519:<version>`; `version` may have that prefix or not.
     ///
     /// # Errors
     /// [`KeyFileError::Version`] (of line 1) if the version has characters other than letters, digits and `_`.
     pub fn generate(seed: [u8; 32], version: &str) -> Result<Self, KeyFileError> {
+        let version = version.strip_prefix("ed25519:").unwrap_or(version);
         if !valid_version(version) {
             return Err(KeyFileError::Version { line: 1 });
         }

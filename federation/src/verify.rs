@@ -14,7 +14,7 @@ use ruma::room_version_rules::{EventIdFormatVersion, RoomVersionRules};
 use ruma::signatures::{PublicKeyMap, verify_canonical_json_bytes};
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, EventId, IdParseError, OwnedEventId, OwnedServerName,
-    SigningKeyAlgorithm, UserId,
+    ServerName, SigningKeyAlgorithm, UserId,
 };
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -35,7 +35,7 @@ pub enum Verified {
     /// Signatures and content hash.
     All,
     /// The signatures alone: the content was changed, or redacted before it came here. The event must be
-    /// [redacted](crate::redact) before it is processed further.
+    /// [redacted](crate::redact()) before it is processed further.
     SignaturesOnly,
 }
 
@@ -68,18 +68,10 @@ pub fn verify_event(
     keys: &PublicKeyMap,
     rules: &RoomVersionRules,
 ) -> Result<Verified, VerifyError> {
-    let object = parse_object(pdu.json().as_bytes(), Numbers::Loose)
-        .map_err(|_| VerifyError::Malformed("the event is not an object"))?;
+    let object = parse_event(pdu)?;
     let signed = redacted_text(&object, &rules.redaction, &["signatures", "unsigned"]);
-    let signatures = get(&object, "signatures").and_then(Value::as_object);
-    let signatures = signatures.ok_or(VerifyError::Malformed("`signatures` is not an object"))?;
     for server in required_servers(pdu, rules)? {
-        let of_server = get(signatures, server.as_str()).and_then(Value::as_object);
-        let of_server = of_server.ok_or_else(|| VerifyError::Unsigned(server.to_string()))?;
-        let pairs = of_server
-            .iter()
-            .filter_map(|(key_id, value)| Some((key_id.as_ref(), value.as_str()?)));
-        verify_signatures(server.as_str(), pairs, keys, &signed)?;
+        verify_signature_of(&object, &signed, server.as_str(), keys)?;
     }
     Ok(if holds_its_hash(&object) {
         Verified::All
@@ -90,7 +82,7 @@ pub fn verify_event(
 
 /// Whether an event's content is what its server hashed: false once it was changed, or redacted.
 pub fn content_hash_holds(pdu: &Pdu) -> bool {
-    parse_object(pdu.json().as_bytes(), Numbers::Loose).is_ok_and(|object| holds_its_hash(&object))
+    parse_event(pdu).is_ok_and(|object| holds_its_hash(&object))
 }
 
 fn holds_its_hash(event: &Object<'_>) -> bool {
@@ -98,6 +90,43 @@ fn holds_its_hash(event: &Object<'_>) -> bool {
     let hash = hashes.and_then(|hashes| get(hashes, "sha256")).and_then(Value::as_str);
     let hash = hash.and_then(|text| BASE64.decode(text).ok());
     hash.is_some_and(|hash| hash == content_hash(event))
+}
+
+/// Checks the signature of one server on an event, whether it must have signed or not: an invited user's server, a policy
+/// server.
+///
+/// # Errors
+/// [`VerifyError`] if it has not signed, or not with a key in `keys`.
+pub fn verify_event_signature(
+    pdu: &Pdu,
+    server: &ServerName,
+    keys: &PublicKeyMap,
+    rules: &RoomVersionRules,
+) -> Result<(), VerifyError> {
+    let object = parse_event(pdu)?;
+    let signed = redacted_text(&object, &rules.redaction, &["signatures", "unsigned"]);
+    verify_signature_of(&object, &signed, server.as_str(), keys)
+}
+
+fn parse_event(pdu: &Pdu) -> Result<Object<'_>, VerifyError> {
+    parse_object(pdu.json().as_bytes(), Numbers::Loose)
+        .map_err(|_| VerifyError::Malformed("the event is not an object"))
+}
+
+fn verify_signature_of(
+    event: &Object<'_>,
+    signed: &[u8],
+    server: &str,
+    keys: &PublicKeyMap,
+) -> Result<(), VerifyError> {
+    let signatures = get(event, "signatures").and_then(Value::as_object);
+    let signatures = signatures.ok_or(VerifyError::Malformed("`signatures` is not an object"))?;
+    let of_server = get(signatures, server).and_then(Value::as_object);
+    let of_server = of_server.ok_or_else(|| VerifyError::Unsigned(server.to_owned()))?;
+    let pairs = of_server
+        .iter()
+        .filter_map(|(key_id, value)| Some((key_id.as_ref(), value.as_str()?)));
+    verify_signatures(server, pairs, keys, signed)
 }
 
 /// Checks that `entity` has signed an object that is no event (a key document, a request).

@@ -389,7 +389,8 @@ CREATE TABLE pending_receipts (
 ) WITHOUT ROWID;
 
 -- How far a local user has read: moved by receipts and own sends, never backwards. thread: nid of the root, 0 the main
--- timeline. One row a (user, room, thread) read.
+-- timeline, -1 all of the room (unthreaded receipts; also where everything before is read anyhow). One row a (user, room,
+-- thread) that is read further than the room as a whole.
 CREATE TABLE read_to (
     user     INTEGER NOT NULL,
     room     INTEGER NOT NULL,

@@ -26,12 +26,7 @@ impl Deactivation {
         sessions: Arc<Sessions>,
         watcher: Arc<dyn DeactivationWatcher>,
     ) -> Self {
-        Self {
-            store,
-            clock,
-            sessions,
-            watcher,
-        }
+        Self { store, clock, sessions, watcher }
     }
 
     /// Deactivates an account for good: its sessions end, its password is forgotten, its id is never given out again. With

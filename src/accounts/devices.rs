@@ -2,7 +2,7 @@
 //!
 //! Source: Client-Server API, "Device Management".
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     last_seen::LastSeen,
@@ -37,28 +37,18 @@ pub struct Devices {
 impl Devices {
     /// `last_seen` has what is not written yet.
     pub fn new(store: Store, sessions: Arc<Sessions>, last_seen: Arc<LastSeen>) -> Self {
-        Self {
-            store,
-            sessions,
-            last_seen,
-        }
+        Self { store, sessions, last_seen }
     }
 
     /// All of a user's devices, oldest first.
     pub async fn list(&self, user: UserNid) -> Result<Vec<Seen>, StoreError> {
-        let found = self
-            .store
-            .read::<_, StoreError, _>(move |read| devices::of_user(read, user))
-            .await?;
+        let found = self.store.read::<_, StoreError, _>(move |read| devices::of_user(read, user)).await?;
         Ok(found.into_iter().map(|device| self.seen(device)).collect())
     }
 
     /// One of a user's devices.
     pub async fn get(&self, user: UserNid, device_id: String) -> Result<Option<Seen>, StoreError> {
-        let found = self
-            .store
-            .read::<_, StoreError, _>(move |read| devices::get(read, user, &device_id))
-            .await?;
+        let found = self.store.read::<_, StoreError, _>(move |read| devices::get(read, user, &device_id)).await?;
         Ok(found.map(|device| self.seen(device)))
     }
 
@@ -69,9 +59,7 @@ impl Devices {
             device_id: device.device_id,
             display_name: device.display_name,
             last_seen_ip: ip.map(|ip| ip.to_string()).or(device.last_seen_ip),
-            last_seen_ts: noted.map_or(device.last_seen_ts, |access| {
-                access.ts.max(device.last_seen_ts)
-            }),
+            last_seen_ts: noted.map_or(device.last_seen_ts, |access| access.ts.max(device.last_seen_ts)),
         }
     }
 
@@ -81,24 +69,18 @@ impl Devices {
     }
 
     /// Renames a device. Answers whether the user has it.
-    pub async fn rename(
-        &self,
-        user: UserNid,
-        device_id: String,
-        name: String,
-    ) -> Result<bool, StoreError> {
-        self.store
-            .write(move |tx| devices::rename(tx, user, &device_id, &name))
-            .await
+    pub async fn rename(&self, user: UserNid, device_id: String, name: String) -> Result<bool, StoreError> {
+        self.store.write(move |tx| devices::rename(tx, user, &device_id, &name)).await
     }
 
     /// Deletes devices and ends their sessions; those that the user does not have are passed over.
-    pub async fn delete(&self, user: UserNid, device_ids: Vec<String>) -> Result<(), StoreError> {
+    pub async fn delete(&self, user: UserNid, device_ids: HashSet<String>) -> Result<(), StoreError> {
         let sessions = self.sessions.clone();
         self.store
             .write(move |tx| {
-                for device_id in &device_ids {
-                    if let Some(device) = devices::get(tx, user, device_id)? {
+                // One look-up, however many ids a client sends.
+                for device in devices::of_user(tx, user)? {
+                    if device_ids.contains(&device.device_id) {
                         sessions.end(tx, device.nid)?;
                     }
                 }

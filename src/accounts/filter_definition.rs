@@ -5,6 +5,8 @@
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
+use crate::json::json_object;
+
 /// A whole filter. Unknown keys are passed over, as the spec may add some.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -14,10 +16,13 @@ pub struct FilterDefinition {
     /// In which format events are answered.
     pub event_format: EventFormat,
     /// Which presence updates.
+    #[serde(deserialize_with = "json_object")]
     pub presence: EventFilter,
     /// Which global account data.
+    #[serde(deserialize_with = "json_object")]
     pub account_data: EventFilter,
     /// What of rooms.
+    #[serde(deserialize_with = "json_object")]
     pub room: RoomFilter,
 }
 
@@ -41,14 +46,18 @@ pub struct RoomFilter {
     /// Rooms to include; none: all.
     pub rooms: Option<Vec<OwnedRoomId>>,
     /// Which receipts and typing notices.
+    #[serde(deserialize_with = "json_object")]
     pub ephemeral: RoomEventFilter,
     /// Whether rooms that the user has left are included.
     pub include_leave: bool,
     /// Which state.
+    #[serde(deserialize_with = "json_object")]
     pub state: RoomEventFilter,
     /// Which timeline events.
+    #[serde(deserialize_with = "json_object")]
     pub timeline: RoomEventFilter,
     /// Which account data of rooms.
+    #[serde(deserialize_with = "json_object")]
     pub account_data: RoomEventFilter,
 }
 

@@ -44,21 +44,14 @@ impl Filters {
     }
 
     /// Stores a filter as it was sent and answers its id; equal ones have one id.
-    pub async fn add(
-        &self,
-        user: UserNid,
-        filter: Map<String, Value>,
-    ) -> Result<String, FilterError> {
+    pub async fn add(&self, user: UserNid, filter: Map<String, Value>) -> Result<String, FilterError> {
         let json = Value::Object(filter).to_string();
         if json.len() > MAX_FILTER {
             return Err(FilterError::TooLarge);
         }
         Self::parse(&json)?;
         let hash = *blake3::hash(json.as_bytes()).as_bytes();
-        let known = self
-            .store
-            .read::<_, StoreError, _>(move |read| filters::find(read, user, &hash))
-            .await?;
+        let known = self.store.read::<_, StoreError, _>(move |read| filters::find(read, user, &hash)).await?;
         if let Some(nid) = known {
             return Ok(nid.to_string());
         }
@@ -77,8 +70,6 @@ impl Filters {
     /// The JSON of a user's filter.
     pub async fn get(&self, user: UserNid, id: &str) -> Result<Option<String>, StoreError> {
         let Ok(nid) = id.parse() else { return Ok(None) };
-        self.store
-            .read(move |read| filters::get(read, user, nid))
-            .await
+        self.store.read(move |read| filters::get(read, user, nid)).await
     }
 }

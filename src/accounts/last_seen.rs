@@ -51,11 +51,7 @@ impl LastSeen {
 
     /// What is noted of a device and not written yet.
     pub(super) fn noted(&self, device: DeviceNid) -> Option<Access> {
-        self.noted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&device)
-            .cloned()
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).get(&device).cloned()
     }
 
     /// Writes what was noted, in one transaction. On an error it stays noted.
@@ -73,13 +69,7 @@ impl LastSeen {
             .write::<_, StoreError, _>(move |tx| {
                 for (device, access) in writing.iter() {
                     let ip = access.ip.map(|ip| ip.to_string());
-                    devices::seen(
-                        tx,
-                        *device,
-                        access.ts,
-                        ip.as_deref(),
-                        access.user_agent.as_deref(),
-                    )?;
+                    devices::seen(tx, *device, access.ts, ip.as_deref(), access.user_agent.as_deref())?;
                 }
                 Ok(())
             })
@@ -109,4 +99,36 @@ pub async fn keep_last_seen(last_seen: Arc<LastSeen>, store: Store) {
 /// At most `limit` bytes of a text, cut between two characters.
 fn shortened(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_written_stays_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
+        let last_seen = LastSeen::default();
+        let device = DeviceNid(1);
+        last_seen.note(device, 5, Some([192, 0, 2, 1].into()), Some("A"));
+        last_seen.note(device, 6, None, None);
+        let noted = last_seen.noted(device).unwrap();
+        assert_eq!((noted.ts, noted.ip, noted.user_agent.as_deref()), (6, Some([192, 0, 2, 1].into()), Some("A")));
+        store.close();
+        assert!(last_seen.flush(&store).await.is_err());
+        assert_eq!(last_seen.noted(device), Some(noted));
+    }
+
+    #[test]
+    fn notes_are_bounded() {
+        let last_seen = LastSeen::default();
+        for device in 0..60_000 {
+            last_seen.note(DeviceNid(device), 1, None, Some(&"é".repeat(200)));
+        }
+        let noted = last_seen.noted.lock().unwrap();
+        assert_eq!(noted.len(), MAX_NOTED);
+        let agent = noted[&DeviceNid(0)].user_agent.as_ref().unwrap();
+        assert_eq!(agent.len(), MAX_USER_AGENT);
+    }
 }

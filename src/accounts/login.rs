@@ -51,18 +51,8 @@ pub struct Login {
 
 impl Login {
     /// Wrong passwords are counted in `limits`.
-    pub fn new(
-        store: Store,
-        passwords: Arc<Passwords>,
-        sessions: Arc<Sessions>,
-        limits: Arc<RateLimits>,
-    ) -> Self {
-        Self {
-            store,
-            passwords,
-            sessions,
-            limits,
-        }
+    pub fn new(store: Store, passwords: Arc<Passwords>, sessions: Arc<Sessions>, limits: Arc<RateLimits>) -> Self {
+        Self { store, passwords, sessions, limits }
     }
 
     /// Starts a session. `user_id` none stands for a name that no user of this server can have; it fails as slowly as any other.
@@ -74,9 +64,6 @@ impl Login {
     ) -> Result<(OwnedUserId, IssuedTokens), LoginError> {
         let verified = self.verify(user_id.as_deref(), password).await?;
         let Some(user_id) = user_id else { return Err(LoginError::WrongCredentials) };
-        if verified.account.locked {
-            return Err(LoginError::Locked);
-        }
         let sessions = self.sessions.clone();
         self.store
             .write(move |tx| {
@@ -84,6 +71,9 @@ impl Login {
                 // The password may have been changed, or the account deactivated, while it was being hashed.
                 if account.password_hash != verified.account.password_hash {
                     return Err(LoginError::WrongCredentials);
+                }
+                if account.locked {
+                    return Err(LoginError::Locked);
                 }
                 let holder = Holder {
                     user: verified.user,
@@ -98,11 +88,7 @@ impl Login {
     }
 
     /// Whether this is the user's password. A wrong one counts.
-    pub(super) async fn verify(
-        &self,
-        user_id: Option<&UserId>,
-        password: String,
-    ) -> Result<Verified, LoginError> {
+    pub(super) async fn verify(&self, user_id: Option<&UserId>, password: String) -> Result<Verified, LoginError> {
         let found = match user_id {
             Some(user_id) => self.account(user_id.to_owned()).await?,
             None => None,

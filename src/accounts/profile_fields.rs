@@ -88,9 +88,7 @@ impl FieldName {
 fn is_namespaced(name: &str) -> bool {
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_lowercase())
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     name.contains('.') && name.split('.').all(part)
 }
@@ -122,10 +120,7 @@ mod tests {
         assert_eq!(accept("displayname", json!("Al")), Ok(Some("\"Al\"".into())));
         assert_eq!(accept("displayname", json!("")), Ok(None));
         assert_eq!(accept("displayname", json!(null)), Err(FieldRefused::Type));
-        assert_eq!(
-            accept("displayname", json!("é".repeat(257))),
-            Err(FieldRefused::DisplaynameTooLong)
-        );
+        assert_eq!(accept("displayname", json!("é".repeat(257))), Err(FieldRefused::DisplaynameTooLong));
         assert!(accept("displayname", json!("é".repeat(256))).is_ok());
         assert!(accept("avatar_url", json!("mxc://a.example/abc")).is_ok());
         assert_eq!(accept("avatar_url", json!("https://x/y")), Err(FieldRefused::Avatar));

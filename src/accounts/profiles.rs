@@ -59,11 +59,7 @@ impl Profiles {
     }
 
     /// One field. None where it is not set, and for users without an account here.
-    pub async fn get(
-        &self,
-        user_id: OwnedUserId,
-        field: FieldName,
-    ) -> Result<Option<Value>, StoreError> {
+    pub async fn get(&self, user_id: OwnedUserId, field: FieldName) -> Result<Option<Value>, StoreError> {
         self.store
             .read(move |read| {
                 let Some(user) = account(read, &user_id)? else { return Ok(None) };
@@ -74,12 +70,7 @@ impl Profiles {
     }
 
     /// Sets a field.
-    pub async fn set(
-        &self,
-        user: UserNid,
-        field: FieldName,
-        value: &Value,
-    ) -> Result<(), ProfileError> {
+    pub async fn set(&self, user: UserNid, field: FieldName, value: &Value) -> Result<(), ProfileError> {
         let Some(json) = field.accept(value)? else {
             return Ok(self.delete(user, field).await?);
         };
@@ -124,12 +115,7 @@ fn parse(json: &str) -> Result<Value, StoreError> {
 }
 
 /// Bytes of the profile's JSON object once `field` is `json`.
-fn size_with(
-    tx: &WriteTx<'_>,
-    user: UserNid,
-    field: &FieldName,
-    json: &str,
-) -> Result<usize, StoreError> {
+fn size_with(tx: &WriteTx<'_>, user: UserNid, field: &FieldName, json: &str) -> Result<usize, StoreError> {
     // `"name":value,` for each field; names need no escapes. The braces are two, the last comma is none.
     let size = |name: &str, json: &str| name.len() + json.len() + 4;
     let others = profiles::all(tx, user)?;

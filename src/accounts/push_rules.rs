@@ -6,10 +6,7 @@ use std::sync::Arc;
 
 use ruma::{
     OwnedUserId, UserId,
-    push::{
-        Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind,
-        Ruleset,
-    },
+    push::{Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset},
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,10 +60,7 @@ pub struct PushRules {
 impl PushRules {
     /// Changes go through `account_data`.
     pub fn new(store: Store, account_data: Arc<AccountData>) -> Self {
-        Self {
-            store,
-            account_data,
-        }
+        Self { store, account_data }
     }
 
     /// A user's rules in a running look-up; the default ones where none are stored.
@@ -74,17 +68,15 @@ impl PushRules {
         let Some(stored) = account_data::get(read, user, None, TYPE)? else {
             return Ok(Ruleset::server_default(user_id));
         };
-        let content: Content = serde_json::from_str(&stored)
-            .map_err(|error| StoreError::Damaged(format!("push rules: {error}")))?;
+        let content: Content =
+            serde_json::from_str(&stored).map_err(|error| StoreError::Damaged(format!("push rules: {error}")))?;
         Ok(content.global)
     }
 
     /// The rules of a session's user.
     pub async fn all(&self, session: &Session) -> Result<Ruleset, StoreError> {
         let (user, user_id) = (session.user, session.user_id.clone());
-        self.store
-            .read(move |read| Self::load(read, user, &user_id))
-            .await
+        self.store.read(move |read| Self::load(read, user, &user_id)).await
     }
 
     /// One rule.
@@ -106,19 +98,11 @@ impl PushRules {
         after: Option<String>,
         before: Option<String>,
     ) -> Result<(), PushRuleError> {
-        self.change(session, move |rules| {
-            insert(rules, rule, after.as_deref(), before.as_deref())
-        })
-        .await
+        self.change(session, move |rules| insert(rules, rule, after.as_deref(), before.as_deref())).await
     }
 
     /// Removes a rule.
-    pub async fn remove(
-        &self,
-        session: &Session,
-        kind: RuleKind,
-        rule_id: String,
-    ) -> Result<(), PushRuleError> {
+    pub async fn remove(&self, session: &Session, kind: RuleKind, rule_id: String) -> Result<(), PushRuleError> {
         self.change(session, move |rules| {
             rules.remove(kind, rule_id).map_err(|error| match error {
                 RemovePushRuleError::ServerDefault => PushRuleError::ServerDefault,
@@ -193,15 +177,11 @@ fn insert(
     let known = rules.get(kind.clone(), &rule_id).map(|rule| rule.enabled());
     let known = known.filter(|_| after.is_some() || before.is_some());
     if known.is_some() && !rule_id.starts_with('.') {
-        rules
-            .remove(kind.clone(), &rule_id)
-            .map_err(|_| PushRuleError::NotFound)?;
+        rules.remove(kind.clone(), &rule_id).map_err(|_| PushRuleError::NotFound)?;
     }
     rules.insert(rule, after, before)?;
     if let Some(enabled) = known {
-        rules
-            .set_enabled(kind, rule_id, enabled)
-            .map_err(|_| PushRuleError::NotFound)?;
+        rules.set_enabled(kind, rule_id, enabled).map_err(|_| PushRuleError::NotFound)?;
     }
     Ok(())
 }

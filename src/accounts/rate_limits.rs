@@ -109,11 +109,7 @@ pub struct RateLimits {
 impl RateLimits {
     /// With `enabled` false nothing is ever limited.
     pub fn new(enabled: bool, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            enabled,
-            clock,
-            full_at: Mutex::default(),
-        }
+        Self { enabled, clock, full_at: Mutex::default() }
     }
 
     /// Takes one from the bucket.

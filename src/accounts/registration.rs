@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     passwords::{PasswordRefused, Passwords},
+    profile_fields::{FieldName, FieldRefused},
     session::Session,
     sessions::{Holder, IssuedTokens, NewDevice, Sessions},
     uia::Stage,
@@ -42,6 +43,9 @@ pub enum RegistrationError {
     /// The password cannot be had.
     #[error(transparent)]
     Password(#[from] PasswordRefused),
+    /// The display name cannot be had.
+    #[error(transparent)]
+    Displayname(#[from] FieldRefused),
     /// The account to be upgraded is not a guest of that name.
     #[error("The guest access token does not belong to this user name")]
     NotThatGuest,
@@ -70,14 +74,7 @@ pub struct NewAccount {
 impl NewAccount {
     /// A person's account with a password.
     pub fn person(user_id: OwnedUserId, password: String, device: Option<NewDevice>) -> Self {
-        Self {
-            user_id,
-            kind: AccountKind::Person,
-            password: Some(password),
-            admin: false,
-            displayname: None,
-            device,
-        }
+        Self { user_id, kind: AccountKind::Person, password: Some(password), admin: false, displayname: None, device }
     }
 }
 
@@ -114,15 +111,7 @@ impl Registration {
         names: Arc<UserNames>,
         policy: config::Registration,
     ) -> Self {
-        Self {
-            store,
-            clock,
-            random,
-            passwords,
-            sessions,
-            names,
-            policy,
-        }
+        Self { store, clock, random, passwords, sessions, names, policy }
     }
 
     /// The flows by which people register themselves; empty: they cannot.
@@ -138,9 +127,7 @@ impl Registration {
 
     /// Whether this is one of the configured registration tokens. Takes the same time for each wrong one of equal length.
     pub fn token_is_valid(&self, token: &str) -> bool {
-        let same = |known: &config::Secret| {
-            known.expose().as_bytes().ct_eq(token.as_bytes()).unwrap_u8()
-        };
+        let same = |known: &config::Secret| known.expose().as_bytes().ct_eq(token.as_bytes()).unwrap_u8();
         self.policy.tokens.iter().map(same).fold(0, |any, one| any | one) == 1
     }
 
@@ -165,10 +152,7 @@ impl Registration {
     }
 
     /// Makes a guest's account and session.
-    pub async fn guest(
-        &self,
-        device_name: Option<String>,
-    ) -> Result<Registered, RegistrationError> {
+    pub async fn guest(&self, device_name: Option<String>) -> Result<Registered, RegistrationError> {
         if !self.policy.guests {
             return Err(RegistrationError::Disabled);
         }
@@ -186,6 +170,10 @@ impl Registration {
 
     /// Makes an account: the account, its default push rules, its device and tokens, all or nothing.
     pub async fn register(&self, account: NewAccount) -> Result<Registered, RegistrationError> {
+        let displayname = match &account.displayname {
+            Some(name) => FieldName::parse("displayname")?.accept(&json!(name))?,
+            None => None,
+        };
         let hash = match &account.password {
             Some(password) => {
                 Passwords::check(password)?;
@@ -197,7 +185,13 @@ impl Registration {
         let sessions = self.sessions.clone();
         let now = self.clock.now_ms();
         self.store
-            .write(move |tx| insert(tx, &sessions, account, hash.as_deref(), &rules, now))
+            .write(move |tx| {
+                let registered = insert(tx, &sessions, account, hash.as_deref(), &rules, now)?;
+                if let Some(name) = &displayname {
+                    profiles::set(tx, registered.user, "displayname", name, tx.next_position())?;
+                }
+                Ok(registered)
+            })
             .await
     }
 
@@ -217,23 +211,16 @@ impl Registration {
         let sessions = self.sessions.clone();
         self.store
             .write(move |tx| {
-                accounts::upgrade_guest(tx, guest.user, &hash)?;
+                if !accounts::upgrade_guest(tx, guest.user, &hash)? {
+                    return Err(RegistrationError::NotThatGuest);
+                }
                 sessions.account_changed(tx, guest.user)?;
-                let holder = Holder {
-                    user: guest.user,
-                    user_id: &user_id,
-                    guest: false,
-                    admin: guest.admin,
-                };
+                let holder = Holder { user: guest.user, user_id: &user_id, guest: false, admin: guest.admin };
                 let tokens = match &device {
                     Some(device) => Some(sessions.start(tx, holder, device)?),
                     None => None,
                 };
-                Ok(Registered {
-                    user: guest.user,
-                    user_id,
-                    tokens,
-                })
+                Ok(Registered { user: guest.user, user_id, tokens })
             })
             .await
     }
@@ -253,23 +240,11 @@ fn insert(
     }
     accounts::insert(tx, user, account.kind, hash, account.admin, now)?;
     account_data::insert(tx, user, None, "m.push_rules", rules, tx.next_position())?;
-    if let Some(name) = &account.displayname {
-        let value = json!(name).to_string();
-        profiles::set(tx, user, "displayname", &value, tx.next_position())?;
-    }
-    let holder = Holder {
-        user,
-        user_id: &account.user_id,
-        guest: account.kind == AccountKind::Guest,
-        admin: account.admin,
-    };
+    let holder =
+        Holder { user, user_id: &account.user_id, guest: account.kind == AccountKind::Guest, admin: account.admin };
     let tokens = match &account.device {
         Some(device) => Some(sessions.start(tx, holder, device)?),
         None => None,
     };
-    Ok(Registered {
-        user,
-        user_id: account.user_id,
-        tokens,
-    })
+    Ok(Registered { user, user_id: account.user_id, tokens })
 }

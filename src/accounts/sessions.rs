@@ -93,11 +93,7 @@ impl NewDevice {
         if let Some(name) = &display_name {
             check_device_name(name)?;
         }
-        Ok(Self {
-            device_id: device_id.map(OwnedDeviceId::from),
-            display_name,
-            refresh_token,
-        })
+        Ok(Self { device_id: device_id.map(OwnedDeviceId::from), display_name, refresh_token })
     }
 }
 
@@ -151,14 +147,7 @@ impl Sessions {
     ) -> Result<Self, StoreError> {
         let keys = TokenKeys::load(&store, random.bytes32()).await?;
         let cache = Arc::new(TokenCache::default());
-        Ok(Self {
-            store,
-            clock,
-            random,
-            keys,
-            cache,
-            last_seen,
-        })
+        Ok(Self { store, clock, random, keys, cache, last_seen })
     }
 
     /// Whose access token this is. Costs no database access once the token is known.
@@ -177,30 +166,18 @@ impl Sessions {
     }
 
     /// Notes that a session was used now.
-    pub fn note_use(
-        &self,
-        session: &Session,
-        ip: Option<std::net::IpAddr>,
-        user_agent: Option<&str>,
-    ) {
-        self.last_seen
-            .note(session.device, self.clock.now_ms(), ip, user_agent);
+    pub fn note_use(&self, session: &Session, ip: Option<std::net::IpAddr>, user_agent: Option<&str>) {
+        self.last_seen.note(session.device, self.clock.now_ms(), ip, user_agent);
     }
 
     async fn entry(&self, token: &str) -> Result<Arc<Entry>, AuthenticateError> {
-        let claims = self
-            .keys
-            .verify(token, TokenKind::Access)
-            .ok_or(AuthenticateError::Unknown)?;
+        let claims = self.keys.verify(token, TokenKind::Access).ok_or(AuthenticateError::Unknown)?;
         let entry = match self.cache.get(claims.nid) {
             Some(entry) => entry,
             None => {
                 let changes = self.cache.changes();
                 let nid = claims.nid;
-                let found = self
-                    .store
-                    .read::<_, StoreError, _>(move |read| tokens::access(read, nid))
-                    .await?;
+                let found = self.store.read::<_, StoreError, _>(move |read| tokens::access(read, nid)).await?;
                 let entry = Arc::new(entry_of(found.ok_or(AuthenticateError::Unknown)?)?);
                 self.cache.fill(nid, entry.clone(), changes);
                 entry
@@ -213,10 +190,7 @@ impl Sessions {
     }
 
     async fn admit(&self, entry: &Arc<Entry>) -> Result<Session, AuthenticateError> {
-        if entry
-            .expires_ts
-            .is_some_and(|expires| expires <= self.clock.now_ms())
-        {
+        if entry.expires_ts.is_some_and(|expires| expires <= self.clock.now_ms()) {
             return Err(AuthenticateError::Expired);
         }
         if !entry.is_used() {
@@ -261,13 +235,7 @@ impl Sessions {
                 self.revoke_cached(tx, tokens::delete_of_device(tx, known.nid)?);
                 known.nid
             }
-            None => devices::insert(
-                tx,
-                holder.user,
-                device_id.as_str(),
-                device.display_name.as_deref(),
-                now,
-            )?,
+            None => devices::insert(tx, holder.user, device_id.as_str(), device.display_name.as_deref(), now)?,
         };
         let expires = device.refresh_token.then_some(now + ACCESS_TOKEN_MS);
         let session = Session {
@@ -307,20 +275,13 @@ impl Sessions {
         let entry = Arc::new(Entry::new(session, now, expires).with_used(used));
         let cache = self.cache.clone();
         tx.after_commit(move || cache.put(access, entry));
-        Ok(Pair {
-            access,
-            access_token: self.keys.sign(access, TokenKind::Access, now, expires)?,
-            refresh_token,
-        })
+        Ok(Pair { access, access_token: self.keys.sign(access, TokenKind::Access, now, expires)?, refresh_token })
     }
 
     /// Exchanges a refresh token for a new pair. The old pair stays valid until the new one is first used; until then the same
     /// new pair is answered again, so that a client that lost the answer, or asked twice at once, is not locked out.
     pub async fn refresh(self: &Arc<Self>, token: &str) -> Result<IssuedTokens, RefreshError> {
-        let claims = self
-            .keys
-            .verify(token, TokenKind::Refresh)
-            .ok_or(RefreshError::Unknown)?;
+        let claims = self.keys.verify(token, TokenKind::Refresh).ok_or(RefreshError::Unknown)?;
         let this = self.clone();
         self.store
             .write(move |tx| {
@@ -357,12 +318,7 @@ impl Sessions {
     }
 
     /// The pair of the access token `access`, valid for its whole time from now on.
-    fn issue_again(
-        &self,
-        tx: &WriteTx<'_>,
-        access: i64,
-        expires: i64,
-    ) -> Result<Pair, RefreshError> {
+    fn issue_again(&self, tx: &WriteTx<'_>, access: i64, expires: i64) -> Result<Pair, RefreshError> {
         let row = tokens::get(tx, access, TokenKind::Access)?.ok_or(RefreshError::Unknown)?;
         let refresh = match row.pair {
             Some(pair) => tokens::get(tx, pair, TokenKind::Refresh)?,
@@ -395,12 +351,7 @@ impl Sessions {
     }
 
     /// Ends all sessions of a user but the one of device `except`.
-    pub(super) fn end_all(
-        &self,
-        tx: &WriteTx<'_>,
-        user: UserNid,
-        except: Option<DeviceNid>,
-    ) -> Result<(), StoreError> {
+    pub(super) fn end_all(&self, tx: &WriteTx<'_>, user: UserNid, except: Option<DeviceNid>) -> Result<(), StoreError> {
         for device in devices::of_user(tx, user)? {
             if Some(device.nid) != except {
                 self.end(tx, device.nid)?;
@@ -429,11 +380,7 @@ impl Sessions {
     }
 
     /// Locks or unlocks an account (Client-Server API, "Account locking"): its tokens stay, but prove nothing until it is unlocked.
-    pub async fn set_locked(
-        self: &Arc<Self>,
-        user: UserNid,
-        locked: bool,
-    ) -> Result<(), StoreError> {
+    pub async fn set_locked(self: &Arc<Self>, user: UserNid, locked: bool) -> Result<(), StoreError> {
         let this = self.clone();
         self.store
             .write(move |tx| {
@@ -453,18 +400,12 @@ struct Pair {
 
 impl Pair {
     fn issued(self, device_id: OwnedDeviceId, expires_in_ms: Option<i64>) -> IssuedTokens {
-        IssuedTokens {
-            device_id,
-            access_token: self.access_token,
-            refresh_token: self.refresh_token,
-            expires_in_ms,
-        }
+        IssuedTokens { device_id, access_token: self.access_token, refresh_token: self.refresh_token, expires_in_ms }
     }
 }
 
 fn entry_of(found: AccessToken) -> Result<Entry, StoreError> {
-    let user_id = OwnedUserId::try_from(found.user_id)
-        .map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let user_id = OwnedUserId::try_from(found.user_id).map_err(|error| StoreError::Damaged(error.to_string()))?;
     let token = found.token;
     let session = Session {
         user: token.user,
@@ -475,7 +416,5 @@ fn entry_of(found: AccessToken) -> Result<Entry, StoreError> {
         guest: found.guest,
         admin: found.admin,
     };
-    Ok(Entry::new(session, token.created_ts, token.expires_ts)
-        .with_locked(found.locked)
-        .with_used(token.used))
+    Ok(Entry::new(session, token.created_ts, token.expires_ts).with_locked(found.locked).with_used(token.used))
 }

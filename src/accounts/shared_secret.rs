@@ -62,10 +62,7 @@ impl SharedSecret {
             secret,
             clock,
             random,
-            nonces: Cache::builder()
-                .max_capacity(MAX_NONCES)
-                .eviction_policy(EvictionPolicy::lru())
-                .build(),
+            nonces: Cache::builder().max_capacity(MAX_NONCES).eviction_policy(EvictionPolicy::lru()).build(),
         }
     }
 

@@ -45,11 +45,7 @@ struct Content {
 }
 
 impl Content {
-    fn load(
-        read: &dyn Read,
-        user: UserNid,
-        room: crate::store::ids::RoomNid,
-    ) -> Result<Self, StoreError> {
+    fn load(read: &dyn Read, user: UserNid, room: crate::store::ids::RoomNid) -> Result<Self, StoreError> {
         let stored = account_data::get(read, user, Some(room), TYPE)?;
         Ok(stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
@@ -68,18 +64,11 @@ pub struct Tags {
 impl Tags {
     /// Changes go through `account_data`.
     pub fn new(store: Store, account_data: Arc<AccountData>) -> Self {
-        Self {
-            store,
-            account_data,
-        }
+        Self { store, account_data }
     }
 
     /// The tags of a room, each with its object.
-    pub async fn list(
-        &self,
-        user: UserNid,
-        room: OwnedRoomId,
-    ) -> Result<Map<String, Value>, TagError> {
+    pub async fn list(&self, user: UserNid, room: OwnedRoomId) -> Result<Map<String, Value>, TagError> {
         self.store
             .read(move |read| {
                 let room = room_nid(read, &room)?;
@@ -112,12 +101,7 @@ impl Tags {
     }
 
     /// Removes a tag of a room, if it is there.
-    pub async fn remove(
-        &self,
-        user: UserNid,
-        room: OwnedRoomId,
-        tag: String,
-    ) -> Result<(), TagError> {
+    pub async fn remove(&self, user: UserNid, room: OwnedRoomId, tag: String) -> Result<(), TagError> {
         self.change(user, room, move |tags| tags.remove(&tag).is_some()).await
     }
 

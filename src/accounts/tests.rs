@@ -43,10 +43,7 @@ pub(crate) struct FakeRandom(AtomicU64);
 impl Random for FakeRandom {
     fn fill(&self, bytes: &mut [u8]) {
         let call = self.0.fetch_add(1, Ordering::Relaxed);
-        blake3::Hasher::new()
-            .update(&call.to_le_bytes())
-            .finalize_xof()
-            .fill(bytes);
+        blake3::Hasher::new().update(&call.to_le_bytes()).finalize_xof().fill(bytes);
     }
 }
 
@@ -77,93 +74,93 @@ impl DeactivationWatcher for Told {
     }
 }
 
-/// All services over one fresh database.
-pub(crate) struct Services {
-    pub(crate) clock: Arc<FakeClock>,
-    pub(crate) told: Arc<Told>,
-    pub(crate) store: Store,
-    pub(crate) last_seen: Arc<LastSeen>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) names: Arc<UserNames>,
-    pub(crate) registration: Arc<Registration>,
-    pub(crate) login: Arc<Login>,
-    pub(crate) uia: Arc<Uia>,
-    pub(crate) devices: Arc<Devices>,
-    pub(crate) deactivation: Arc<Deactivation>,
-    pub(crate) profiles: Arc<Profiles>,
-    pub(crate) account_data: Arc<AccountData>,
-    pub(crate) tags: Arc<Tags>,
-    pub(crate) push_rules: Arc<PushRules>,
-    pub(crate) filters: Arc<Filters>,
-    pub(crate) limits: Arc<RateLimits>,
-    pub(crate) shared_secret: Arc<SharedSecret>,
-    _folder: tempfile::TempDir,
-}
-
 /// The server of these tests.
 pub(crate) fn server() -> OwnedServerName {
     server_name!("a.example").to_owned()
 }
 
-impl Services {
-    pub(crate) async fn new(policy: config::Registration, limited: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
-        let clock = Arc::new(FakeClock::default());
-        let random = Arc::new(FakeRandom::default());
-        let told = Arc::new(Told::default());
-        let last_seen = Arc::new(LastSeen::default());
-        let load = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone());
-        let sessions = Arc::new(load.await.unwrap());
-        let names = Arc::new(UserNames::new(server(), policy.reserved_names.clone()));
-        let passwords = Arc::new(Passwords::new(random.clone()));
-        let limits = Arc::new(RateLimits::new(limited, clock.clone()));
-        let secret = policy.shared_secret.clone();
-        let shared_secret = SharedSecret::new(secret, clock.clone(), random.clone());
-        let registration = Arc::new(Registration::new(
-            store.clone(),
-            clock.clone(),
-            random.clone(),
-            passwords.clone(),
-            sessions.clone(),
-            names.clone(),
-            policy,
-        ));
-        let login = Login::new(store.clone(), passwords, sessions.clone(), limits.clone());
-        let login = Arc::new(login);
-        let uia = Uia::new(
-            login.clone(),
-            registration.clone(),
-            names.clone(),
-            clock.clone(),
-            random,
-        );
-        let account_data = Arc::new(AccountData::new(store.clone(), told.clone()));
-        Self {
-            devices: Arc::new(Devices::new(store.clone(), sessions.clone(), last_seen.clone())),
-            deactivation: Arc::new(Deactivation::new(
-                store.clone(),
-                clock.clone(),
-                sessions.clone(),
-                told.clone(),
-            )),
-            profiles: Arc::new(Profiles::new(store.clone(), told.clone())),
-            tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
-            push_rules: Arc::new(PushRules::new(store.clone(), account_data.clone())),
-            filters: Arc::new(Filters::new(store.clone())),
-            shared_secret: Arc::new(shared_secret),
-            uia: Arc::new(uia),
-            account_data,
-            login,
-            registration,
-            limits,
-            names,
-            sessions,
-            last_seen,
-            told,
-            clock,
-            store,
-            _folder: folder,
-        }
+/// A guest's account, and what the services around it are made of.
+struct Fixture {
+    store: Store,
+    told: Arc<Told>,
+    clock: Arc<FakeClock>,
+    last_seen: Arc<LastSeen>,
+    sessions: Arc<Sessions>,
+    session: Session,
+    _folder: tempfile::TempDir,
+}
+
+async fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
+    let clock = Arc::new(FakeClock::default());
+    let random = Arc::new(FakeRandom::default());
+    let last_seen = Arc::new(LastSeen::default());
+    let load = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone());
+    let sessions = Arc::new(load.await.unwrap());
+    let registration = Registration::new(
+        store.clone(),
+        clock.clone(),
+        random.clone(),
+        Arc::new(Passwords::new(random)),
+        sessions.clone(),
+        Arc::new(UserNames::new(server(), Vec::new())),
+        config::Registration { guests: true, ..Default::default() },
+    );
+    let tokens = registration.guest(None).await.unwrap().tokens.unwrap();
+    let session = sessions.authenticate(&tokens.access_token).await.unwrap();
+    Fixture { store, told: Arc::default(), clock, last_seen, sessions, session, _folder: folder }
+}
+
+#[tokio::test]
+async fn changes_of_a_profile_are_told_and_nothing_else() {
+    let f = fixture().await;
+    let profiles = Profiles::new(f.store, f.told.clone());
+    let field = |name: &str| FieldName::parse(name).unwrap();
+    let user = f.session.user;
+    for value in ["Alice", "Alice", "Al", ""] {
+        profiles.set(user, field("displayname"), &value.into()).await.unwrap();
     }
+    profiles.delete(user, field("displayname")).await.unwrap();
+    let avatar = "https://nonsense".into();
+    profiles.set(user, field("avatar_url"), &avatar).await.unwrap_err();
+    let told = f.told.profiles.lock().unwrap().clone();
+    assert_eq!(told, vec![(user, "displayname".to_owned()); 3]);
+}
+
+#[tokio::test]
+async fn changes_of_account_data_wake_their_user() {
+    let f = fixture().await;
+    let account_data = Arc::new(AccountData::new(f.store.clone(), f.told.clone()));
+    let rules = PushRules::new(f.store, account_data.clone());
+    let user = f.session.user;
+    let set = async |kind: &str| account_data.set(user, None, kind.into(), "{}".into()).await;
+    set("org.example").await.unwrap();
+    set("m.fully_read").await.unwrap_err();
+    let kind = ruma::push::RuleKind::Override;
+    rules.set_enabled(&f.session, kind.clone(), ".m.rule.master".into(), true).await.unwrap();
+    rules.remove(&f.session, kind, "none".into()).await.unwrap_err();
+    assert_eq!(*f.told.woken.lock().unwrap(), [user; 2]);
+}
+
+#[tokio::test]
+async fn the_end_of_an_account_is_told() {
+    let f = fixture().await;
+    let deactivation = Deactivation::new(f.store, f.clock, f.sessions, f.told.clone());
+    deactivation.deactivate(f.session.user, false).await.unwrap();
+    assert_eq!(*f.told.deactivated.lock().unwrap(), [f.session.user]);
+}
+
+#[tokio::test]
+async fn accesses_are_shown_before_and_after_they_are_written() {
+    let f = fixture().await;
+    let devices = Devices::new(f.store.clone(), f.sessions.clone(), f.last_seen.clone());
+    f.clock.advance(5000);
+    f.sessions.note_use(&f.session, Some([192, 0, 2, 1].into()), Some("A"));
+    let noted = devices.list(f.session.user).await.unwrap();
+    assert_eq!(noted[0].last_seen_ts, f.clock.now_ms());
+    assert_eq!(noted[0].last_seen_ip.as_deref(), Some("192.0.2.1"));
+    f.last_seen.flush(&f.store).await.unwrap();
+    assert_eq!(f.last_seen.noted(f.session.device), None);
+    assert_eq!(devices.list(f.session.user).await.unwrap(), noted);
 }

@@ -23,13 +23,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(session: Session, created_ts: i64, expires_ts: Option<i64>) -> Self {
-        Self {
-            session,
-            created_ts,
-            expires_ts,
-            locked: false,
-            used: AtomicBool::new(true),
-        }
+        Self { session, created_ts, expires_ts, locked: false, used: AtomicBool::new(true) }
     }
 
     /// The entry of an account that is locked, or not.
@@ -39,10 +33,7 @@ impl Entry {
 
     /// The entry of a token whose first use must still end the pair before it, or not.
     pub(super) fn with_used(self, used: bool) -> Self {
-        Self {
-            used: AtomicBool::new(used),
-            ..self
-        }
+        Self { used: AtomicBool::new(used), ..self }
     }
 
     pub(super) fn is_used(&self) -> bool {
@@ -66,10 +57,7 @@ pub(super) struct TokenCache {
 impl Default for TokenCache {
     fn default() -> Self {
         Self {
-            entries: Cache::builder()
-                .max_capacity(MAX_TOKENS)
-                .eviction_policy(EvictionPolicy::lru())
-                .build(),
+            entries: Cache::builder().max_capacity(MAX_TOKENS).eviction_policy(EvictionPolicy::lru()).build(),
             changes: Mutex::new(0),
         }
     }
@@ -105,5 +93,40 @@ impl TokenCache {
         for nid in nids {
             self.entries.invalidate(nid);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+    use crate::store::ids::{DeviceNid, UserNid};
+
+    fn entry() -> Arc<Entry> {
+        let session = Session {
+            user: UserNid(1),
+            user_id: user_id!("@alice:a.example").to_owned(),
+            device: DeviceNid(2),
+            device_id: "PHONE".into(),
+            token: 3,
+            guest: false,
+            admin: false,
+        };
+        Arc::new(Entry::new(session, 4, None))
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_stored_after_it() {
+        let cache = TokenCache::default();
+        let changes = cache.changes();
+        cache.fill(3, entry(), changes);
+        assert!(cache.get(3).is_some());
+        let changes = cache.changes();
+        cache.forget(&[3]);
+        cache.fill(3, entry(), changes);
+        assert!(cache.get(3).is_none());
+        cache.fill(3, entry(), cache.changes());
+        assert!(cache.get(3).is_some());
     }
 }

@@ -43,23 +43,13 @@ impl TokenKeys {
             .write::<_, StoreError, _>(move |tx| {
                 store::secret(tx, &format!("token_key.{FIRST_KID}"), random)?;
                 let read: &dyn Read = tx;
-                read.all(
-                    "SELECT name, value FROM meta WHERE name LIKE 'token_key.%'",
-                    &[],
-                    |row| {
-                        let kid = row
-                            .text(0)?
-                            .strip_prefix("token_key.")
-                            .unwrap_or_default()
-                            .to_owned();
-                        Ok((kid, row.get::<Vec<u8>>(1)?))
-                    },
-                )
+                read.all("SELECT name, value FROM meta WHERE name LIKE 'token_key.%'", &[], |row| {
+                    let kid = row.text(0)?.strip_prefix("token_key.").unwrap_or_default().to_owned();
+                    Ok((kid, row.get::<Vec<u8>>(1)?))
+                })
             })
             .await?;
-        let newest = secrets
-            .iter()
-            .max_by_key(|(kid, _)| kid.parse::<u64>().unwrap_or(0));
+        let newest = secrets.iter().max_by_key(|(kid, _)| kid.parse::<u64>().unwrap_or(0));
         let Some((kid, secret)) = newest else {
             return Err(StoreError::Damaged("there is no token key".into()));
         };
@@ -68,15 +58,9 @@ impl TokenKeys {
         validation.validate_exp = false;
         validation.validate_aud = false;
         Ok(Self {
-            header: Header {
-                kid: Some(kid.clone()),
-                ..Header::new(Algorithm::HS256)
-            },
+            header: Header { kid: Some(kid.clone()), ..Header::new(Algorithm::HS256) },
             signing: EncodingKey::from_secret(secret),
-            verifying: secrets
-                .iter()
-                .map(|(kid, secret)| (kid.clone(), DecodingKey::from_secret(secret)))
-                .collect(),
+            verifying: secrets.iter().map(|(kid, secret)| (kid.clone(), DecodingKey::from_secret(secret))).collect(),
             validation,
         })
     }
@@ -89,12 +73,7 @@ impl TokenKeys {
         created_ts: i64,
         expires_ts: Option<i64>,
     ) -> Result<String, StoreError> {
-        let claims = Claims {
-            nid,
-            kind: kind.number(),
-            ts: created_ts,
-            exp: expires_ts.map(|ts| ts / 1000),
-        };
+        let claims = Claims { nid, kind: kind.number(), ts: created_ts, exp: expires_ts.map(|ts| ts / 1000) };
         jsonwebtoken::encode(&self.header, &claims, &self.signing)
             .map_err(|error| StoreError::Damaged(format!("a token cannot be signed: {error}")))
     }
@@ -103,9 +82,7 @@ impl TokenKeys {
     pub(super) fn verify(&self, token: &str, kind: TokenKind) -> Option<Claims> {
         let header = jsonwebtoken::decode_header(token).ok()?;
         let key = self.verifying.get(header.kid.as_deref()?)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
-            .ok()?
-            .claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok()?.claims;
         (claims.kind == kind.number()).then_some(claims)
     }
 }

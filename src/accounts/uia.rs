@@ -155,10 +155,7 @@ impl Uia {
             names,
             clock,
             random,
-            sessions: Cache::builder()
-                .max_capacity(MAX_SESSIONS)
-                .eviction_policy(EvictionPolicy::lru())
-                .build(),
+            sessions: Cache::builder().max_capacity(MAX_SESSIONS).eviction_policy(EvictionPolicy::lru()).build(),
         }
     }
 
@@ -171,12 +168,7 @@ impl Uia {
         auth: Option<AuthData>,
     ) -> Result<(), UiaError> {
         let user = who.map(|session| session.user);
-        let fresh = || Progress {
-            operation,
-            user,
-            started_ts: self.clock.now_ms(),
-            completed: Vec::new(),
-        };
+        let fresh = || Progress { operation, user, started_ts: self.clock.now_ms(), completed: Vec::new() };
         let Some(auth) = auth else { return Err(self.begin(flows, fresh(), None)) };
         let known = match &auth.session {
             None => None,
@@ -216,25 +208,14 @@ impl Uia {
         })
     }
 
-    fn begin(
-        &self,
-        flows: Flows,
-        progress: Progress,
-        error: Option<(&'static str, String)>,
-    ) -> UiaError {
+    fn begin(&self, flows: Flows, progress: Progress, error: Option<(&'static str, String)>) -> UiaError {
         let session = self.random.letters(24);
         let completed = progress.completed.clone();
-        self.sessions
-            .insert(session.clone(), Arc::new(Mutex::new(progress)));
+        self.sessions.insert(session.clone(), Arc::new(Mutex::new(progress)));
         UiaError::Challenge(Challenge { flows, completed, session, error })
     }
 
-    fn find(
-        &self,
-        id: &str,
-        operation: Operation,
-        user: Option<UserNid>,
-    ) -> Option<Arc<Mutex<Progress>>> {
+    fn find(&self, id: &str, operation: Operation, user: Option<UserNid>) -> Option<Arc<Mutex<Progress>>> {
         let found = self.sessions.get(id)?;
         let progress = copy(&found);
         let alive = progress.started_ts + SESSION_MS > self.clock.now_ms();
@@ -253,9 +234,7 @@ impl Uia {
             return Ok(Attempt::Nothing);
         }
         let next = flows.iter().filter(|flow| flow.starts_with(completed));
-        let stage = next
-            .filter_map(|flow| flow.get(completed.len()))
-            .find(|stage| stage.name() == kind);
+        let stage = next.filter_map(|flow| flow.get(completed.len())).find(|stage| stage.name() == kind);
         match stage {
             Some(Stage::Dummy) => Ok(Attempt::Passed(Stage::Dummy)),
             Some(Stage::RegistrationToken) => {
@@ -270,11 +249,7 @@ impl Uia {
         }
     }
 
-    async fn password(
-        &self,
-        auth: &AuthData,
-        who: Option<&Session>,
-    ) -> Result<Attempt, UiaError> {
+    async fn password(&self, auth: &AuthData, who: Option<&Session>) -> Result<Attempt, UiaError> {
         let password = auth.password.clone().ok_or(UiaError::Missing("password"))?;
         let named = self.named(auth)?;
         let wrong = Attempt::failed("Invalid username or password");

@@ -32,10 +32,7 @@ pub struct UserNames {
 impl UserNames {
     /// The names of `server_name`; `reserved` localparts cannot be registered by people themselves.
     pub fn new(server_name: OwnedServerName, reserved: Vec<String>) -> Self {
-        Self {
-            server_name,
-            reserved,
-        }
+        Self { server_name, reserved }
     }
 
     /// The server that ends every name.
@@ -46,9 +43,7 @@ impl UserNames {
     /// The user id that a wished `username` gives. Upper-case ASCII letters become lower-case ones.
     pub fn user_id(&self, username: &str) -> Result<OwnedUserId, NameRefused> {
         let localpart = username.to_ascii_lowercase();
-        let fits = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._=-/+".contains(&byte)
-        };
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._=-/+".contains(&byte);
         if localpart.is_empty() || !localpart.bytes().all(fits) {
             return Err(NameRefused::Grammar);
         }
@@ -85,5 +80,33 @@ impl UserNames {
             return None;
         }
         self.user_id(user_id.localpart()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::tests::{FakeRandom, server};
+
+    #[test]
+    fn whom_a_name_means() {
+        let names = UserNames::new(server(), Vec::new());
+        let named = |name: &str| names.named(name).map(|user| user.to_string());
+        assert_eq!(named("alice").as_deref(), Some("@alice:a.example"));
+        assert_eq!(named("ALICE").as_deref(), Some("@alice:a.example"));
+        assert_eq!(named("@alice:a.example").as_deref(), Some("@alice:a.example"));
+        for other in ["@alice:b.example", "@alice", "@:a.example", "", "al ice", "a:b"] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_made_up_can_be_had_and_differ() {
+        let names = UserNames::new(server(), Vec::new());
+        let random = FakeRandom::default();
+        let first = names.generated("guest-", &random).unwrap();
+        let second = names.generated("guest-", &random).unwrap();
+        assert_ne!(first, second);
+        assert!(first.localpart().starts_with("guest-"));
     }
 }

@@ -49,9 +49,7 @@ impl TrustedProxies {
 
 /// An address, with or without a port.
 fn parse_hop(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>()
-        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()))
-        .ok()
+    text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()
 }
 
 /// The client's address. None where the connection has none (a Unix socket, a test).

@@ -54,9 +54,7 @@ async fn support(State(config): State<Arc<Config>>) -> Result<Json<Value>, ApiEr
     if admins.is_empty() {
         return Err(not_configured());
     }
-    let contacts: Vec<Value> = admins
-        .iter()
-        .map(|admin| json!({ "matrix_id": admin, "role": "m.role.admin" }))
-        .collect();
+    let contacts: Vec<Value> =
+        admins.iter().map(|admin| json!({ "matrix_id": admin, "role": "m.role.admin" })).collect();
     Ok(Json(json!({ "contacts": contacts })))
 }

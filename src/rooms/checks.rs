@@ -83,10 +83,7 @@ pub fn listed_aliases(content: &CanonicalJsonObject) -> Result<Vec<OwnedRoomAlia
         }
         Some(_) => return Err(ContentError::Shape("alt_aliases is not a list".into())),
     }
-    texts
-        .into_iter()
-        .map(|text| RoomAliasId::parse(text).map_err(|_| ContentError::NoAlias(text.to_owned())))
-        .collect()
+    texts.into_iter().map(|text| RoomAliasId::parse(text).map_err(|_| ContentError::NoAlias(text.to_owned()))).collect()
 }
 
 /// Checks `m.room.canonical_alias`: every alias that `before` does not list already must point to the room. Those of other
@@ -106,8 +103,8 @@ pub fn canonical_alias(
         if known.contains(&alias) {
             continue;
         }
-        let here = alias.server_name() == server_name
-            && aliases::get(read, &alias)?.is_some_and(|row| row.room == room);
+        let here =
+            alias.server_name() == server_name && aliases::get(read, &alias)?.is_some_and(|row| row.room == room);
         if !here {
             return Err(ContentError::BadAlias(alias));
         }

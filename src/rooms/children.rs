@@ -126,3 +126,7 @@ fn fill(
     out.push(']');
     Ok((out, more.then(|| scan.token(open.read))))
 }
+
+#[cfg(test)]
+#[path = "children_tests.rs"]
+mod tests;

@@ -215,6 +215,16 @@ impl<'a> Renderer<'a> {
         self.write(event, Depth::State, out)
     }
 
+    /// Appends the content of the event alone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn content(&mut self, event: &EventPage, out: &mut String) -> Result<(), StoreError> {
+        let json = self.shown(event)?;
+        out.push_str(Fields::read(&json)?.content.get());
+        Ok(())
+    }
+
     /// Appends the event, to stand inside another one.
     pub(super) fn inner(&mut self, event: &EventPage, out: &mut String) -> Result<(), StoreError> {
         self.write(event, Depth::Inner, out)
@@ -382,3 +392,7 @@ struct Redaction<'f> {
     redacts: Option<&'f RawValue>,
     content: Cow<'f, str>,
 }
+
+#[cfg(test)]
+#[path = "client_event_tests.rs"]
+mod tests;

@@ -404,9 +404,8 @@ fn stripped(
     create_content: &CanonicalJsonObject,
     events: &[LocalEvent],
 ) -> Result<Vec<(OwnedUserId, String)>, StoreError> {
-    let is_invite = |event: &&LocalEvent| {
-        event.kind == "m.room.member" && string(&event.content, "membership") == Some("invite")
-    };
+    let is_invite =
+        |event: &&LocalEvent| event.kind == "m.room.member" && string(&event.content, "membership") == Some("invite");
     let invites: Vec<&LocalEvent> = events.iter().filter(is_invite).collect();
     if invites.is_empty() {
         return Ok(Vec::new());

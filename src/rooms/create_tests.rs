@@ -101,10 +101,7 @@ fn trusted_invitees_are_creators_from_version_12_on() {
         json!(["@carol:b.example", "@bob:a.example", "@alice:a.example"])
     );
     let levels = &planned(&RoomVersionId::V11, request()).unwrap().events[1].content;
-    assert_eq!(
-        Value::from(levels["users"].clone()),
-        json!({ "@alice:a.example": 100, "@bob:a.example": 100 })
-    );
+    assert_eq!(Value::from(levels["users"].clone()), json!({ "@alice:a.example": 100, "@bob:a.example": 100 }));
 }
 
 #[test]
@@ -135,19 +132,13 @@ fn initial_state_may_not_lie_about_aliases_or_levels() {
         Err(CreateError::Content(ContentError::BadAlias(_)))
     ));
     let levels = state("m.room.power_levels", "", json!({ "ban": "50" }));
-    assert!(matches!(
-        planned(&RoomVersionId::V12, with(levels)),
-        Err(CreateError::Content(ContentError::Shape(_)))
-    ));
+    assert!(matches!(planned(&RoomVersionId::V12, with(levels)), Err(CreateError::Content(ContentError::Shape(_)))));
     assert!(matches!(
         planned(&RoomVersionId::V12, with(state("m.room.create", "", json!({})))),
         Err(CreateError::InvalidState(_))
     ));
     let long = state(&"t".repeat(256), "", json!({}));
-    assert!(matches!(
-        planned(&RoomVersionId::V12, with(long)),
-        Err(CreateError::Append(AppendError::TooLarge))
-    ));
+    assert!(matches!(planned(&RoomVersionId::V12, with(long)), Err(CreateError::Append(AppendError::TooLarge))));
 }
 
 #[test]
@@ -169,14 +160,7 @@ fn the_invited_are_told_the_newest_of_the_state_and_no_more() {
     let kinds: Vec<&str> = told.iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!(
         kinds,
-        [
-            "m.room.create",
-            "m.room.name",
-            "m.room.join_rules",
-            "m.room.encryption",
-            "m.room.member",
-            "m.room.member"
-        ]
+        ["m.room.create", "m.room.name", "m.room.join_rules", "m.room.encryption", "m.room.member", "m.room.member"]
     );
     assert_eq!(told[4]["state_key"], "@alice:a.example");
     assert_eq!(told[5]["state_key"], "@bob:a.example");

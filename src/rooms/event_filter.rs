@@ -53,15 +53,19 @@ impl RoomEventFilter {
             && self.contains_url.is_none()
     }
 
-    /// Whether an event of a room that passes does; `json` is its body.
-    pub fn allows(&self, kind: &str, sender: &UserId, json: &str) -> bool {
+    /// Whether events of the type pass, as far as their type goes.
+    pub fn allows_type(&self, kind: &str) -> bool {
         let is_type = |pattern: &String| match pattern.contains('*') {
             true => TypePattern::new(pattern).matches(kind),
             false => pattern == kind,
         };
+        self.types.as_ref().is_none_or(|types| types.iter().any(is_type)) && !self.not_types.iter().any(is_type)
+    }
+
+    /// Whether an event of a room that passes does; `json` is its body.
+    pub fn allows(&self, kind: &str, sender: &UserId, json: &str) -> bool {
         let is_sender = |other: &String| other == sender.as_str();
-        self.types.as_ref().is_none_or(|types| types.iter().any(is_type))
-            && !self.not_types.iter().any(is_type)
+        self.allows_type(kind)
             && self.senders.as_ref().is_none_or(|senders| senders.iter().any(is_sender))
             && !self.not_senders.iter().any(is_sender)
             && self.contains_url.is_none_or(|wanted| wanted == has_url(json))

@@ -270,8 +270,7 @@ impl Membership {
             change,
             server_name: self.server_name.clone(),
         };
-        let Prepared { room, event, told } =
-            self.store.read(move |read| request.prepare(read, content)).await?;
+        let Prepared { room, event, told } = self.store.read(move |read| request.prepare(read, content)).await?;
         let Some(event) = event else { return Ok(None) };
         // The append itself takes away what somebody was told once that is over.
         let along = told.map(|told| tell(target.to_owned(), told));
@@ -339,8 +338,7 @@ async fn update_profile(store: Store, appenders: Arc<Appenders>, user: OwnedUser
     let content = store
         .read(move |read| -> Result<_, StoreError> {
             let profile = MemberProfile::of(read, &of)?;
-            let now: Option<CanonicalJsonObject> =
-                state::current_content(read, room, "m.room.member", of.as_str())?;
+            let now: Option<CanonicalJsonObject> = state::current_content(read, room, "m.room.member", of.as_str())?;
             Ok(now.map(|mut content| {
                 // These speak of the transition, not of the member.
                 for name in ["reason", "join_authorised_via_users_server", "third_party_invite", "is_direct"] {
@@ -465,18 +463,11 @@ impl Request {
             Restriction::Unmet => {
                 Err(MembershipError::Forbidden("you are in none of the rooms whose members may join".into()))
             }
-            Restriction::NobodyVouches => {
-                Err(MembershipError::Forbidden("nobody in the room may let you in".into()))
-            }
+            Restriction::NobodyVouches => Err(MembershipError::Forbidden("nobody in the room may let you in".into())),
         }
     }
 
-    fn told(
-        &self,
-        read: &dyn Read,
-        room: &RoomKey,
-        event: &LocalEvent,
-    ) -> Result<Option<String>, MembershipError> {
+    fn told(&self, read: &dyn Read, room: &RoomKey, event: &LocalEvent) -> Result<Option<String>, MembershipError> {
         let inviter = match self.change {
             Change::Invite => Some(&*self.by.user_id),
             Change::Knock => None,

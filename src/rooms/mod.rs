@@ -2,20 +2,30 @@
 
 pub mod access;
 pub mod account_follower;
+pub mod aliases;
 pub mod append;
 pub mod checks;
 pub mod children;
 pub mod client_event;
 mod content;
 pub mod create;
+pub mod directory;
 pub mod event_filter;
+#[cfg(test)]
+mod fixture;
 mod guests;
+pub mod hierarchy;
 pub mod ignored_users;
 pub mod membership;
 pub mod page_token;
 pub mod power;
 pub mod presets;
 mod profile;
+pub mod reading;
+#[cfg(test)]
+mod reading_fixture;
+pub mod receipts;
+pub(crate) mod recency;
 pub mod relations;
 mod restricted;
 pub mod send;
@@ -23,6 +33,16 @@ pub mod state;
 pub mod state_hash;
 pub mod state_view;
 mod stripped;
+pub mod summary;
+#[cfg(test)]
+mod tests;
 pub mod threads;
 pub mod timeline;
+pub mod typing;
+pub mod unread;
+pub mod upgrade;
+mod upgrade_plan;
 pub mod visibility;
+pub mod wake;
+
+

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 
-use linkim_federation::{Pdu, RoomVersionRules};
+use linkim_federation::{Pdu, RoomVersionRules, rules};
 use ruma::UserId;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::state;
+use crate::store::{Read, StoreError, ids::RoomKey};
 
 /// A user's power: in version 12 a creator's is above every number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +54,15 @@ fn number(value: &Value) -> Option<i64> {
 }
 
 impl Power {
+    /// Of the room's current state.
+    pub fn of_room(read: &dyn Read, room: &RoomKey) -> Result<Self, StoreError> {
+        let rules =
+            rules(&room.version).ok_or_else(|| StoreError::Damaged(format!("room version {}", room.version)))?;
+        let create = state::current(read, room.nid, "m.room.create", "")?;
+        let levels = state::current(read, room.nid, "m.room.power_levels", "")?;
+        Ok(Self::new(rules, create.as_deref(), levels.as_deref()))
+    }
+
     /// From the room's create event and its power levels, if it has any.
     pub fn new(rules: &RoomVersionRules, create: Option<&Pdu>, levels: Option<&Pdu>) -> Self {
         let content: Content =
@@ -75,6 +87,16 @@ impl Power {
             creators,
             infinite: rules.authorization.explicitly_privilege_room_creators,
         }
+    }
+
+    /// The creators that the room's version counts: their ids.
+    pub fn creators(&self) -> &[String] {
+        &self.creators
+    }
+
+    /// The users whom the power levels name.
+    pub fn listed(&self) -> impl Iterator<Item = &str> {
+        self.content.users.keys().map(String::as_str)
     }
 
     /// The power of a user.

@@ -2,11 +2,7 @@
 
 use ruma::{CanonicalJsonObject, UserId};
 
-use crate::store::{
-    Read, StoreError, ids,
-    ids::UserNid,
-    profiles,
-};
+use crate::store::{Read, StoreError, ids, ids::UserNid, profiles};
 
 /// The part of a local user's profile that stands in member events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -84,20 +84,10 @@ pub(crate) fn meets_condition(read: &dyn Read, room: &RoomKey, user: Option<User
 
 /// A joined local member who may invite: the one with the most power, of equals the one whose id sorts first.
 fn voucher(read: &dyn Read, room: &RoomKey, server_name: &ServerName) -> Result<Option<OwnedUserId>, StoreError> {
-    let create = state::current(read, room.nid, "m.room.create", "")?;
-    let levels = state::current(read, room.nid, "m.room.power_levels", "")?;
-    let Some(rules) = rules(&room.version) else { return Ok(None) };
-    let power = Power::new(rules, create.as_deref(), levels.as_deref());
-    let content = |pdu: &Option<std::sync::Arc<linkim_federation::Pdu>>| -> Value {
-        pdu.as_ref().and_then(|pdu| serde_json::from_str(pdu.content().get()).ok()).unwrap_or_default()
-    };
-    let (create_content, levels_content) = (content(&create), content(&levels));
-    let listed = levels_content["users"].as_object().into_iter().flat_map(|users| users.keys().map(String::as_str));
-    let creators = create_content["additional_creators"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let maker = create.as_ref().map(|pdu| pdu.sender().as_str());
-    let mut candidates: Vec<(Level, &UserId)> = listed
-        .chain(creators)
-        .chain(maker)
+    let power = Power::of_room(read, room)?;
+    let mut candidates: Vec<(Level, &UserId)> = power
+        .listed()
+        .chain(power.creators().iter().map(String::as_str))
         .filter_map(|user| <&UserId>::try_from(user).ok())
         .filter(|user| user.server_name() == server_name)
         .map(|user| (power.of(user), user))

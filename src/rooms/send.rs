@@ -211,9 +211,9 @@ impl Sending {
     ) -> Result<OwnedEventId, SendError> {
         let appended = self.appenders.append(room.nid, vec![event], along).await?;
         let appended = appended.into_iter().next();
-        Ok(appended.map(|appended| appended.event_id).ok_or_else(|| {
-            SendError::Store(StoreError::Engine("an append of one event answered none".into()))
-        })?)
+        Ok(appended
+            .map(|appended| appended.event_id)
+            .ok_or_else(|| SendError::Store(StoreError::Engine("an append of one event answered none".into())))?)
     }
 
     /// The room, without a snapshot where it was met before.
@@ -256,8 +256,7 @@ impl Sending {
                 let Some(relation) = ids::type_nid(read, "m.annotation")? else { return Ok(None) };
                 for nid in annotations::of_sender(read, &target, relation, sender)? {
                     let pdu = state::load_pdu(read, nid)?;
-                    let content: CanonicalJsonObject =
-                        serde_json::from_str(pdu.content().get()).unwrap_or_default();
+                    let content: CanonicalJsonObject = serde_json::from_str(pdu.content().get()).unwrap_or_default();
                     let same = annotation(&content).is_some_and(|(_, other)| other == key);
                     if same && pdu.event_type().to_string() == kind {
                         return Err(SendError::DuplicateAnnotation);
@@ -300,10 +299,7 @@ fn check_redaction(read: &dyn Read, by: &Session, room: &RoomKey, target: &Event
     if row.sender == by.user {
         return Ok(());
     }
-    let Some(rules) = rules(&room.version) else { return Ok(()) };
-    let create = state::current(read, room.nid, "m.room.create", "")?;
-    let levels = state::current(read, room.nid, "m.room.power_levels", "")?;
-    let power = Power::new(rules, create.as_deref(), levels.as_deref());
+    let power = Power::of_room(read, room)?;
     if power.of(&by.user_id) >= power.to_redact() {
         return Ok(());
     }
@@ -327,7 +323,9 @@ mod tests {
     #[test]
     fn annotations_are_recognised_by_their_whole_relation() {
         let content = |value| -> CanonicalJsonObject { serde_json::from_value(value).unwrap() };
-        let of = |relation| annotation(&content(json!({ "m.relates_to": relation }))).map(|(t, k)| (t.to_string(), k.to_owned()));
+        let of = |relation| {
+            annotation(&content(json!({ "m.relates_to": relation }))).map(|(t, k)| (t.to_string(), k.to_owned()))
+        };
         let whole = json!({ "rel_type": "m.annotation", "event_id": "$a:x", "key": "👍" });
         assert_eq!(of(whole), Some(("$a:x".into(), "👍".into())));
         for other in [

@@ -4,7 +4,6 @@
 //! room that the viewer left it is the state at their leaving.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{
     access::{OpenRoom, ReadError, Standing},
@@ -52,21 +51,6 @@ pub fn one(open: &mut OpenRoom<'_>, kind: &str, key: &str) -> Result<EventPage, 
     };
     let event = event.ok_or(ReadError::NotFound("State"))?;
     Ok(event_pages::by_nid(open.read, event)?)
-}
-
-/// The content of a state event, of its JSON.
-///
-/// # Errors
-/// `Damaged` if it is no event.
-pub fn content(event: &EventPage) -> Result<&str, StoreError> {
-    #[derive(Deserialize)]
-    struct Event<'a> {
-        #[serde(borrow)]
-        content: &'a RawValue,
-    }
-    serde_json::from_str::<Event<'_>>(&event.json)
-        .map(|event| event.content.get())
-        .map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
 /// Which members are asked for: those with the one membership, or without the other.
@@ -194,3 +178,7 @@ fn list(open: &mut OpenRoom<'_>, events: &[EventPage]) -> Result<String, StoreEr
     out.push(']');
     Ok(out)
 }
+
+#[cfg(test)]
+#[path = "state_view_tests.rs"]
+mod tests;

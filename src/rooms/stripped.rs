@@ -57,7 +57,13 @@ impl StrippedState {
         self.push("m.room.create", "", creator, content)
     }
 
-    fn push<C: Serialize + ?Sized>(&mut self, kind: &str, key: &str, sender: &UserId, content: &C) -> Result<(), StoreError> {
+    fn push<C: Serialize + ?Sized>(
+        &mut self,
+        kind: &str,
+        key: &str,
+        sender: &UserId,
+        content: &C,
+    ) -> Result<(), StoreError> {
         let event = Stripped { kind, state_key: key, sender, content };
         self.events.push(serde_json::to_string(&event).map_err(|e| StoreError::Damaged(e.to_string()))?);
         Ok(())
@@ -82,9 +88,7 @@ mod tests {
         let alice = user_id!("@alice:a.example");
         stripped.push_create(alice, &object([("room_version", "12".into())])).unwrap();
         let invite = object([("membership", "invite".into())]);
-        stripped
-            .push_local(&LocalEvent::state(alice.to_owned(), "m.room.member", "@bob:a.example", invite))
-            .unwrap();
+        stripped.push_local(&LocalEvent::state(alice.to_owned(), "m.room.member", "@bob:a.example", invite)).unwrap();
         let json: serde_json::Value = serde_json::from_str(&stripped.json()).unwrap();
         assert_eq!(
             json,

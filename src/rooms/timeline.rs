@@ -450,3 +450,7 @@ fn context_state(
     out.push(']');
     Ok(out)
 }
+
+#[cfg(test)]
+#[path = "timeline_tests.rs"]
+mod tests;

@@ -79,6 +79,8 @@ pub struct Visibility {
     member: KeyHistory,
     /// The user's membership now; None if they never had any.
     now: Option<Membership>,
+    /// Since which position they have it; on the main line from there on it needs no look-up.
+    since: i64,
     /// Position at which the user was last seen to stop being joined; the outer None: not looked up yet.
     left: Option<Option<i64>>,
     visibilities: HashMap<EventNid, HistoryVisibility>,
@@ -92,11 +94,13 @@ impl Visibility {
     /// [`StoreError`].
     pub fn new(read: &dyn Read, room: &RoomKey, user: UserNid) -> Result<Self, StoreError> {
         let user_id = ids::user_id(read, user)?;
+        let member = members::of(read, user, room.nid)?;
         Ok(Self {
             main_line: room.main_line,
             history: KeyHistory::new(ids::state_key_nid(read, "m.room.history_visibility", "")?),
             member: KeyHistory::new(ids::state_key_nid(read, "m.room.member", user_id.as_str())?),
-            now: members::of(read, user, room.nid)?.map(|member| member.membership),
+            now: member.map(|member| member.membership),
+            since: member.map_or(i64::MAX, |member| member.since),
             left: None,
             visibilities: HashMap::new(),
             memberships: HashMap::new(),
@@ -111,6 +115,10 @@ impl Visibility {
         let Some(before) = event.before else { return Ok(false) };
         if event.is(flag::HIDDEN) {
             return Ok(false);
+        }
+        // To who is joined at the event everything is visible, whatever the history visibility says.
+        if self.settled(before) == Some(Membership::Join) {
+            return Ok(true);
         }
         let visibility = self.history_visibility(read, before)?;
         if self.passes(read, event, visibility, before)? {
@@ -226,7 +234,15 @@ impl Visibility {
         Ok(value)
     }
 
+    /// The user's membership in a state, where it is known to be the present one.
+    fn settled(&self, at: StateRef) -> Option<Membership> {
+        self.now.filter(|_| at.line == self.main_line && at.epoch >= self.since)
+    }
+
     fn membership_at(&mut self, read: &dyn Read, at: StateRef) -> Result<Membership, StoreError> {
+        if let Some(membership) = self.settled(at) {
+            return Ok(membership);
+        }
         match self.member.at(read, at)? {
             Some(event) => self.membership_in(read, event),
             None => Ok(Membership::Leave),
@@ -295,3 +311,7 @@ impl KeyHistory {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "visibility_tests.rs"]
+mod tests;

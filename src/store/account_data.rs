@@ -7,12 +7,7 @@ use super::{
 use crate::params;
 
 /// The content of one type; `room` none: global.
-pub fn get(
-    read: &dyn Read,
-    user: UserNid,
-    room: Option<RoomNid>,
-    kind: &str,
-) -> Result<Option<String>, StoreError> {
+pub fn get(read: &dyn Read, user: UserNid, room: Option<RoomNid>, kind: &str) -> Result<Option<String>, StoreError> {
     read.one(
         "SELECT content FROM account_data WHERE user = ?1 AND room = ?2 AND type = ?3",
         params![user, room_number(room), kind],
@@ -53,11 +48,7 @@ pub fn insert(
 }
 
 /// How many types a user has, globally or in a room.
-pub fn count(
-    read: &dyn Read,
-    user: UserNid,
-    room: Option<RoomNid>,
-) -> Result<i64, StoreError> {
+pub fn count(read: &dyn Read, user: UserNid, room: Option<RoomNid>) -> Result<i64, StoreError> {
     let count = read.one(
         "SELECT COUNT(*) FROM account_data WHERE user = ?1 AND room = ?2",
         params![user, room_number(room)],

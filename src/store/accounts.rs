@@ -77,13 +77,7 @@ pub fn get(read: &dyn Read, user: UserNid) -> Result<Option<Account>, StoreError
 
 /// Whether a user has, or ever had, an account here.
 pub fn exists(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
-    Ok(read
-        .one(
-            "SELECT 1 FROM accounts WHERE user = ?1",
-            params![user],
-            |_| Ok(()),
-        )?
-        .is_some())
+    Ok(read.one("SELECT 1 FROM accounts WHERE user = ?1", params![user], |_| Ok(()))?.is_some())
 }
 
 /// Makes an account; `user` has none yet.
@@ -102,40 +96,33 @@ pub fn insert(
     Ok(())
 }
 
-/// Replaces the password.
+/// Replaces the password, unless the account was deactivated.
 pub fn set_password(tx: &WriteTx<'_>, user: UserNid, hash: &str) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE accounts SET password_hash = ?2 WHERE user = ?1",
+        "UPDATE accounts SET password_hash = ?2 WHERE user = ?1 AND deactivated_ts IS NULL",
         params![user, hash],
     )?;
     Ok(())
 }
 
-/// Makes a person of a guest.
-pub fn upgrade_guest(tx: &WriteTx<'_>, user: UserNid, hash: &str) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE accounts SET kind = 0, password_hash = ?2 WHERE user = ?1 AND kind = 1",
+/// Makes a person of a guest. Answers whether it was one, neither locked nor deactivated.
+pub fn upgrade_guest(tx: &WriteTx<'_>, user: UserNid, hash: &str) -> Result<bool, StoreError> {
+    let upgraded = tx.execute(
+        "UPDATE accounts SET kind = 0, password_hash = ?2 \
+         WHERE user = ?1 AND kind = 1 AND locked = 0 AND deactivated_ts IS NULL",
         params![user, hash],
     )?;
-    Ok(())
+    Ok(upgraded > 0)
 }
 
 /// Locks or unlocks an account.
 pub fn set_locked(tx: &WriteTx<'_>, user: UserNid, locked: bool) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE accounts SET locked = ?2 WHERE user = ?1",
-        params![user, locked],
-    )?;
+    tx.execute("UPDATE accounts SET locked = ?2 WHERE user = ?1", params![user, locked])?;
     Ok(())
 }
 
 /// Deactivates an account for good; its password is forgotten.
-pub fn deactivate(
-    tx: &WriteTx<'_>,
-    user: UserNid,
-    now: i64,
-    erase: bool,
-) -> Result<(), StoreError> {
+pub fn deactivate(tx: &WriteTx<'_>, user: UserNid, now: i64, erase: bool) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE accounts SET deactivated_ts = COALESCE(deactivated_ts, ?2), password_hash = NULL, \
          erased = CASE WHEN ?3 = 1 THEN 1 ELSE erased END WHERE user = ?1",

@@ -41,11 +41,7 @@ pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<Device>, StoreError
 }
 
 /// A user's device of this id.
-pub fn get(
-    read: &dyn Read,
-    user: UserNid,
-    device_id: &str,
-) -> Result<Option<Device>, StoreError> {
+pub fn get(read: &dyn Read, user: UserNid, device_id: &str) -> Result<Option<Device>, StoreError> {
     read.one(
         "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip FROM devices \
          WHERE user = ?1 AND device_id = ?2",
@@ -71,12 +67,7 @@ pub fn insert(
 }
 
 /// Renames a device. Answers whether the user has it.
-pub fn rename(
-    tx: &WriteTx<'_>,
-    user: UserNid,
-    device_id: &str,
-    display_name: &str,
-) -> Result<bool, StoreError> {
+pub fn rename(tx: &WriteTx<'_>, user: UserNid, device_id: &str, display_name: &str) -> Result<bool, StoreError> {
     let renamed = tx.execute(
         "UPDATE devices SET display_name = ?3 WHERE user = ?1 AND device_id = ?2",
         params![user, device_id, display_name],

@@ -159,8 +159,9 @@ pub fn from_timestamp(
     read.all(
         select!(
             "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
-             WHERE e.room = ?1 AND e.origin_ts >= ?2 AND e.position <= ?3 AND e.flags & 7 = 0 \
-             ORDER BY e.origin_ts, e.depth, e.position LIMIT ?4"
+             WHERE e.nid IN (SELECT n.nid FROM events n WHERE n.room = ?1 AND n.origin_ts >= ?2 AND n.position <= ?3 \
+             AND n.flags & 7 = 0 ORDER BY n.origin_ts, n.depth, n.position LIMIT ?4) \
+             ORDER BY e.origin_ts, e.depth, e.position"
         ),
         params![room, ts, up_to, limit as i64],
         |r| page(read, r),
@@ -178,10 +179,31 @@ pub fn until_timestamp(
     read.all(
         select!(
             "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
-             WHERE e.room = ?1 AND e.origin_ts <= ?2 AND e.position <= ?3 AND e.flags & 7 = 0 \
-             ORDER BY e.origin_ts DESC, e.depth DESC, e.position DESC LIMIT ?4"
+             WHERE e.nid IN (SELECT n.nid FROM events n WHERE n.room = ?1 AND n.origin_ts <= ?2 AND n.position <= ?3 \
+             AND n.flags & 7 = 0 ORDER BY n.origin_ts DESC, n.depth DESC, n.position DESC LIMIT ?4) \
+             ORDER BY e.origin_ts DESC, e.depth DESC, e.position DESC"
         ),
         params![room, ts, up_to, limit as i64],
+        |r| page(read, r),
+    )
+}
+
+/// Events with `after < position <= up_to` in the order of their positions, newest first, at most `limit`; none that
+/// clients may not see.
+pub fn newest(
+    read: &dyn Read,
+    room: RoomNid,
+    after: i64,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<EventPage>, StoreError> {
+    read.all(
+        select!(
+            "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+             WHERE e.room = ?1 AND e.position > ?2 AND e.position <= ?3 AND e.flags & 7 = 0 \
+             ORDER BY e.position DESC LIMIT ?4"
+        ),
+        params![room, after, up_to, limit as i64],
         |r| page(read, r),
     )
 }

@@ -77,7 +77,7 @@ pub struct MemberRow {
     pub forgotten: bool,
 }
 
-fn row(row: &Row<'_>) -> Result<MemberRow, StoreError> {
+pub(super) fn row(row: &Row<'_>) -> Result<MemberRow, StoreError> {
     Ok(MemberRow {
         user: row.get(0)?,
         room: row.get(1)?,

@@ -4,10 +4,10 @@
 //! changes go through one writer thread that commits in groups, durably ([`Store::write`]); every look-up runs on a snapshot
 //! from a pool of readers ([`Store::read`]). One file per table family holds the statements.
 
-pub mod aliases;
-pub mod annotations;
 pub mod account_data;
 pub mod accounts;
+pub mod aliases;
+pub mod annotations;
 mod checkpoint;
 pub mod devices;
 mod error;
@@ -20,13 +20,16 @@ pub mod members;
 mod migrate;
 pub mod profiles;
 mod readers;
+pub mod receipts;
 pub mod relations;
 pub mod rooms;
 mod sql;
 mod sqlite;
 pub mod state;
 pub mod stripped_state;
+pub mod sync;
 pub mod tokens;
+pub mod unread;
 mod writer;
 
 use std::{
@@ -141,6 +144,11 @@ impl Store {
         let answer = told.await.unwrap_or_else(|_| Err(StoreError::Engine("the write did not run".into()).into()));
         drop(permit);
         answer
+    }
+
+    /// Writes that wait for their commit, those of the commit under way included.
+    pub fn write_queue_length(&self) -> usize {
+        writer::QUEUE.saturating_sub(self.inner.waiting.available_permits())
     }
 
     /// Newest place of the server-wide order that readers see.

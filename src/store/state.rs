@@ -131,6 +131,16 @@ pub fn current(read: &dyn Read, room: RoomNid) -> Result<Vec<(i64, EventNid)>, S
     )
 }
 
+/// The current state of a room under one event type, given by its number: (state key, event).
+pub fn current_of_type(read: &dyn Read, room: RoomNid, kind: i64) -> Result<Vec<(String, EventNid)>, StoreError> {
+    read.all(
+        "SELECT k.state_key, c.event FROM current_state c JOIN state_keys k ON k.nid = c.state_key \
+         WHERE c.room = ?1 AND k.type = ?2",
+        params![room, kind],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
 /// The event that `key` has in a room's current state.
 pub fn current_value(read: &dyn Read, room: RoomNid, key: i64) -> Result<Option<EventNid>, StoreError> {
     read.one(

@@ -134,12 +134,7 @@ pub fn pair(tx: &WriteTx<'_>, access: i64, refresh: i64) -> Result<(), StoreErro
 }
 
 /// Says that the pair of `refresh` gives way to the pair of `access` at the latter's first use.
-pub fn replace(
-    tx: &WriteTx<'_>,
-    device: DeviceNid,
-    refresh: i64,
-    access: i64,
-) -> Result<(), StoreError> {
+pub fn replace(tx: &WriteTx<'_>, device: DeviceNid, refresh: i64, access: i64) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE tokens SET replaced_by = ?3 WHERE device = ?1 AND (nid = ?2 OR pair = ?2)",
         params![device, refresh, access],
@@ -149,23 +144,13 @@ pub fn replace(
 
 /// Moves the end of a token's validity.
 pub fn set_expiry(tx: &WriteTx<'_>, nid: i64, expires_ts: i64) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE tokens SET expires_ts = ?2 WHERE nid = ?1",
-        params![nid, expires_ts],
-    )?;
+    tx.execute("UPDATE tokens SET expires_ts = ?2 WHERE nid = ?1", params![nid, expires_ts])?;
     Ok(())
 }
 
 /// Marks a pair as used and deletes the pair that it replaced. Answers the numbers of the deleted.
-pub fn first_use(
-    tx: &WriteTx<'_>,
-    device: DeviceNid,
-    access: i64,
-) -> Result<Vec<i64>, StoreError> {
-    tx.execute(
-        "UPDATE tokens SET used = 1 WHERE device = ?1 AND (nid = ?2 OR pair = ?2)",
-        params![device, access],
-    )?;
+pub fn first_use(tx: &WriteTx<'_>, device: DeviceNid, access: i64) -> Result<Vec<i64>, StoreError> {
+    tx.execute("UPDATE tokens SET used = 1 WHERE device = ?1 AND (nid = ?2 OR pair = ?2)", params![device, access])?;
     let read: &dyn Read = tx;
     read.all(
         "DELETE FROM tokens WHERE device = ?1 AND replaced_by = ?2 RETURNING nid",
@@ -177,18 +162,12 @@ pub fn first_use(
 /// Deletes all tokens of a device. Answers their numbers.
 pub fn delete_of_device(tx: &WriteTx<'_>, device: DeviceNid) -> Result<Vec<i64>, StoreError> {
     let read: &dyn Read = tx;
-    read.all(
-        "DELETE FROM tokens WHERE device = ?1 RETURNING nid",
-        params![device],
-        |row| row.get(0),
-    )
+    read.all("DELETE FROM tokens WHERE device = ?1 RETURNING nid", params![device], |row| row.get(0))
 }
 
 /// The numbers of a user's tokens.
 pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<i64>, StoreError> {
-    read.all(
-        "SELECT t.nid FROM devices d JOIN tokens t ON t.device = d.nid WHERE d.user = ?1",
-        params![user],
-        |row| row.get(0),
-    )
+    read.all("SELECT t.nid FROM devices d JOIN tokens t ON t.device = d.nid WHERE d.user = ?1", params![user], |row| {
+        row.get(0)
+    })
 }

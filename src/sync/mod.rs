@@ -1,5 +1,23 @@
 //! What a client has to hear of: the streams, and /sync as a view of them.
+//!
+//! `rooms`, `account_data` and `ephemeral` are the streams: each reads what is new since a place, or everything, of one
+//! snapshot ([`v3`] composes them). What changes wakes whoever waits ([`notifier`]).
 
+mod account_data;
+mod body;
+mod ephemeral;
+pub mod filter;
+mod invited;
+mod joined;
+mod left;
 pub mod notifier;
-pub(crate) mod recency;
+mod room_state;
+mod rooms;
+mod summary;
+mod timeline;
 pub mod token;
+pub mod v3;
+mod view;
+
+#[cfg(test)]
+mod tests;

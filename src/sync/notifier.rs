@@ -10,10 +10,9 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::recency::Recency;
 use crate::{
     params,
-    rooms::append::Wake,
+    rooms::{append::Wake, recency::Recency, wake::WakeMembers},
     store::{
         Read, StoreError,
         ids::{RoomNid, UserNid},
@@ -66,35 +65,6 @@ impl Notifier {
         let entry = waiting.entry(user).or_insert_with(|| Entry { wake: watch::Sender::new(()), waiters: 0 });
         entry.waiters += 1;
         Waiter { notifier: self.clone(), user, wake: entry.wake.subscribe(), stopping }
-    }
-
-    /// Wakes everyone who waits for `user`.
-    pub fn wake_user(&self, user: UserNid) {
-        if let Some(entry) = lock(&self.waiting).get(&user) {
-            entry.wake.send_replace(());
-        }
-    }
-
-    /// Wakes everyone who waits for one of `users`.
-    pub fn wake_users(&self, users: &HashSet<UserNid>) {
-        let waiting = lock(&self.waiting);
-        // A large room has few who wait, a small one few members: the smaller side decides the cost.
-        if users.len() <= waiting.len() {
-            for entry in users.iter().filter_map(|user| waiting.get(user)) {
-                entry.wake.send_replace(());
-            }
-        } else {
-            for (_, entry) in waiting.iter().filter(|(user, _)| users.contains(user)) {
-                entry.wake.send_replace(());
-            }
-        }
-    }
-
-    /// A room will have something new at `position`, other than an event: a receipt, account data. To be called in the
-    /// transaction that writes it, so that no snapshot shows it before this is known. If the transaction fails the room is
-    /// looked at for nothing.
-    pub fn will_change(&self, room: RoomNid, position: i64) {
-        lock(&self.rooms).recent.touch(room, position);
     }
 
     /// Rooms that changed after `since` as far as `read` shows, perhaps some more; None if that is too long ago to know or if
@@ -150,7 +120,35 @@ impl Wake for Notifier {
 
 impl crate::accounts::Wake for Notifier {
     fn wake_user(&self, user: UserNid) {
-        self.wake_user(user);
+        WakeMembers::wake_user(self, user);
+    }
+}
+
+impl WakeMembers for Notifier {
+    /// The room is known as changed from here on, so that no snapshot shows the change before that. If the transaction fails
+    /// the room is looked at for nothing.
+    fn will_change(&self, room: RoomNid, position: i64) {
+        lock(&self.rooms).recent.touch(room, position);
+    }
+
+    fn wake_user(&self, user: UserNid) {
+        if let Some(entry) = lock(&self.waiting).get(&user) {
+            entry.wake.send_replace(());
+        }
+    }
+
+    fn wake_users(&self, users: &HashSet<UserNid>) {
+        let waiting = lock(&self.waiting);
+        // A large room has few who wait, a small one few members: the smaller side decides the cost.
+        if users.len() <= waiting.len() {
+            for entry in users.iter().filter_map(|user| waiting.get(user)) {
+                entry.wake.send_replace(());
+            }
+        } else {
+            for (_, entry) in waiting.iter().filter(|(user, _)| users.contains(user)) {
+                entry.wake.send_replace(());
+            }
+        }
     }
 }
 

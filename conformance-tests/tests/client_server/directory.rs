@@ -6,13 +6,8 @@ use conformance_tests::{Client, Options, Server, v3};
 use serde_json::{Value, json};
 
 fn rooms(answer: &Value) -> Vec<String> {
-    let chunk = answer["chunk"]
-        .as_array()
-        .unwrap_or_else(|| panic!("no chunk in {answer}"));
-    chunk
-        .iter()
-        .map(|room| room["room_id"].as_str().expect("a room id").to_owned())
-        .collect()
+    let chunk = answer["chunk"].as_array().unwrap_or_else(|| panic!("no chunk in {answer}"));
+    chunk.iter().map(|room| room["room_id"].as_str().expect("a room id").to_owned()).collect()
 }
 
 async fn published(alice: &Client, body: Value) -> String {
@@ -39,9 +34,7 @@ async fn a_published_room_is_described() {
     )
     .await;
     bob.join(&room).await;
-    alice
-        .create_room(json!({ "preset": "public_chat", "name": "not published" }))
-        .await;
+    alice.create_room(json!({ "preset": "public_chat", "name": "not published" })).await;
     // The directory is read without a token.
     let answer = server.anonymous().get(&v3!("/publicRooms")).await.ok();
     assert_eq!(rooms(&answer), [room.as_str()]);
@@ -73,34 +66,17 @@ async fn publishing_is_changed_by_those_who_may() {
     let path = v3!("/directory/list/room/{}", room);
     let stranger = server.anonymous();
     assert_eq!(stranger.get(&path).await.ok()["visibility"], "private");
-    bob.put(&path, json!({ "visibility": "public" }))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
-    alice
-        .put(&path, json!({ "visibility": "public" }))
-        .await
-        .ok();
+    bob.put(&path, json!({ "visibility": "public" })).await.expect_error(403, "M_FORBIDDEN");
+    alice.put(&path, json!({ "visibility": "public" })).await.ok();
     assert_eq!(stranger.get(&path).await.ok()["visibility"], "public");
-    assert_eq!(
-        rooms(&stranger.get(&v3!("/publicRooms")).await.ok()),
-        [room]
-    );
+    assert_eq!(rooms(&stranger.get(&v3!("/publicRooms")).await.ok()), [room]);
     let reply = alice.put(&path, json!({ "visibility": "sometimes" })).await;
     assert_eq!(reply.status, 400, "{reply}");
-    alice
-        .put(&path, json!({ "visibility": "private" }))
-        .await
-        .ok();
-    assert_eq!(
-        rooms(&stranger.get(&v3!("/publicRooms")).await.ok()),
-        Vec::<String>::new()
-    );
+    alice.put(&path, json!({ "visibility": "private" })).await.ok();
+    assert_eq!(rooms(&stranger.get(&v3!("/publicRooms")).await.ok()), Vec::<String>::new());
     let unknown = v3!("/directory/list/room/{}", "!nosuchroom:a.example");
     alice.get(&unknown).await.expect_error(404, "M_NOT_FOUND");
-    alice
-        .put(&unknown, json!({}))
-        .await
-        .expect_error(404, "M_NOT_FOUND");
+    alice.put(&unknown, json!({})).await.expect_error(404, "M_NOT_FOUND");
 }
 
 #[tokio::test]
@@ -114,13 +90,9 @@ async fn the_directory_pages_both_ways() {
     let (mut pages, mut since) = (Vec::new(), None::<String>);
     let mut last = Value::Null;
     for _ in 0..10 {
-        let query = since.as_deref().map_or_else(String::new, |since| {
-            format!("&since={}", conformance_tests::encode(since))
-        });
-        last = alice
-            .get(&(v3!("/publicRooms?limit=3") + &query))
-            .await
-            .ok();
+        let query =
+            since.as_deref().map_or_else(String::new, |since| format!("&since={}", conformance_tests::encode(since)));
+        last = alice.get(&(v3!("/publicRooms?limit=3") + &query)).await.ok();
         pages.push(rooms(&last));
         match last["next_batch"].as_str() {
             Some(next) => since = Some(next.to_owned()),
@@ -131,13 +103,8 @@ async fn the_directory_pages_both_ways() {
     assert_eq!(found.len(), 7, "each once: {pages:?}");
     assert_eq!(found.into_iter().cloned().collect::<BTreeSet<_>>(), wanted);
     assert!(pages.iter().all(|page| page.len() <= 3), "{pages:?}");
-    let back = last["prev_batch"]
-        .as_str()
-        .expect("there are results before the last page");
-    let before = alice
-        .get(&v3!("/publicRooms?limit=3&since={}", back))
-        .await
-        .ok();
+    let back = last["prev_batch"].as_str().expect("there are results before the last page");
+    let before = alice.get(&v3!("/publicRooms?limit=3&since={}", back)).await.ok();
     assert_eq!(rooms(&before), pages[pages.len() - 2]);
     let first = alice.get(&v3!("/publicRooms?limit=3")).await.ok();
     assert!(first["prev_batch"].is_null(), "{first}");
@@ -150,68 +117,36 @@ async fn search_looks_into_name_topic_and_alias_and_at_types() {
     let alice = server.register("alice").await;
     let tea = published(&alice, json!({ "name": "Mad TEA Party" })).await;
     let topic = published(&alice, json!({ "name": "Other", "topic": "about tea" })).await;
-    let alias = published(
-        &alice,
-        json!({ "name": "Third", "room_alias_name": "tea-time" }),
-    )
-    .await;
-    let space = published(
-        &alice,
-        json!({ "name": "Croquet", "creation_content": { "type": "m.space" } }),
-    )
-    .await;
+    let alias = published(&alice, json!({ "name": "Third", "room_alias_name": "tea-time" })).await;
+    let space = published(&alice, json!({ "name": "Croquet", "creation_content": { "type": "m.space" } })).await;
     let search = async |filter: Value| {
-        let answer = alice
-            .post(&v3!("/publicRooms"), json!({ "filter": filter }))
-            .await
-            .ok();
+        let answer = alice.post(&v3!("/publicRooms"), json!({ "filter": filter })).await.ok();
         rooms(&answer).into_iter().collect::<BTreeSet<_>>()
     };
     assert_eq!(
         search(json!({ "generic_search_term": "tea" })).await,
         BTreeSet::from([tea.clone(), topic.clone(), alias.clone()])
     );
-    assert_eq!(
-        search(json!({ "generic_search_term": "no such thing" })).await,
-        BTreeSet::new()
-    );
+    assert_eq!(search(json!({ "generic_search_term": "no such thing" })).await, BTreeSet::new());
     // What is special in a query language is a plain character here.
     for term in ["%", "_", "*", "\"", "'", "\\"] {
-        assert_eq!(
-            search(json!({ "generic_search_term": term })).await,
-            BTreeSet::new(),
-            "{term}"
-        );
+        assert_eq!(search(json!({ "generic_search_term": term })).await, BTreeSet::new(), "{term}");
     }
-    assert_eq!(
-        search(json!({ "room_types": ["m.space"] })).await,
-        BTreeSet::from([space.clone()])
-    );
+    assert_eq!(search(json!({ "room_types": ["m.space"] })).await, BTreeSet::from([space.clone()]));
     assert_eq!(
         search(json!({ "room_types": [null] })).await,
         BTreeSet::from([tea.clone(), topic.clone(), alias.clone()])
     );
-    assert_eq!(
-        search(json!({ "room_types": [null, "m.space"] }))
-            .await
-            .len(),
-        4
-    );
-    assert_eq!(
-        search(json!({ "room_types": ["m.space"], "generic_search_term": "tea" })).await,
-        BTreeSet::new()
-    );
+    assert_eq!(search(json!({ "room_types": [null, "m.space"] })).await.len(), 4);
+    assert_eq!(search(json!({ "room_types": ["m.space"], "generic_search_term": "tea" })).await, BTreeSet::new());
 }
 
 #[tokio::test]
 async fn mistyped_queries_are_refused() {
     let server = Server::start(Options::default());
     let alice = server.register("alice").await;
-    for body in [
-        json!({ "limit": "many" }),
-        json!({ "filter": [] }),
-        json!({ "filter": { "room_types": "m.space" } }),
-    ] {
+    for body in [json!({ "limit": "many" }), json!({ "filter": [] }), json!({ "filter": { "room_types": "m.space" } })]
+    {
         let reply = alice.post(&v3!("/publicRooms"), body).await;
         assert_eq!(reply.status, 400, "{reply}");
     }

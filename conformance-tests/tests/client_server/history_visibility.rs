@@ -16,39 +16,23 @@ async fn readable(reader: &Client, room: &str, messages: &[(String, String)]) ->
     let mut single = Vec::new();
     for (id, body) in messages {
         let event = reader.get(&v3!("/rooms/{}/event/{}", room, id)).await;
-        let context = reader
-            .get(&v3!("/rooms/{}/context/{}?limit=0", room, id))
-            .await;
+        let context = reader.get(&v3!("/rooms/{}/context/{}?limit=0", room, id)).await;
         if event.status == 200 {
             assert_eq!(event.json["content"]["body"], *body, "{event}");
             assert_eq!(context.status, 200, "{context}");
             single.push(body.clone());
         } else {
-            assert!(
-                matches!(event.status, 403 | 404) && !event.text.contains(body.as_str()),
-                "{event}"
-            );
+            assert!(matches!(event.status, 403 | 404) && !event.text.contains(body.as_str()), "{event}");
             assert!(matches!(context.status, 403 | 404), "{context}");
         }
     }
     let mut backwards = Vec::new();
-    if reader
-        .get(&v3!("/rooms/{}/messages?dir=b", room))
-        .await
-        .status
-        == 200
-    {
+    if reader.get(&v3!("/rooms/{}/messages?dir=b", room)).await.status == 200 {
         let history = reader.whole_history(room, 3).await;
         backwards = bodies(&history).into_iter().map(str::to_owned).collect();
-        let forwards = reader
-            .messages(room, &[("dir", "f"), ("limit", "100")])
-            .await;
+        let forwards = reader.messages(room, &[("dir", "f"), ("limit", "100")]).await;
         let forwards = bodies(forwards["chunk"].as_array().expect("a list")).join(" ");
-        assert_eq!(
-            forwards,
-            backwards.join(" "),
-            "both directions show the same"
-        );
+        assert_eq!(forwards, backwards.join(" "), "both directions show the same");
     }
     assert_eq!(single, backwards, "/event and /messages show the same");
     single
@@ -122,11 +106,7 @@ async fn while_joined_a_member_sees_what_the_setting_gives() {
         say(&alice, &room, &mut messages, "invited").await;
         bob.join(&room).await;
         say(&alice, &room, &mut messages, "joined").await;
-        assert_eq!(
-            readable(&bob, &room, &messages).await.join(" "),
-            wanted,
-            "{visibility}"
-        );
+        assert_eq!(readable(&bob, &room, &messages).await.join(" "), wanted, "{visibility}");
     }
 }
 
@@ -135,10 +115,7 @@ async fn who_comes_back_sees_the_time_between_only_where_it_is_shared() {
     let server = SERVER.get();
     let (alice, bob) = people(&server).await;
     for (visibility, wanted) in [
-        (
-            "world_readable",
-            "before invited joined after invited-again back",
-        ),
+        ("world_readable", "before invited joined after invited-again back"),
         ("shared", "before invited joined after invited-again back"),
         ("invited", "invited joined invited-again back"),
         ("joined", "joined back"),
@@ -148,11 +125,7 @@ async fn who_comes_back_sees_the_time_between_only_where_it_is_shared() {
         say(&alice, &room, &mut messages, "invited-again").await;
         bob.join(&room).await;
         say(&alice, &room, &mut messages, "back").await;
-        assert_eq!(
-            readable(&bob, &room, &messages).await.join(" "),
-            wanted,
-            "{visibility}"
-        );
+        assert_eq!(readable(&bob, &room, &messages).await.join(" "), wanted, "{visibility}");
     }
 }
 
@@ -160,41 +133,20 @@ async fn who_comes_back_sees_the_time_between_only_where_it_is_shared() {
 async fn who_never_joined_sees_world_readable_rooms_alone() {
     let server = SERVER.get();
     let (alice, bob) = people(&server).await;
-    for (visibility, wanted) in [
-        ("world_readable", "before"),
-        ("shared", ""),
-        ("invited", ""),
-        ("joined", ""),
-    ] {
+    for (visibility, wanted) in [("world_readable", "before"), ("shared", ""), ("invited", ""), ("joined", "")] {
         let room = room_with(&alice, visibility).await;
         let mut messages = Vec::new();
         say(&alice, &room, &mut messages, "before").await;
-        assert_eq!(
-            readable(&bob, &room, &messages).await.join(" "),
-            wanted,
-            "{visibility}"
-        );
+        assert_eq!(readable(&bob, &room, &messages).await.join(" "), wanted, "{visibility}");
         alice.invite(&room, &bob).await;
-        assert_eq!(
-            readable(&bob, &room, &messages).await.join(" "),
-            wanted,
-            "{visibility}, invited"
-        );
+        assert_eq!(readable(&bob, &room, &messages).await.join(" "), wanted, "{visibility}, invited");
         if visibility == "invited" {
             // What is said from here on: one sentence of the specification wants a join first, one of its rules allows.
             continue;
         }
         say(&alice, &room, &mut messages, "invited").await;
-        let wanted = if wanted.is_empty() {
-            ""
-        } else {
-            "before invited"
-        };
-        assert_eq!(
-            readable(&bob, &room, &messages).await.join(" "),
-            wanted,
-            "{visibility}, invited"
-        );
+        let wanted = if wanted.is_empty() { "" } else { "before invited" };
+        assert_eq!(readable(&bob, &room, &messages).await.join(" "), wanted, "{visibility}, invited");
     }
 }
 
@@ -210,10 +162,7 @@ async fn a_withdrawn_invitation_leaves_nothing_to_see() {
         alice.kick(&room, &bob).await;
         say(&alice, &room, &mut messages, "after").await;
         let seen = readable(&bob, &room, &messages).await;
-        assert!(
-            !seen.contains(&"after".to_owned()),
-            "{visibility}: {seen:?}"
-        );
+        assert!(!seen.contains(&"after".to_owned()), "{visibility}: {seen:?}");
     }
 }
 
@@ -226,9 +175,7 @@ async fn the_setting_holds_for_the_events_sent_under_it() {
     say(&alice, &room, &mut messages, "under-joined").await;
     let set = async |visibility: &str| {
         let content = json!({ "history_visibility": visibility });
-        alice
-            .set_state(&room, "m.room.history_visibility", "", content)
-            .await
+        alice.set_state(&room, "m.room.history_visibility", "", content).await
     };
     let opened = set("world_readable").await;
     say(&alice, &room, &mut messages, "under-world-readable").await;
@@ -241,16 +188,10 @@ async fn the_setting_holds_for_the_events_sent_under_it() {
     }
     alice.invite(&room, &bob).await;
     bob.join(&room).await;
-    assert_eq!(
-        readable(&bob, &room, &messages).await,
-        ["under-world-readable"]
-    );
+    assert_eq!(readable(&bob, &room, &messages).await, ["under-world-readable"]);
     set("shared").await;
     say(&alice, &room, &mut messages, "under-shared").await;
-    assert_eq!(
-        readable(&bob, &room, &messages).await,
-        ["under-world-readable", "under-shared"]
-    );
+    assert_eq!(readable(&bob, &room, &messages).await, ["under-world-readable", "under-shared"]);
 }
 
 #[tokio::test]
@@ -288,11 +229,9 @@ async fn the_own_membership_is_always_seen() {
 async fn sync_shows_no_more_than_the_setting_gives() {
     let server = SERVER.get();
     let (alice, bob) = people(&server).await;
-    for (visibility, wanted) in [
-        ("shared", "before invited joined"),
-        ("invited", "invited joined"),
-        ("joined", "joined"),
-    ] {
+    for (visibility, wanted) in
+        [("shared", "before invited joined"), ("invited", "invited joined"), ("joined", "joined")]
+    {
         let since = bob.now().await;
         let room = room_with(&alice, visibility).await;
         let mut messages = Vec::new();
@@ -302,15 +241,10 @@ async fn sync_shows_no_more_than_the_setting_gives() {
         bob.join(&room).await;
         say(&alice, &room, &mut messages, "joined").await;
         for sync in [Sync::initial(), Sync::since(&since)] {
-            let answer = bob
-                .sync(sync.filter(json!({ "room": { "timeline": { "limit": 50 } } })))
-                .await;
+            let answer = bob.sync(sync.filter(json!({ "room": { "timeline": { "limit": 50 } } }))).await;
             let seen = bodies(timeline(&answer, &room)).join(" ");
             // A server may begin the timeline later, at the join; it may not show more.
-            assert!(
-                wanted.ends_with(&seen) && seen.contains("joined"),
-                "{visibility}: {seen}"
-            );
+            assert!(wanted.ends_with(&seen) && seen.contains("joined"), "{visibility}: {seen}");
         }
     }
 }
@@ -321,10 +255,7 @@ async fn the_surroundings_of_an_event_are_filtered_one_by_one() {
     let (alice, bob) = people(&server).await;
     let story = story(&alice, &bob, "joined", "leave").await;
     let (joined, _) = &story.messages[2];
-    let answer = bob
-        .get(&v3!("/rooms/{}/context/{}?limit=50", story.room, joined))
-        .await
-        .ok();
+    let answer = bob.get(&v3!("/rooms/{}/context/{}?limit=50", story.room, joined)).await.ok();
     let mut around = bodies(answer["events_before"].as_array().expect("a list"));
     around.extend(bodies(answer["events_after"].as_array().expect("a list")));
     assert_eq!(around, Vec::<&str>::new(), "{answer}");

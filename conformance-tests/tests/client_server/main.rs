@@ -40,6 +40,4 @@ mod upgrades;
 pub(crate) static SERVER: Shared = Shared::new(Options::default);
 
 /// The room versions that the specification lists as stable.
-pub(crate) const ROOM_VERSIONS: [&str; 12] = [
-    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12",
-];
+pub(crate) const ROOM_VERSIONS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];

@@ -14,15 +14,11 @@ async fn twenty(server: &Server) -> (Client, String, Vec<String>) {
 }
 
 fn chunk(answer: &Value) -> &[Value] {
-    answer["chunk"]
-        .as_array()
-        .unwrap_or_else(|| panic!("no chunk in {answer}"))
+    answer["chunk"].as_array().unwrap_or_else(|| panic!("no chunk in {answer}"))
 }
 
 fn token<'a>(answer: &'a Value, key: &str) -> &'a str {
-    answer[key]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {key} in {answer}"))
+    answer[key].as_str().unwrap_or_else(|| panic!("no {key} in {answer}"))
 }
 
 #[tokio::test]
@@ -31,10 +27,7 @@ async fn without_from_backwards_begins_at_the_newest() {
     let (alice, room, ids) = twenty(&server).await;
     let answer = alice.messages(&room, &[("dir", "b"), ("limit", "3")]).await;
     assert_eq!(event_ids(chunk(&answer)), [&ids[19], &ids[18], &ids[17]]);
-    assert!(
-        answer["start"].is_string() && answer["end"].is_string(),
-        "{answer}"
-    );
+    assert!(answer["start"].is_string() && answer["end"].is_string(), "{answer}");
 }
 
 #[tokio::test]
@@ -42,14 +35,8 @@ async fn without_from_forwards_begins_at_the_oldest() {
     let server = SERVER.get();
     let (alice, room, _) = twenty(&server).await;
     let answer = alice.messages(&room, &[("dir", "f"), ("limit", "3")]).await;
-    let types: Vec<&str> = chunk(&answer)
-        .iter()
-        .filter_map(|event| event["type"].as_str())
-        .collect();
-    assert_eq!(
-        types,
-        ["m.room.create", "m.room.member", "m.room.power_levels"]
-    );
+    let types: Vec<&str> = chunk(&answer).iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(types, ["m.room.create", "m.room.member", "m.room.power_levels"]);
 }
 
 #[tokio::test]
@@ -57,10 +44,7 @@ async fn the_default_limit_is_ten() {
     let server = SERVER.get();
     let (alice, room, ids) = twenty(&server).await;
     let answer = alice.messages(&room, &[("dir", "b")]).await;
-    assert_eq!(
-        event_ids(chunk(&answer)),
-        ids[10..].iter().rev().collect::<Vec<_>>()
-    );
+    assert_eq!(event_ids(chunk(&answer)), ids[10..].iter().rev().collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -72,11 +56,7 @@ async fn pages_of_any_size_give_every_event_once_in_both_directions() {
     assert!(wanted.ends_with(&ids), "{wanted:?}");
     assert_eq!(whole[0]["type"], "m.room.create");
     for page in [1, 3, 7, 20] {
-        assert_eq!(
-            event_ids(&alice.whole_history(&room, page).await),
-            wanted,
-            "backwards by {page}"
-        );
+        assert_eq!(event_ids(&alice.whole_history(&room, page).await), wanted, "backwards by {page}");
         let (mut found, mut from) = (Vec::new(), None::<String>);
         for _ in 0..200 {
             let page = page.to_string();
@@ -99,12 +79,7 @@ async fn start_is_the_token_that_was_given() {
     let server = SERVER.get();
     let (alice, room, _) = twenty(&server).await;
     let first = alice.messages(&room, &[("dir", "b"), ("limit", "3")]).await;
-    let second = alice
-        .messages(
-            &room,
-            &[("dir", "b"), ("limit", "3"), ("from", token(&first, "end"))],
-        )
-        .await;
+    let second = alice.messages(&room, &[("dir", "b"), ("limit", "3"), ("from", token(&first, "end"))]).await;
     assert_eq!(second["start"], first["end"]);
 }
 
@@ -113,16 +88,8 @@ async fn a_page_can_be_walked_back_and_forth() {
     let server = SERVER.get();
     let (alice, room, ids) = twenty(&server).await;
     let back = alice.messages(&room, &[("dir", "b"), ("limit", "5")]).await;
-    let forth = alice
-        .messages(
-            &room,
-            &[("dir", "f"), ("limit", "5"), ("from", token(&back, "end"))],
-        )
-        .await;
-    assert_eq!(
-        event_ids(chunk(&forth)),
-        ids[15..].iter().collect::<Vec<_>>()
-    );
+    let forth = alice.messages(&room, &[("dir", "f"), ("limit", "5"), ("from", token(&back, "end"))]).await;
+    assert_eq!(event_ids(chunk(&forth)), ids[15..].iter().collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -131,13 +98,8 @@ async fn to_ends_the_page() {
     let (alice, room, ids) = twenty(&server).await;
     let five = alice.messages(&room, &[("dir", "b"), ("limit", "5")]).await;
     let to = token(&five, "end");
-    let bounded = alice
-        .messages(&room, &[("dir", "b"), ("limit", "50"), ("to", to)])
-        .await;
-    assert_eq!(
-        event_ids(chunk(&bounded)),
-        ids[15..].iter().rev().collect::<Vec<_>>()
-    );
+    let bounded = alice.messages(&room, &[("dir", "b"), ("limit", "50"), ("to", to)]).await;
+    assert_eq!(event_ids(chunk(&bounded)), ids[15..].iter().rev().collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -148,18 +110,10 @@ async fn prev_batch_of_sync_leads_to_what_was_before_the_timeline() {
     let answer = alice.sync(Sync::initial().filter(filter)).await;
     let section = &answer["rooms"]["join"][&room]["timeline"];
     assert_eq!(section["limited"], true, "{answer}");
-    assert_eq!(
-        event_ids(section["events"].as_array().expect("events")),
-        ids[16..].iter().collect::<Vec<_>>()
-    );
+    assert_eq!(event_ids(section["events"].as_array().expect("events")), ids[16..].iter().collect::<Vec<_>>());
     let prev_batch = token(section, "prev_batch");
-    let page = alice
-        .messages(&room, &[("dir", "b"), ("limit", "4"), ("from", prev_batch)])
-        .await;
-    assert_eq!(
-        event_ids(chunk(&page)),
-        [&ids[15], &ids[14], &ids[13], &ids[12]]
-    );
+    let page = alice.messages(&room, &[("dir", "b"), ("limit", "4"), ("from", prev_batch)]).await;
+    assert_eq!(event_ids(chunk(&page)), [&ids[15], &ids[14], &ids[13], &ids[12]]);
 }
 
 #[tokio::test]
@@ -172,32 +126,16 @@ async fn a_gap_of_sync_is_filled_exactly_from_both_sides() {
     let answer = alice.sync(Sync::since(&since).filter(filter)).await;
     let section = &answer["rooms"]["join"][&room]["timeline"];
     assert_eq!(section["limited"], true, "{answer}");
-    assert_eq!(
-        event_ids(section["events"].as_array().expect("events")),
-        newer[9..].iter().collect::<Vec<_>>()
-    );
+    assert_eq!(event_ids(section["events"].as_array().expect("events")), newer[9..].iter().collect::<Vec<_>>());
     let prev_batch = token(section, "prev_batch");
-    let back = [
-        ("dir", "b"),
-        ("limit", "100"),
-        ("from", prev_batch),
-        ("to", since.as_str()),
-    ];
+    let back = [("dir", "b"), ("limit", "100"), ("from", prev_batch), ("to", since.as_str())];
     assert_eq!(
         event_ids(chunk(&alice.messages(&room, &back).await)),
         newer[..9].iter().rev().collect::<Vec<_>>(),
         "not one of {ids:?}"
     );
-    let forth = [
-        ("dir", "f"),
-        ("limit", "100"),
-        ("from", since.as_str()),
-        ("to", prev_batch),
-    ];
-    assert_eq!(
-        event_ids(chunk(&alice.messages(&room, &forth).await)),
-        newer[..9].iter().collect::<Vec<_>>()
-    );
+    let forth = [("dir", "f"), ("limit", "100"), ("from", since.as_str()), ("to", prev_batch)];
+    assert_eq!(event_ids(chunk(&alice.messages(&room, &forth).await)), newer[..9].iter().collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -206,16 +144,9 @@ async fn next_batch_of_sync_pages_both_ways() {
     let (alice, room, ids) = twenty(&server).await;
     let now = alice.now().await;
     let newer = alice.send_texts(&room, "n", 1..=3).await;
-    let forth = alice
-        .messages(&room, &[("dir", "f"), ("from", now.as_str())])
-        .await;
+    let forth = alice.messages(&room, &[("dir", "f"), ("from", now.as_str())]).await;
     assert_eq!(event_ids(chunk(&forth)), newer.iter().collect::<Vec<_>>());
-    let back = alice
-        .messages(
-            &room,
-            &[("dir", "b"), ("limit", "2"), ("from", now.as_str())],
-        )
-        .await;
+    let back = alice.messages(&room, &[("dir", "b"), ("limit", "2"), ("from", now.as_str())]).await;
     assert_eq!(event_ids(chunk(&back)), [&ids[19], &ids[18]]);
 }
 
@@ -225,16 +156,8 @@ async fn a_token_of_pagination_stays_valid_while_the_room_goes_on() {
     let (alice, room, ids) = twenty(&server).await;
     let first = alice.messages(&room, &[("dir", "b"), ("limit", "5")]).await;
     alice.send_texts(&room, "later", 1..=5).await;
-    let second = alice
-        .messages(
-            &room,
-            &[("dir", "b"), ("limit", "5"), ("from", token(&first, "end"))],
-        )
-        .await;
-    assert_eq!(
-        event_ids(chunk(&second)),
-        ids[10..15].iter().rev().collect::<Vec<_>>()
-    );
+    let second = alice.messages(&room, &[("dir", "b"), ("limit", "5"), ("from", token(&first, "end"))]).await;
+    assert_eq!(event_ids(chunk(&second)), ids[10..15].iter().rev().collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -248,40 +171,18 @@ async fn filters_choose_types_senders_and_urls() {
     bob.send_text(&room, "bob's").await;
     let image = json!({ "msgtype": "m.image", "body": "image", "url": "mxc://a.example/x" });
     alice.send(&room, "m.room.message", image).await;
-    alice
-        .send(&room, "org.example.other", json!({ "body": "no message" }))
-        .await;
+    alice.send(&room, "org.example.other", json!({ "body": "no message" })).await;
     let found = async |filter: Value| {
         let filter = filter.to_string();
-        let answer = alice
-            .messages(
-                &room,
-                &[("dir", "f"), ("limit", "100"), ("filter", &filter)],
-            )
-            .await;
+        let answer = alice.messages(&room, &[("dir", "f"), ("limit", "100"), ("filter", &filter)]).await;
         bodies(chunk(&answer)).join(" ")
     };
-    assert_eq!(
-        found(json!({ "types": ["m.room.message"] })).await,
-        "alice's bob's image"
-    );
-    assert_eq!(
-        found(json!({ "types": ["m.room.mess*"], "not_senders": [alice.user_id] })).await,
-        "bob's"
-    );
-    assert_eq!(
-        found(json!({ "senders": [alice.user_id] })).await,
-        "alice's image"
-    );
-    assert_eq!(
-        found(json!({ "senders": [alice.user_id], "not_senders": [alice.user_id] })).await,
-        ""
-    );
+    assert_eq!(found(json!({ "types": ["m.room.message"] })).await, "alice's bob's image");
+    assert_eq!(found(json!({ "types": ["m.room.mess*"], "not_senders": [alice.user_id] })).await, "bob's");
+    assert_eq!(found(json!({ "senders": [alice.user_id] })).await, "alice's image");
+    assert_eq!(found(json!({ "senders": [alice.user_id], "not_senders": [alice.user_id] })).await, "");
     assert_eq!(found(json!({ "contains_url": true })).await, "image");
-    assert_eq!(
-        found(json!({ "types": ["m.room.message"], "contains_url": false })).await,
-        "alice's bob's"
-    );
+    assert_eq!(found(json!({ "types": ["m.room.message"], "contains_url": false })).await, "alice's bob's");
     assert_eq!(found(json!({ "not_types": ["m.room.message"] })).await, "");
     assert_eq!(found(json!({ "types": [] })).await, "");
 }
@@ -319,18 +220,10 @@ async fn lazy_loading_gives_the_members_of_the_senders() {
     }
     bob.send_text(&room, "bob's").await;
     let filter = json!({ "lazy_load_members": true }).to_string();
-    let answer = alice
-        .messages(&room, &[("dir", "b"), ("limit", "1"), ("filter", &filter)])
-        .await;
+    let answer = alice.messages(&room, &[("dir", "b"), ("limit", "1"), ("filter", &filter)]).await;
     assert_eq!(bodies(chunk(&answer)), ["bob's"]);
-    assert!(
-        find_state_in(&answer["state"], "m.room.member", &bob.user_id).is_some(),
-        "{answer}"
-    );
-    assert!(
-        find_state_in(&answer["state"], "m.room.member", &carol.user_id).is_none(),
-        "{answer}"
-    );
+    assert!(find_state_in(&answer["state"], "m.room.member", &bob.user_id).is_some(), "{answer}");
+    assert!(find_state_in(&answer["state"], "m.room.member", &carol.user_id).is_none(), "{answer}");
 }
 
 #[tokio::test]
@@ -338,13 +231,9 @@ async fn strangers_read_nothing_and_the_invited_neither() {
     let server = SERVER.get();
     let (alice, room, _) = twenty(&server).await;
     let bob = server.register("bob").await;
-    bob.get(&v3!("/rooms/{}/messages?dir=b", room))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
+    bob.get(&v3!("/rooms/{}/messages?dir=b", room)).await.expect_error(403, "M_FORBIDDEN");
     alice.invite(&room, &bob).await;
-    bob.get(&v3!("/rooms/{}/messages?dir=b", room))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
+    bob.get(&v3!("/rooms/{}/messages?dir=b", room)).await.expect_error(403, "M_FORBIDDEN");
     bob.get(&v3!("/rooms/{}/messages?dir=b", "!nosuchroom:a.example"))
         .await
         .expect_one_of(&[(403, "M_FORBIDDEN"), (404, "M_NOT_FOUND")]);
@@ -360,15 +249,9 @@ async fn who_left_reads_up_to_the_leave() {
     alice.send_text(&room, "after").await;
     let answer = bob.messages(&room, &[("dir", "b"), ("limit", "100")]).await;
     let events = chunk(&answer);
-    assert_eq!(
-        events[0]["state_key"], bob.user_id,
-        "the own leave is the newest that is seen"
-    );
+    assert_eq!(events[0]["state_key"], bob.user_id, "the own leave is the newest that is seen");
     assert!(!bodies(events).contains(&"after"), "{answer}");
-    assert!(
-        event_ids(events).contains(&ids[0].as_str()),
-        "shared history is seen"
-    );
+    assert!(event_ids(events).contains(&ids[0].as_str()), "shared history is seen");
     let forth = bob.messages(&room, &[("dir", "f"), ("limit", "100")]).await;
     assert!(!bodies(chunk(&forth)).contains(&"after"), "{forth}");
 }
@@ -385,16 +268,10 @@ async fn bad_parameters_are_bad_requests() {
         ("?dir=b&limit=many", ["M_INVALID_PARAM", "M_BAD_JSON"]),
         ("?dir=b&limit=-1", ["M_INVALID_PARAM", "M_BAD_JSON"]),
         ("?dir=b&filter=nonsense", ["M_BAD_JSON", "M_NOT_JSON"]),
-        (
-            "?dir=b&filter=%7B%22types%22%3A7%7D",
-            ["M_BAD_JSON", "M_INVALID_PARAM"],
-        ),
+        ("?dir=b&filter=%7B%22types%22%3A7%7D", ["M_BAD_JSON", "M_INVALID_PARAM"]),
     ] {
         let reply = alice.get(&(v3!("/rooms/{}/messages", room) + query)).await;
-        assert!(
-            reply.status == 400 && codes.contains(&reply.errcode()),
-            "{query}: {codes:?}\n{reply}"
-        );
+        assert!(reply.status == 400 && codes.contains(&reply.errcode()), "{query}: {codes:?}\n{reply}");
     }
 }
 
@@ -402,11 +279,6 @@ async fn bad_parameters_are_bad_requests() {
 async fn a_huge_limit_is_capped_not_refused() {
     let server = SERVER.get();
     let (alice, room, ids) = twenty(&server).await;
-    let answer = alice
-        .messages(&room, &[("dir", "b"), ("limit", "1000000000")])
-        .await;
-    assert!(
-        event_ids(chunk(&answer)).starts_with(&[ids[19].as_str()]),
-        "{answer}"
-    );
+    let answer = alice.messages(&room, &[("dir", "b"), ("limit", "1000000000")]).await;
+    assert!(event_ids(chunk(&answer)).starts_with(&[ids[19].as_str()]), "{answer}");
 }

@@ -18,10 +18,7 @@ fn send_path(room: &str, event_type: &str, transaction: &str) -> String {
 /// How often an event with this body is in the room.
 async fn count(client: &Client, room: &str, body: &str) -> usize {
     let history = client.whole_history(room, 100).await;
-    bodies(&history)
-        .into_iter()
-        .filter(|found| *found == body)
-        .count()
+    bodies(&history).into_iter().filter(|found| *found == body).count()
 }
 
 #[tokio::test]
@@ -40,24 +37,10 @@ async fn an_event_comes_back_in_the_client_format() {
     assert_eq!(event["sender"], alice.user_id);
     assert_eq!(event["room_id"], room);
     assert_eq!(event["type"], "m.room.message");
-    assert!(
-        event["origin_server_ts"]
-            .as_u64()
-            .is_some_and(|time| time > 1_500_000_000_000),
-        "{event}"
-    );
+    assert!(event["origin_server_ts"].as_u64().is_some_and(|time| time > 1_500_000_000_000), "{event}");
     assert!(event["state_key"].is_null(), "{event}");
-    for federation_only in [
-        "auth_events",
-        "prev_events",
-        "hashes",
-        "signatures",
-        "depth",
-    ] {
-        assert!(
-            event[federation_only].is_null(),
-            "{federation_only} is not for clients: {event}"
-        );
+    for federation_only in ["auth_events", "prev_events", "hashes", "signatures", "depth"] {
+        assert!(event[federation_only].is_null(), "{federation_only} is not for clients: {event}");
     }
 }
 
@@ -66,11 +49,7 @@ async fn events_of_any_type_can_be_sent() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
     let room = alice.create_room(json!({})).await;
-    for event_type in [
-        "org.example.game.score",
-        "ünï code/with slash?&%",
-        "m.sticker",
-    ] {
+    for event_type in ["org.example.game.score", "ünï code/with slash?&%", "m.sticker"] {
         let id = alice.send(&room, event_type, json!({ "a": 1 })).await;
         assert_eq!(alice.event(&room, &id).await["type"], event_type);
     }
@@ -106,10 +85,7 @@ async fn the_scope_of_a_transaction_is_the_device_and_the_path() {
     let server = SERVER.get();
     let phone = server.register("alice").await;
     let laptop = server.new_device(&phone).await;
-    let (room, other) = (
-        phone.create_room(json!({})).await,
-        phone.create_room(json!({})).await,
-    );
+    let (room, other) = (phone.create_room(json!({})).await, phone.create_room(json!({})).await);
     let mut ids = BTreeSet::new();
     for (device, path) in [
         (&phone, send_path(&room, "m.room.message", "t")),
@@ -126,10 +102,7 @@ async fn the_scope_of_a_transaction_is_the_device_and_the_path() {
     let first = ids.first().expect("an id");
     let redact = v3!("/rooms/{}/redact/{}/{}", room, first, "t");
     let answer = phone.put(&redact, json!({})).await;
-    assert!(
-        !ids.contains(answer.json["event_id"].as_str().unwrap_or("")),
-        "{answer}"
-    );
+    assert!(!ids.contains(answer.json["event_id"].as_str().unwrap_or("")), "{answer}");
 }
 
 #[tokio::test]
@@ -141,9 +114,7 @@ async fn concurrent_repetitions_of_a_transaction_make_one_event() {
     let tries: Vec<_> = (0..12)
         .map(|_| {
             let (alice, path) = (alice.clone(), path.clone());
-            tokio::spawn(
-                async move { alice.put(&path, text("once")).await.ok()["event_id"].clone() },
-            )
+            tokio::spawn(async move { alice.put(&path, text("once")).await.ok()["event_id"].clone() })
         })
         .collect();
     let mut ids = BTreeSet::new();
@@ -165,16 +136,11 @@ async fn the_transaction_id_is_shown_to_the_sending_device_alone() {
     for device in [&phone, &laptop, &bob] {
         since.push(device.now().await);
     }
-    let answer = phone
-        .put(&send_path(&room, "m.room.message", "mine"), text("hello"))
-        .await
-        .ok();
+    let answer = phone.put(&send_path(&room, "m.room.message", "mine"), text("hello")).await.ok();
     let id = answer["event_id"].as_str().expect("an event id");
     for (device, since) in [&phone, &laptop, &bob].into_iter().zip(&since) {
         let answer = device.wait_for_event(since, &room, id).await;
-        let event = find_event(timeline(&answer, &room), id)
-            .expect("waited for")
-            .clone();
+        let event = find_event(timeline(&answer, &room), id).expect("waited for").clone();
         let again = device.event(&room, id).await;
         for event in [event, again] {
             let shown = &event["unsigned"]["transaction_id"];
@@ -197,9 +163,7 @@ async fn concurrent_senders_lose_nothing_and_double_nothing() {
         let user = server.register("sender").await;
         user.join(&room).await;
         let room = room.clone();
-        tasks.push(tokio::spawn(async move {
-            user.send_texts(&room, &format!("{number}-"), 1..=15).await
-        }));
+        tasks.push(tokio::spawn(async move { user.send_texts(&room, &format!("{number}-"), 1..=15).await }));
     }
     let mut sent = BTreeSet::new();
     for task in tasks {
@@ -215,11 +179,7 @@ async fn concurrent_senders_lose_nothing_and_double_nothing() {
         .map(str::to_owned)
         .collect();
     assert_eq!(found, sent);
-    assert_eq!(
-        ids.len(),
-        ids.iter().collect::<BTreeSet<_>>().len(),
-        "no event comes twice"
-    );
+    assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "no event comes twice");
     // Each sender's messages are in the order of sending.
     for number in 0..6 {
         let own: Vec<u32> = bodies(&history)
@@ -236,18 +196,12 @@ async fn only_members_send() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let room = alice.create_room(json!({ "preset": "public_chat" })).await;
     let path = send_path(&room, "m.room.message", "1");
-    bob.put(&path, text("x"))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
+    bob.put(&path, text("x")).await.expect_error(403, "M_FORBIDDEN");
     alice.invite(&room, &bob).await;
-    bob.put(&path, text("x"))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
+    bob.put(&path, text("x")).await.expect_error(403, "M_FORBIDDEN");
     bob.join(&room).await;
     bob.leave(&room).await;
-    bob.put(&path, text("x"))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
+    bob.put(&path, text("x")).await.expect_error(403, "M_FORBIDDEN");
     assert_eq!(count(&alice, &room, "x").await, 0);
 }
 
@@ -257,9 +211,7 @@ async fn a_refused_transaction_can_be_sent_again_once_it_is_allowed() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let room = alice.create_room(json!({ "preset": "public_chat" })).await;
     let path = send_path(&room, "m.room.message", "1");
-    bob.put(&path, text("x"))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
+    bob.put(&path, text("x")).await.expect_error(403, "M_FORBIDDEN");
     bob.join(&room).await;
     bob.put(&path, text("x")).await.ok();
 }
@@ -268,18 +220,9 @@ async fn a_refused_transaction_can_be_sent_again_once_it_is_allowed() {
 async fn an_unknown_room_takes_nothing() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
-    for room in [
-        "!nosuchroom:a.example",
-        "!AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        "nonsense",
-    ] {
-        let reply = alice
-            .put(&send_path(room, "m.room.message", "1"), text("x"))
-            .await;
-        assert!(
-            matches!(reply.status, 400 | 403 | 404) && !reply.errcode().is_empty(),
-            "{reply}"
-        );
+    for room in ["!nosuchroom:a.example", "!AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "nonsense"] {
+        let reply = alice.put(&send_path(room, "m.room.message", "1"), text("x")).await;
+        assert!(matches!(reply.status, 400 | 403 | 404) && !reply.errcode().is_empty(), "{reply}");
     }
 }
 
@@ -289,12 +232,7 @@ async fn content_is_an_object() {
     let alice = server.register("alice").await;
     let room = alice.create_room(json!({})).await;
     for body in [json!([]), json!("text"), json!(1), json!(null), json!(true)] {
-        let reply = alice
-            .put(
-                &send_path(&room, "m.room.message", &alice.next_transaction()),
-                body,
-            )
-            .await;
+        let reply = alice.put(&send_path(&room, "m.room.message", &alice.next_transaction()), body).await;
         reply.expect_one_of(&[(400, "M_BAD_JSON"), (400, "M_NOT_JSON")]);
     }
 }
@@ -307,20 +245,14 @@ async fn numbers_outside_canonical_json_are_refused_from_version_6_on() {
         let strict = !matches!(version, "1" | "2" | "3" | "4" | "5");
         let room = alice.create_room(json!({ "room_version": version })).await;
         for number in ["1.5", "9007199254740992", "-9007199254740992", "1e300"] {
-            let body =
-                format!("{{\"msgtype\":\"m.text\",\"body\":\"x\",\"n\":{number}}}").into_bytes();
+            let body = format!("{{\"msgtype\":\"m.text\",\"body\":\"x\",\"n\":{number}}}").into_bytes();
             let path = send_path(&room, "m.room.message", &alice.next_transaction());
             let json = [("content-type", "application/json")];
-            let reply = alice
-                .raw(reqwest::Method::PUT, &path, &json, Some(body))
-                .await;
+            let reply = alice.raw(reqwest::Method::PUT, &path, &json, Some(body)).await;
             if strict {
                 reply.expect_one_of(&[(400, "M_BAD_JSON"), (400, "M_INVALID_PARAM")]);
             } else {
-                assert!(
-                    matches!(reply.status, 200 | 400),
-                    "version {version}, {number}\n{reply}"
-                );
+                assert!(matches!(reply.status, 200 | 400), "version {version}, {number}\n{reply}");
             }
         }
         alice.send_text(&room, "the room goes on").await;
@@ -332,35 +264,14 @@ async fn an_event_over_64_kib_is_too_large() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
     let room = alice.create_room(json!({})).await;
-    let reply = alice
-        .put(
-            &send_path(&room, "m.room.message", "large"),
-            text(&"x".repeat(65_536)),
-        )
-        .await;
+    let reply = alice.put(&send_path(&room, "m.room.message", "large"), text(&"x".repeat(65_536))).await;
     reply.expect_error(413, "M_TOO_LARGE");
     // The limit is of bytes, not of characters.
-    let reply = alice
-        .put(
-            &send_path(&room, "m.room.message", "wide"),
-            text(&"☃".repeat(22_000)),
-        )
-        .await;
+    let reply = alice.put(&send_path(&room, "m.room.message", "wide"), text(&"☃".repeat(22_000))).await;
     reply.expect_error(413, "M_TOO_LARGE");
-    let fits = alice
-        .put(
-            &send_path(&room, "m.room.message", "fits"),
-            text(&"x".repeat(60_000)),
-        )
-        .await
-        .ok();
-    let event = alice
-        .event(&room, fits["event_id"].as_str().expect("an event id"))
-        .await;
-    assert_eq!(
-        event["content"]["body"].as_str().map(str::len),
-        Some(60_000)
-    );
+    let fits = alice.put(&send_path(&room, "m.room.message", "fits"), text(&"x".repeat(60_000))).await.ok();
+    let event = alice.event(&room, fits["event_id"].as_str().expect("an event id")).await;
+    assert_eq!(event["content"]["body"].as_str().map(str::len), Some(60_000));
 }
 
 #[tokio::test]
@@ -370,9 +281,7 @@ async fn types_and_state_keys_have_255_bytes() {
     let room = alice.create_room(json!({})).await;
     let (fits, long) = ("t".repeat(255), "t".repeat(256));
     alice.send(&room, &fits, json!({})).await;
-    alice
-        .set_state(&room, "org.example.key", &fits, json!({}))
-        .await;
+    alice.set_state(&room, "org.example.key", &fits, json!({})).await;
     for path in [
         send_path(&room, &long, "1"),
         v3!("/rooms/{}/state/{}/", room, long),
@@ -388,19 +297,9 @@ async fn events_that_must_be_state_are_not_sent_as_messages() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
     let room = alice.create_room(json!({})).await;
-    let reply = alice
-        .put(
-            &send_path(&room, "m.room.create", "1"),
-            json!({ "room_version": "12" }),
-        )
-        .await;
+    let reply = alice.put(&send_path(&room, "m.room.create", "1"), json!({ "room_version": "12" })).await;
     assert!(matches!(reply.status, 400 | 403), "{reply}");
-    let reply = alice
-        .put(
-            &send_path(&room, "m.room.member", "2"),
-            json!({ "membership": "leave" }),
-        )
-        .await;
+    let reply = alice.put(&send_path(&room, "m.room.member", "2"), json!({ "membership": "leave" })).await;
     assert!(matches!(reply.status, 400 | 403), "{reply}");
     alice.send_text(&room, "still a member").await;
 }

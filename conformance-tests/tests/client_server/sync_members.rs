@@ -15,10 +15,7 @@ fn next(answer: &Value) -> String {
 
 /// The users whose member events are in the state of a room.
 fn members(answer: &Value, room: &str) -> Vec<String> {
-    let state = room_in(answer, "join", room)["state"]["events"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let state = room_in(answer, "join", room)["state"]["events"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut users: Vec<String> = state
         .iter()
         .filter(|event| event["type"] == "m.room.member")
@@ -31,9 +28,7 @@ fn members(answer: &Value, room: &str) -> Vec<String> {
 
 async fn crowd(server: &Server, size: usize) -> (Client, Vec<Client>, String) {
     let alice = server.register("alice").await;
-    let room = alice
-        .create_room(json!({ "preset": "public_chat", "name": "Crowd" }))
-        .await;
+    let room = alice.create_room(json!({ "preset": "public_chat", "name": "Crowd" })).await;
     let mut others = Vec::new();
     for _ in 0..size {
         let user = server.register("member").await;
@@ -48,9 +43,7 @@ async fn without_lazy_loading_all_members_come() {
     let server = SERVER.get();
     let (alice, others, room) = crowd(&server, 4).await;
     alice.send_text(&room, "x").await;
-    let answer = alice
-        .sync(Sync::initial().filter(json!({ "room": { "timeline": { "limit": 1 } } })))
-        .await;
+    let answer = alice.sync(Sync::initial().filter(json!({ "room": { "timeline": { "limit": 1 } } }))).await;
     assert_eq!(members(&answer, &room).len(), others.len() + 1);
 }
 
@@ -62,16 +55,10 @@ async fn lazily_come_the_senders_and_oneself() {
     let answer = alice.sync(Sync::initial().filter(lazy(1))).await;
     let seen = members(&answer, &room);
     assert!(seen.contains(&others[1].user_id), "the sender: {seen:?}");
-    assert!(
-        seen.contains(&alice.user_id),
-        "the own membership: {seen:?}"
-    );
+    assert!(seen.contains(&alice.user_id), "the own membership: {seen:?}");
     assert!(!seen.contains(&others[2].user_id), "no bystander: {seen:?}");
     let state = &room_in(&answer, "join", &room)["state"]["events"];
-    assert!(
-        find_state_in(state, "m.room.power_levels", "").is_some(),
-        "other state comes whole: {state}"
-    );
+    assert!(find_state_in(state, "m.room.power_levels", "").is_some(), "other state comes whole: {state}");
 }
 
 #[tokio::test]
@@ -82,10 +69,7 @@ async fn a_new_sender_brings_the_member_event_along() {
     let since = next(&alice.sync(Sync::initial().filter(lazy(1))).await);
     others[3].send_text(&room, "hello").await;
     let answer = alice.sync(Sync::since(&since).filter(lazy(10))).await;
-    assert!(
-        members(&answer, &room).contains(&others[3].user_id),
-        "{answer}"
-    );
+    assert!(members(&answer, &room).contains(&others[3].user_id), "{answer}");
 }
 
 #[tokio::test]
@@ -98,10 +82,7 @@ async fn redundant_members_come_on_request() {
     for _ in 0..2 {
         others[0].send_text(&room, "hello").await;
         let answer = alice.sync(Sync::since(&since).filter(filter.clone())).await;
-        assert!(
-            members(&answer, &room).contains(&others[0].user_id),
-            "{answer}"
-        );
+        assert!(members(&answer, &room).contains(&others[0].user_id), "{answer}");
         since = next(&answer);
     }
 }
@@ -118,11 +99,7 @@ async fn members_that_changed_in_a_gap_come_although_they_said_nothing() {
     let answer = alice.sync(Sync::since(&since).filter(lazy(1))).await;
     let seen = members(&answer, &room);
     for user in [&others[0], &newcomer] {
-        assert!(
-            seen.contains(&user.user_id),
-            "{} changed in the gap: {seen:?}",
-            user.user_id
-        );
+        assert!(seen.contains(&user.user_id), "{} changed in the gap: {seen:?}", user.user_id);
     }
 }
 
@@ -133,10 +110,7 @@ async fn after_a_reset_of_the_client_members_come_again() {
     others[0].send_text(&room, "x").await;
     for _ in 0..2 {
         let answer = alice.sync(Sync::initial().filter(lazy(1))).await;
-        assert!(
-            members(&answer, &room).contains(&others[0].user_id),
-            "an initial sync knows of nothing: {answer}"
-        );
+        assert!(members(&answer, &room).contains(&others[0].user_id), "an initial sync knows of nothing: {answer}");
     }
 }
 
@@ -159,33 +133,13 @@ async fn the_summary_counts_members_and_names_heroes() {
     alice.invite(&room, &invited).await;
     let answer = alice.sync(Sync::initial().filter(lazy(1))).await;
     let summary = summary(&answer, &room);
-    assert_eq!(
-        (
-            &summary["m.joined_member_count"],
-            &summary["m.invited_member_count"]
-        ),
-        (&json!(8), &json!(1))
-    );
-    let heroes: Vec<&str> = summary["m.heroes"]
-        .as_array()
-        .expect("no name, so heroes")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    assert_eq!(
-        heroes,
-        users[..5]
-            .iter()
-            .map(|user| user.user_id.as_str())
-            .collect::<Vec<_>>(),
-        "the first five"
-    );
+    assert_eq!((&summary["m.joined_member_count"], &summary["m.invited_member_count"]), (&json!(8), &json!(1)));
+    let heroes: Vec<&str> =
+        summary["m.heroes"].as_array().expect("no name, so heroes").iter().filter_map(Value::as_str).collect();
+    assert_eq!(heroes, users[..5].iter().map(|user| user.user_id.as_str()).collect::<Vec<_>>(), "the first five");
     let seen = members(&answer, &room);
     for hero in heroes {
-        assert!(
-            seen.iter().any(|user| user == hero),
-            "the member event of hero {hero}: {seen:?}"
-        );
+        assert!(seen.iter().any(|user| user == hero), "the member event of hero {hero}: {seen:?}");
     }
 }
 
@@ -194,16 +148,10 @@ async fn in_a_room_of_two_the_hero_is_the_other() {
     let server = SERVER.get();
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let room = alice
-        .create_room(
-            json!({ "preset": "trusted_private_chat", "is_direct": true, "invite": [bob.user_id] }),
-        )
+        .create_room(json!({ "preset": "trusted_private_chat", "is_direct": true, "invite": [bob.user_id] }))
         .await;
     let answer = alice.sync(Sync::initial()).await;
-    assert_eq!(
-        summary(&answer, &room)["m.heroes"],
-        json!([bob.user_id]),
-        "the invited counts: {answer}"
-    );
+    assert_eq!(summary(&answer, &room)["m.heroes"], json!([bob.user_id]), "the invited counts: {answer}");
     bob.join(&room).await;
     let answer = bob.sync(Sync::initial()).await;
     assert_eq!(summary(&answer, &room)["m.heroes"], json!([alice.user_id]));
@@ -217,11 +165,7 @@ async fn when_all_others_are_gone_they_are_the_heroes() {
     bob.join(&room).await;
     bob.leave(&room).await;
     let answer = alice.sync(Sync::initial()).await;
-    assert_eq!(
-        summary(&answer, &room)["m.heroes"],
-        json!([bob.user_id]),
-        "{answer}"
-    );
+    assert_eq!(summary(&answer, &room)["m.heroes"], json!([bob.user_id]), "{answer}");
 }
 
 #[tokio::test]
@@ -232,25 +176,11 @@ async fn a_change_of_the_summary_is_told() {
     let since = next(&alice.sync(Sync::initial().filter(lazy(10))).await);
     bob.join(&room).await;
     let answer = alice.sync(Sync::since(&since).filter(lazy(10))).await;
-    assert_eq!(
-        summary(&answer, &room)["m.joined_member_count"],
-        2,
-        "{answer}"
-    );
-    assert_eq!(
-        summary(&answer, &room)["m.heroes"],
-        json!([bob.user_id]),
-        "{answer}"
-    );
+    assert_eq!(summary(&answer, &room)["m.joined_member_count"], 2, "{answer}");
+    assert_eq!(summary(&answer, &room)["m.heroes"], json!([bob.user_id]), "{answer}");
     bob.leave(&room).await;
-    let answer = alice
-        .sync(Sync::since(&next(&answer)).filter(lazy(10)))
-        .await;
-    assert_eq!(
-        summary(&answer, &room)["m.joined_member_count"],
-        1,
-        "{answer}"
-    );
+    let answer = alice.sync(Sync::since(&next(&answer)).filter(lazy(10))).await;
+    assert_eq!(summary(&answer, &room)["m.joined_member_count"], 1, "{answer}");
 }
 
 #[tokio::test]
@@ -259,18 +189,7 @@ async fn the_members_of_a_lazy_client_are_completed_by_members_at_its_token() {
     let (alice, others, room) = crowd(&server, 3).await;
     let token = next(&alice.sync(Sync::initial().filter(lazy(1))).await);
     others[0].leave(&room).await;
-    let answer = alice
-        .get(&v3!(
-            "/rooms/{}/members?at={}&not_membership=leave",
-            room,
-            token
-        ))
-        .await
-        .ok();
+    let answer = alice.get(&v3!("/rooms/{}/members?at={}&not_membership=leave", room, token)).await.ok();
     let chunk = answer["chunk"].as_array().expect("a list");
-    assert_eq!(
-        chunk.len(),
-        others.len() + 1,
-        "as it was at the token: {answer}"
-    );
+    assert_eq!(chunk.len(), others.len() + 1, "as it was at the token: {answer}");
 }

@@ -18,21 +18,13 @@ fn next(answer: &Value) -> String {
 fn poll(client: &Client, since: &str) -> JoinHandle<Value> {
     let (client, since) = (client.clone(), since.to_owned());
     tokio::spawn(async move {
-        client
-            .sync(
-                Sync::since(&since)
-                    .timeout(50_000)
-                    .filter(json!({ "presence": { "types": [] } })),
-            )
-            .await
+        client.sync(Sync::since(&since).timeout(50_000).filter(json!({ "presence": { "types": [] } }))).await
     })
 }
 
 async fn ends(poll: JoinHandle<Value>, what: &str) -> Value {
     let ended = tokio::time::timeout(PROMPT, poll).await;
-    ended
-        .unwrap_or_else(|_| panic!("the poll was not woken by {what}"))
-        .expect("the task ends")
+    ended.unwrap_or_else(|_| panic!("the poll was not woken by {what}")).expect("the task ends")
 }
 
 async fn two_in_a_room(server: &Server) -> (Client, Client, String) {
@@ -47,9 +39,7 @@ async fn settled(client: &Client) -> String {
     let mut since = client.now().await;
     loop {
         let answer = client.sync(Sync::since(&since)).await;
-        let quiet = ["rooms", "account_data", "presence"]
-            .iter()
-            .all(|key| is_empty(&answer[*key]));
+        let quiet = ["rooms", "account_data", "presence"].iter().all(|key| is_empty(&answer[*key]));
         if quiet {
             return next(&answer);
         }
@@ -59,9 +49,7 @@ async fn settled(client: &Client) -> String {
 
 /// Whether there is something of rooms or account data; presence comes and goes by itself.
 fn has_news(answer: &Value) -> bool {
-    ["rooms", "account_data"]
-        .iter()
-        .any(|key| !is_empty(&answer[*key]))
+    ["rooms", "account_data"].iter().any(|key| !is_empty(&answer[*key]))
 }
 
 /// Whether a value holds nothing but empty containers.
@@ -82,11 +70,7 @@ async fn without_news_a_poll_ends_empty_at_its_timeout() {
     let since = settled(&alice).await;
     let start = Instant::now();
     let answer = alice.sync(Sync::since(&since).timeout(700)).await;
-    assert!(
-        start.elapsed() >= Duration::from_millis(600),
-        "it returned after {:?}: {answer}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() >= Duration::from_millis(600), "it returned after {:?}: {answer}", start.elapsed());
     assert!(start.elapsed() < PROMPT, "{:?}", start.elapsed());
     assert!(is_empty(&answer["rooms"]), "{answer}");
 }
@@ -140,13 +124,7 @@ async fn a_room_one_is_not_in_does_not_end_the_poll() {
     let waiting = poll(&carol, &since);
     alice.send_text(&room, "not for carol").await;
     // Something of her own ends the poll, and is all that it brings.
-    carol
-        .put(
-            &v3!("/user/{}/account_data/org.example.x", carol.user_id),
-            json!({}),
-        )
-        .await
-        .ok();
+    carol.put(&v3!("/user/{}/account_data/org.example.x", carol.user_id), json!({})).await.ok();
     let answer = ends(waiting, "account data").await;
     assert!(is_empty(&answer["rooms"]), "{answer}");
     drop(bob);
@@ -161,18 +139,9 @@ async fn everything_that_sync_carries_wakes_the_poll() {
     let door = bob.create_room(body).await;
     let to_read = bob.send_text(&room, "read me").await;
     let phone = server.new_device(&bob).await;
-    for what in [
-        "invite",
-        "knock",
-        "state",
-        "typing",
-        "receipt",
-        "account data",
-        "room account data",
-        "join",
-        "leave",
-        "kick",
-    ] {
+    for what in
+        ["invite", "knock", "state", "typing", "receipt", "account data", "room account data", "join", "leave", "kick"]
+    {
         let since = settled(&bob).await;
         let waiting = {
             let bob = bob.clone();
@@ -181,48 +150,19 @@ async fn everything_that_sync_carries_wakes_the_poll() {
         match what {
             "invite" => drop(other.create_room(json!({ "invite": [bob.user_id] })).await),
             "knock" => other.knock(&door).await,
-            "state" => drop(
-                alice
-                    .set_state(&room, "m.room.topic", "", json!({ "topic": "x" }))
-                    .await,
-            ),
+            "state" => drop(alice.set_state(&room, "m.room.topic", "", json!({ "topic": "x" })).await),
             "typing" => {
                 let body = json!({ "typing": true, "timeout": 30_000 });
-                drop(
-                    alice
-                        .put(&v3!("/rooms/{}/typing/{}", room, alice.user_id), body)
-                        .await
-                        .ok(),
-                );
+                drop(alice.put(&v3!("/rooms/{}/typing/{}", room, alice.user_id), body).await.ok());
             }
             "receipt" => {
-                drop(
-                    alice
-                        .post(
-                            &v3!("/rooms/{}/receipt/m.read/{}", room, to_read),
-                            json!({}),
-                        )
-                        .await
-                        .ok(),
-                );
+                drop(alice.post(&v3!("/rooms/{}/receipt/m.read/{}", room, to_read), json!({})).await.ok());
             }
             "account data" => {
-                drop(
-                    phone
-                        .put(
-                            &v3!("/user/{}/account_data/org.example.y", bob.user_id),
-                            json!({}),
-                        )
-                        .await
-                        .ok(),
-                );
+                drop(phone.put(&v3!("/user/{}/account_data/org.example.y", bob.user_id), json!({})).await.ok());
             }
             "room account data" => {
-                let path = v3!(
-                    "/user/{}/rooms/{}/account_data/org.example.y",
-                    bob.user_id,
-                    room
-                );
+                let path = v3!("/user/{}/rooms/{}/account_data/org.example.y", bob.user_id, room);
                 drop(phone.put(&path, json!({})).await.ok());
             }
             "join" => {
@@ -244,10 +184,7 @@ async fn a_filtered_event_does_not_end_the_poll_early_or_is_shown_as_nothing() {
     let filter = json!({ "room": { "timeline": { "types": ["m.room.message"] }, "state": { "types": [] } } });
     let waiting = {
         let bob = bob.clone();
-        tokio::spawn(async move {
-            bob.wait_until_sync_with(Sync::since(&since).filter(filter), has_message)
-                .await
-        })
+        tokio::spawn(async move { bob.wait_until_sync_with(Sync::since(&since).filter(filter), has_message).await })
     };
     alice.send(&room, "org.example.noise", json!({})).await;
     alice.send_text(&room, "signal").await;
@@ -271,10 +208,7 @@ async fn many_polls_of_many_users_all_end() {
         let since = user.now().await;
         let room = room.clone();
         waiting.push(tokio::spawn(async move {
-            user.wait_until_sync(&since, |answer| {
-                bodies(timeline(answer, &room)).contains(&"all together")
-            })
-            .await
+            user.wait_until_sync(&since, |answer| bodies(timeline(answer, &room)).contains(&"all together")).await
         }));
     }
     alice.send_text(&room, "all together").await;

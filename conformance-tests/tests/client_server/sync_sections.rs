@@ -48,11 +48,7 @@ async fn a_room_moves_through_the_sections_with_the_membership() {
         assert_eq!(sections(&answer, &room), [section], "{step}: {answer}");
         since = next(&answer);
         let quiet = bob.sync(Sync::since(&since)).await;
-        assert_eq!(
-            sections(&quiet, &room),
-            Vec::<&str>::new(),
-            "{step} is told once: {quiet}"
-        );
+        assert_eq!(sections(&quiet, &room), Vec::<&str>::new(), "{step} is told once: {quiet}");
     }
 }
 
@@ -86,16 +82,11 @@ async fn a_room_left_between_two_polls_shows_what_was_said_up_to_the_leave() {
     alice.send_text(&room, "before").await;
     bob.leave(&room).await;
     alice.send_text(&room, "after").await;
-    alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "after" }))
-        .await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "after" })).await;
     let answer = bob.sync(Sync::since(&since)).await;
     assert_eq!(sections(&answer, &room), ["leave"]);
     assert_eq!(bodies(timeline(&answer, &room)), ["before"]);
-    assert_eq!(
-        timeline(&answer, &room).last().expect("the leave")["state_key"],
-        bob.user_id
-    );
+    assert_eq!(timeline(&answer, &room).last().expect("the leave")["state_key"], bob.user_id);
     assert!(!answer.to_string().contains("after\""), "{answer}");
 }
 
@@ -109,10 +100,7 @@ async fn a_room_joined_and_left_between_two_polls_is_not_joined() {
     bob.leave(&room).await;
     let answer = bob.sync(Sync::since(&since)).await;
     assert_eq!(sections(&answer, &room), ["leave"], "{answer}");
-    assert_eq!(
-        membership_of(timeline(&answer, &room), &bob.user_id),
-        Some("leave")
-    );
+    assert_eq!(membership_of(timeline(&answer, &room), &bob.user_id), Some("leave"));
 }
 
 #[tokio::test]
@@ -124,22 +112,11 @@ async fn a_left_room_stays_silent_afterwards() {
     bob.leave(&room).await;
     let since = bob.now().await;
     alice.send_text(&room, "secret").await;
-    alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "secret" }))
-        .await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "secret" })).await;
     let message = alice.send_text(&room, "secret").await;
+    alice.post(&v3!("/rooms/{}/receipt/m.read/{}", room, message), json!({})).await.ok();
     alice
-        .post(
-            &v3!("/rooms/{}/receipt/m.read/{}", room, message),
-            json!({}),
-        )
-        .await
-        .ok();
-    alice
-        .put(
-            &v3!("/rooms/{}/typing/{}", room, alice.user_id),
-            json!({ "typing": true, "timeout": 30_000 }),
-        )
+        .put(&v3!("/rooms/{}/typing/{}", room, alice.user_id), json!({ "typing": true, "timeout": 30_000 }))
         .await
         .ok();
     let answer = bob.sync(Sync::since(&since)).await;
@@ -151,9 +128,7 @@ async fn an_invitation_accepted_elsewhere_moves_on_every_device() {
     let server = SERVER.get();
     let (alice, phone) = two(&server).await;
     let laptop = server.new_device(&phone).await;
-    let room = alice
-        .create_room(json!({ "invite": [phone.user_id] }))
-        .await;
+    let room = alice.create_room(json!({ "invite": [phone.user_id] })).await;
     let since = laptop.now().await;
     phone.join(&room).await;
     let answer = laptop.sync(Sync::since(&since)).await;

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use conformance_tests::{
-    Client, Sync, bodies, event_ids, find_state, find_state_in, membership_of, room_in, timeline,
-    v3,
+    Client, Sync, bodies, event_ids, find_state, find_state_in, membership_of, room_in, timeline, v3,
 };
 use serde_json::{Value, json};
 
@@ -26,13 +25,9 @@ fn limit(events: u32) -> Value {
 async fn an_initial_sync_has_state_before_the_timeline_and_the_timeline() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
-    let room = alice
-        .create_room(json!({ "name": "Tea", "topic": "old" }))
-        .await;
+    let room = alice.create_room(json!({ "name": "Tea", "topic": "old" })).await;
     alice.send_texts(&room, "", 1..=3).await;
-    let topic = alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "new" }))
-        .await;
+    let topic = alice.set_state(&room, "m.room.topic", "", json!({ "topic": "new" })).await;
     let last = alice.send_text(&room, "last").await;
     let answer = alice.sync(Sync::initial().filter(limit(2))).await;
     let section = room_in(&answer, "join", &room);
@@ -41,19 +36,9 @@ async fn an_initial_sync_has_state_before_the_timeline_and_the_timeline() {
     assert!(section["timeline"]["prev_batch"].is_string(), "{section}");
     let state = &section["state"]["events"];
     // The state is of the start of the timeline: the new topic comes in the timeline.
-    assert_eq!(
-        find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"],
-        "old"
-    );
-    for (event_type, key) in [
-        ("m.room.create", ""),
-        ("m.room.name", ""),
-        ("m.room.member", alice.user_id.as_str()),
-    ] {
-        assert!(
-            find_state_in(state, event_type, key).is_some(),
-            "{event_type} is missing: {section}"
-        );
+    assert_eq!(find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"], "old");
+    for (event_type, key) in [("m.room.create", ""), ("m.room.name", ""), ("m.room.member", alice.user_id.as_str())] {
+        assert!(find_state_in(state, event_type, key).is_some(), "{event_type} is missing: {section}");
     }
 }
 
@@ -73,10 +58,7 @@ async fn a_room_that_fits_in_the_timeline_needs_no_state() {
 async fn an_incremental_sync_has_what_is_new_and_nothing_else() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
-    let (room, quiet) = (
-        alice.create_room(json!({})).await,
-        alice.create_room(json!({})).await,
-    );
+    let (room, quiet) = (alice.create_room(json!({})).await, alice.create_room(json!({})).await);
     let since = alice.now().await;
     let ids = alice.send_texts(&room, "", 1..=3).await;
     let answer = alice.sync(Sync::since(&since)).await;
@@ -110,16 +92,10 @@ async fn state_in_the_timeline_is_not_repeated_in_state() {
     let alice = server.register("alice").await;
     let room = alice.create_room(json!({})).await;
     let since = alice.now().await;
-    alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "new" }))
-        .await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "new" })).await;
     let answer = alice.sync(Sync::since(&since)).await;
     assert_eq!(timeline(&answer, &room).len(), 1);
-    assert_eq!(
-        list(&room_in(&answer, "join", &room)["state"]["events"]).len(),
-        0,
-        "{answer}"
-    );
+    assert_eq!(list(&room_in(&answer, "join", &room)["state"]["events"]).len(), 0, "{answer}");
 }
 
 #[tokio::test]
@@ -128,33 +104,16 @@ async fn a_gap_comes_with_the_state_that_changed_in_it() {
     let alice = server.register("alice").await;
     let room = alice.create_room(json!({ "name": "unchanged" })).await;
     let since = alice.now().await;
-    alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "first" }))
-        .await;
-    alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "in the gap" }))
-        .await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "first" })).await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "in the gap" })).await;
     alice.send_texts(&room, "", 1..=5).await;
-    alice
-        .set_state(
-            &room,
-            "m.room.topic",
-            "",
-            json!({ "topic": "in the timeline" }),
-        )
-        .await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "in the timeline" })).await;
     let answer = alice.sync(Sync::since(&since).filter(limit(2))).await;
     let section = room_in(&answer, "join", &room);
     assert_eq!(section["timeline"]["limited"], true, "{section}");
     let state = &section["state"]["events"];
-    assert_eq!(
-        find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"],
-        "in the gap"
-    );
-    assert!(
-        find_state_in(state, "m.room.name", "").is_none(),
-        "only what changed: {section}"
-    );
+    assert_eq!(find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"], "in the gap");
+    assert!(find_state_in(state, "m.room.name", "").is_none(), "only what changed: {section}");
 }
 
 #[tokio::test]
@@ -163,47 +122,23 @@ async fn state_after_is_of_the_end_of_the_timeline() {
     let alice = server.register("alice").await;
     let room = alice.create_room(json!({ "topic": "old" })).await;
     let since = alice.now().await;
-    alice
-        .set_state(&room, "org.example.gap", "", json!({ "n": 1 }))
-        .await;
+    alice.set_state(&room, "org.example.gap", "", json!({ "n": 1 })).await;
     alice.send_texts(&room, "", 1..=5).await;
-    alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "new" }))
-        .await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "new" })).await;
     for sync in [Sync::initial(), Sync::since(&since)] {
-        let answer = alice
-            .sync(sync.filter(limit(2)).with("use_state_after", "true"))
-            .await;
+        let answer = alice.sync(sync.filter(limit(2)).with("use_state_after", "true")).await;
         let section = room_in(&answer, "join", &room);
-        assert!(
-            section["state"].is_null(),
-            "state MUST be omitted: {section}"
-        );
+        assert!(section["state"].is_null(), "state MUST be omitted: {section}");
         let state = &section["state_after"]["events"];
-        assert_eq!(
-            find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"],
-            "new"
-        );
-        assert!(
-            find_state_in(state, "org.example.gap", "").is_some(),
-            "{section}"
-        );
+        assert_eq!(find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"], "new");
+        assert!(find_state_in(state, "org.example.gap", "").is_some(), "{section}");
     }
     let since = alice.now().await;
     alice.send_text(&room, "no state").await;
-    let answer = alice
-        .sync(Sync::since(&since).with("use_state_after", "true"))
-        .await;
+    let answer = alice.sync(Sync::since(&since).with("use_state_after", "true")).await;
     let section = room_in(&answer, "join", &room);
-    assert!(
-        section["state_after"].is_object(),
-        "required even if empty: {section}"
-    );
-    assert_eq!(
-        list(&section["state_after"]["events"]).len(),
-        0,
-        "{section}"
-    );
+    assert!(section["state_after"].is_object(), "required even if empty: {section}");
+    assert_eq!(list(&section["state_after"]["events"]).len(), 0, "{section}");
 }
 
 #[tokio::test]
@@ -213,16 +148,11 @@ async fn full_state_gives_all_state_at_once_and_only_new_events() {
     let room = alice.create_room(json!({ "name": "Tea" })).await;
     let since = alice.now().await;
     // The timeout is ignored, or this would not answer in time.
-    let sync = Sync::since(&since)
-        .with("full_state", "true")
-        .timeout(60_000);
+    let sync = Sync::since(&since).with("full_state", "true").timeout(60_000);
     let answer = alice.sync(sync).await;
     let section = room_in(&answer, "join", &room);
     assert_eq!(timeline(&answer, &room).len(), 0, "{section}");
-    let (state, all) = (
-        list(&section["state"]["events"]),
-        alice.all_state(&room).await,
-    );
+    let (state, all) = (list(&section["state"]["events"]), alice.all_state(&room).await);
     let ids = |events: &[Value]| {
         let mut ids: Vec<String> = event_ids(events).into_iter().map(str::to_owned).collect();
         ids.sort_unstable();
@@ -235,29 +165,17 @@ async fn full_state_gives_all_state_at_once_and_only_new_events() {
 async fn a_room_joined_between_two_polls_comes_whole() {
     let server = SERVER.get();
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room = alice
-        .create_room(json!({ "preset": "public_chat", "name": "Tea" }))
-        .await;
+    let room = alice.create_room(json!({ "preset": "public_chat", "name": "Tea" })).await;
     alice.send_texts(&room, "", 1..=30).await;
     let since = bob.now().await;
     bob.join(&room).await;
     let answer = bob.sync(Sync::since(&since).filter(limit(3))).await;
     let section = room_in(&answer, "join", &room);
     assert_eq!(section["timeline"]["limited"], true, "{section}");
-    assert_eq!(
-        membership_of(timeline(&answer, &room), &bob.user_id),
-        Some("join")
-    );
+    assert_eq!(membership_of(timeline(&answer, &room), &bob.user_id), Some("join"));
     let state = &section["state"]["events"];
-    for (event_type, key) in [
-        ("m.room.create", ""),
-        ("m.room.name", ""),
-        ("m.room.member", alice.user_id.as_str()),
-    ] {
-        assert!(
-            find_state_in(state, event_type, key).is_some(),
-            "{event_type} is missing: {section}"
-        );
+    for (event_type, key) in [("m.room.create", ""), ("m.room.name", ""), ("m.room.member", alice.user_id.as_str())] {
+        assert!(find_state_in(state, event_type, key).is_some(), "{event_type} is missing: {section}");
     }
 }
 
@@ -269,21 +187,13 @@ async fn a_room_that_was_left_and_joined_again_comes_whole() {
     bob.join(&room).await;
     let since = bob.now().await;
     bob.leave(&room).await;
-    alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "meanwhile" }))
-        .await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "meanwhile" })).await;
     alice.send_texts(&room, "", 1..=5).await;
     bob.join(&room).await;
     let answer = bob.sync(Sync::since(&since).filter(limit(1))).await;
-    assert!(
-        room_in(&answer, "leave", &room).is_null(),
-        "the room is joined: {answer}"
-    );
+    assert!(room_in(&answer, "leave", &room).is_null(), "the room is joined: {answer}");
     let state = &room_in(&answer, "join", &room)["state"]["events"];
-    assert_eq!(
-        find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"],
-        "meanwhile"
-    );
+    assert_eq!(find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"], "meanwhile");
 }
 
 #[tokio::test]
@@ -320,11 +230,7 @@ async fn two_devices_that_poll_at_once_both_hear_everything() {
             let mut heard = Vec::new();
             device
                 .wait_until_sync(&since, |answer| {
-                    heard.extend(
-                        bodies(timeline(answer, &room))
-                            .into_iter()
-                            .map(str::to_owned),
-                    );
+                    heard.extend(bodies(timeline(answer, &room)).into_iter().map(str::to_owned));
                     heard.last().is_some_and(|last| last == "12")
                 })
                 .await;
@@ -361,13 +267,7 @@ async fn a_follower_under_load_misses_nothing_and_hears_nothing_twice() {
                 user.join(room).await;
             }
             for message in 0..15 {
-                sent.push(
-                    user.send_text(
-                        &rooms[(message + number) % 3],
-                        &format!("{number}/{message}"),
-                    )
-                    .await,
-                );
+                sent.push(user.send_text(&rooms[(message + number) % 3], &format!("{number}/{message}")).await);
             }
             sent
         }));
@@ -376,14 +276,8 @@ async fn a_follower_under_load_misses_nothing_and_hears_nothing_twice() {
     let collect = alice.wait_until_sync(&since, |answer| {
         for room in &rooms {
             limited |= room_in(answer, "join", room)["timeline"]["limited"] == true;
-            let messages = timeline(answer, room)
-                .iter()
-                .filter(|event| event["type"] == "m.room.message");
-            heard.extend(
-                messages
-                    .filter_map(|event| event["event_id"].as_str())
-                    .map(str::to_owned),
-            );
+            let messages = timeline(answer, room).iter().filter(|event| event["type"] == "m.room.message");
+            heard.extend(messages.filter_map(|event| event["event_id"].as_str()).map(str::to_owned));
         }
         heard.len() >= 45
     });
@@ -420,22 +314,12 @@ async fn what_a_client_makes_of_its_syncs_is_the_state_of_the_room() {
             // A small generator with a fixed seed: the same story in every run.
             let mut random = (round + 1).wrapping_mul(6_364_136_223_846_793_005) + u64::from(size);
             for _ in 0..(round * 3 % 8) {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let (choice, key) = ((random >> 33) % 5, ((random >> 40) % 3).to_string());
                 match choice {
                     0 => drop(alice.send_text(&room, "x").await),
-                    1 => drop(
-                        alice
-                            .set_state(&room, "org.example.a", &key, json!({ "r": random >> 20 }))
-                            .await,
-                    ),
-                    2 => drop(
-                        alice
-                            .set_state(&room, "org.example.b", &key, json!({ "r": random >> 20 }))
-                            .await,
-                    ),
+                    1 => drop(alice.set_state(&room, "org.example.a", &key, json!({ "r": random >> 20 })).await),
+                    2 => drop(alice.set_state(&room, "org.example.b", &key, json!({ "r": random >> 20 })).await),
                     3 => bob.join(&room).await,
                     _ => {
                         bob.join(&room).await;
@@ -443,10 +327,7 @@ async fn what_a_client_makes_of_its_syncs_is_the_state_of_the_room() {
                     }
                 }
             }
-            let mut sync = since
-                .as_deref()
-                .map_or_else(Sync::initial, Sync::since)
-                .filter(limit(size));
+            let mut sync = since.as_deref().map_or_else(Sync::initial, Sync::since).filter(limit(size));
             if state_after {
                 sync = sync.with("use_state_after", "true");
             }
@@ -461,10 +342,7 @@ async fn what_a_client_makes_of_its_syncs_is_the_state_of_the_room() {
             }
             let mut truth = Model::new();
             apply(&mut truth, &alice.all_state(&room).await);
-            assert_eq!(
-                model, truth,
-                "limit {size}, state_after {state_after}, round {round}"
-            );
+            assert_eq!(model, truth, "limit {size}, state_after {state_after}, round {round}");
         }
     }
 }
@@ -476,18 +354,13 @@ async fn a_timeline_filter_does_not_hide_changes_of_state() {
     let room = alice.create_room(json!({})).await;
     let since = alice.now().await;
     alice.send_texts(&room, "", 1..=3).await;
-    alice
-        .set_state(&room, "m.room.topic", "", json!({ "topic": "new" }))
-        .await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "new" })).await;
     alice.send_texts(&room, "", 4..=9).await;
     let filter = json!({ "room": { "timeline": { "limit": 2, "types": ["m.room.message"] } } });
     let answer = alice.sync(Sync::since(&since).filter(filter)).await;
     assert_eq!(bodies(timeline(&answer, &room)), ["8", "9"]);
     let state = &room_in(&answer, "join", &room)["state"]["events"];
-    assert_eq!(
-        find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"],
-        "new"
-    );
+    assert_eq!(find_state_in(state, "m.room.topic", "").expect("a topic")["content"]["topic"], "new");
 }
 
 #[tokio::test]
@@ -495,24 +368,11 @@ async fn a_token_that_was_never_given_is_refused_or_answered_in_full() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
     alice.create_room(json!({})).await;
-    for token in [
-        "nonsense",
-        "",
-        "-1",
-        "9".repeat(400).as_str(),
-        "1.2.3.4.5.6.7",
-        "💥",
-    ] {
+    for token in ["nonsense", "", "-1", "9".repeat(400).as_str(), "1.2.3.4.5.6.7", "💥"] {
         let reply = alice.try_sync(Sync::since(token)).await;
         assert!(matches!(reply.status, 200 | 400), "{reply}");
         if reply.status == 400 {
-            assert!(
-                matches!(
-                    reply.errcode(),
-                    "M_INVALID_PARAM" | "M_UNKNOWN" | "M_BAD_JSON"
-                ),
-                "{reply}"
-            );
+            assert!(matches!(reply.errcode(), "M_INVALID_PARAM" | "M_UNKNOWN" | "M_BAD_JSON"), "{reply}");
         }
     }
 }
@@ -539,9 +399,7 @@ async fn every_presence_is_accepted() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
     for presence in ["offline", "online", "unavailable"] {
-        alice
-            .sync(Sync::initial().with("set_presence", presence))
-            .await;
+        alice.sync(Sync::initial().with("set_presence", presence)).await;
     }
 }
 
@@ -549,9 +407,7 @@ async fn every_presence_is_accepted() {
 async fn unknown_parameters_are_ignored() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
-    alice
-        .sync(Sync::initial().with("org.example.unknown", "1"))
-        .await;
+    alice.sync(Sync::initial().with("org.example.unknown", "1")).await;
 }
 
 #[tokio::test]
@@ -571,8 +427,7 @@ async fn an_older_state_change_of_the_member_is_visible_to_the_model_of_a_rejoin
         .collect();
     assert_eq!(memberships, ["leave", "join"]);
     assert_eq!(
-        find_state(timeline(&answer, &room), "m.room.member", &bob.user_id).expect("bob")["content"]
-            ["membership"],
+        find_state(timeline(&answer, &room), "m.room.member", &bob.user_id).expect("bob")["content"]["membership"],
         "join"
     );
 }

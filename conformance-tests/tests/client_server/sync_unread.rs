@@ -13,21 +13,14 @@ async fn counts(client: &Client, room: &str) -> (u64, u64) {
 
 fn of(answer: &Value, room: &str) -> (u64, u64) {
     let counts = &room_in(answer, "join", room)["unread_notifications"];
-    let count = |key: &str| {
-        counts[key]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {key} in {counts}"))
-    };
+    let count = |key: &str| counts[key].as_u64().unwrap_or_else(|| panic!("no {key} in {counts}"));
     (count("notification_count"), count("highlight_count"))
 }
 
 /// Alice, who reads, bob, who writes, and carol, so that the room is not one to one.
 async fn three(server: &Server) -> (Client, Client, Client, String) {
-    let (alice, bob, carol) = (
-        server.register("alice").await,
-        server.register("bob").await,
-        server.register("carol").await,
-    );
+    let (alice, bob, carol) =
+        (server.register("alice").await, server.register("bob").await, server.register("carol").await);
     let room = bob.create_room(json!({ "preset": "public_chat" })).await;
     for user in [&alice, &carol] {
         user.join(&room).await;
@@ -36,13 +29,7 @@ async fn three(server: &Server) -> (Client, Client, Client, String) {
 }
 
 async fn read(client: &Client, room: &str, kind: &str, event_id: &str) {
-    client
-        .post(
-            &v3!("/rooms/{}/receipt/{}/{}", room, kind, event_id),
-            json!({}),
-        )
-        .await
-        .ok();
+    client.post(&v3!("/rooms/{}/receipt/{}/{}", room, kind, event_id), json!({})).await.ok();
 }
 
 #[tokio::test]
@@ -106,11 +93,7 @@ async fn a_mention_of_the_room_highlights_all_if_the_sender_may() {
     let (alice, bob, carol, room) = three(&server).await;
     let mention = || json!({ "msgtype": "m.text", "body": "all", "m.mentions": { "room": true } });
     carol.send(&room, "m.room.message", mention()).await;
-    assert_eq!(
-        counts(&alice, &room).await,
-        (1, 0),
-        "carol has not the power of @room"
-    );
+    assert_eq!(counts(&alice, &room).await, (1, 0), "carol has not the power of @room");
     bob.send(&room, "m.room.message", mention()).await;
     assert_eq!(counts(&alice, &room).await, (2, 1));
     assert_eq!(counts(&carol, &room).await, (1, 1));
@@ -120,12 +103,7 @@ async fn a_mention_of_the_room_highlights_all_if_the_sender_may() {
 async fn a_notice_that_mentions_nobody_is_silent() {
     let server = SERVER.get();
     let (alice, bob, _, room) = three(&server).await;
-    bob.send(
-        &room,
-        "m.room.message",
-        json!({ "msgtype": "m.notice", "body": "beep" }),
-    )
-    .await;
+    bob.send(&room, "m.room.message", json!({ "msgtype": "m.notice", "body": "beep" })).await;
     assert_eq!(counts(&alice, &room).await, (0, 0));
 }
 
@@ -138,8 +116,7 @@ async fn members_reactions_edits_and_unknown_events_are_silent() {
     let before = counts(&alice, &room).await;
     carol.leave(&room).await;
     carol.join(&room).await;
-    let relation =
-        json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": message, "key": "👍" } });
+    let relation = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": message, "key": "👍" } });
     bob.send(&room, "m.reaction", relation).await;
     let edit = json!({
         "msgtype": "m.text", "body": "* second", "m.new_content": { "msgtype": "m.text", "body": "second" },
@@ -147,8 +124,7 @@ async fn members_reactions_edits_and_unknown_events_are_silent() {
     });
     bob.send(&room, "m.room.message", edit).await;
     bob.send(&room, "org.example.unknown", json!({})).await;
-    bob.set_state(&room, "m.room.topic", "", json!({ "topic": "x" }))
-        .await;
+    bob.set_state(&room, "m.room.topic", "", json!({ "topic": "x" })).await;
     assert_eq!(counts(&alice, &room).await, before);
 }
 
@@ -156,17 +132,10 @@ async fn members_reactions_edits_and_unknown_events_are_silent() {
 async fn an_encrypted_event_counts_and_a_tombstone_highlights() {
     let server = SERVER.get();
     let (alice, bob, _, room) = three(&server).await;
-    let encrypted =
-        json!({ "algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x", "session_id": "y" });
+    let encrypted = json!({ "algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x", "session_id": "y" });
     bob.send(&room, "m.room.encrypted", encrypted).await;
     assert_eq!(counts(&alice, &room).await, (1, 0));
-    bob.set_state(
-        &room,
-        "m.room.tombstone",
-        "",
-        json!({ "body": "moved", "replacement_room": "!x" }),
-    )
-    .await;
+    bob.set_state(&room, "m.room.tombstone", "", json!({ "body": "moved", "replacement_room": "!x" })).await;
     assert_eq!(counts(&alice, &room).await, (2, 1));
 }
 
@@ -190,11 +159,7 @@ async fn a_receipt_that_goes_back_makes_nothing_unread_again() {
     let ids = bob.send_texts(&room, "", 1..=3).await;
     read(&alice, &room, "m.read.private", &ids[2]).await;
     read(&alice, &room, "m.read", &ids[0]).await;
-    assert_eq!(
-        counts(&alice, &room).await,
-        (0, 0),
-        "the receipt that is further ahead counts"
-    );
+    assert_eq!(counts(&alice, &room).await, (0, 0), "the receipt that is further ahead counts");
 }
 
 #[tokio::test]
@@ -207,8 +172,7 @@ async fn a_receipt_is_told_with_the_new_count() {
     read(&alice, &room, "m.read", &id).await;
     laptop
         .wait_until_sync(&since, |answer| {
-            !room_in(answer, "join", &room)["unread_notifications"].is_null()
-                && of(answer, &room) == (0, 0)
+            !room_in(answer, "join", &room)["unread_notifications"].is_null() && of(answer, &room) == (0, 0)
         })
         .await;
 }
@@ -229,13 +193,7 @@ async fn a_fully_read_marker_alone_reads_nothing() {
     let server = SERVER.get();
     let (alice, bob, _, room) = three(&server).await;
     let id = bob.send_text(&room, "x").await;
-    alice
-        .post(
-            &v3!("/rooms/{}/read_markers", room),
-            json!({ "m.fully_read": id }),
-        )
-        .await
-        .ok();
+    alice.post(&v3!("/rooms/{}/read_markers", room), json!({ "m.fully_read": id })).await.ok();
     assert_eq!(counts(&alice, &room).await, (1, 0));
 }
 
@@ -254,32 +212,13 @@ async fn threads_are_counted_apart_on_request() {
     let threaded = async || {
         let answer = alice.sync(Sync::initial().filter(filter.clone())).await;
         let threads = &room_in(&answer, "join", &room)["unread_thread_notifications"][&root];
-        (
-            of(&answer, &room).0,
-            threads["notification_count"].as_u64().unwrap_or(0),
-        )
+        (of(&answer, &room).0, threads["notification_count"].as_u64().unwrap_or(0))
     };
     assert_eq!(threaded().await, (1, 2));
-    assert_eq!(
-        counts(&alice, &room).await,
-        (3, 0),
-        "without the request all count together"
-    );
-    alice
-        .post(
-            &v3!("/rooms/{}/receipt/m.read/{}", room, last),
-            json!({ "thread_id": root }),
-        )
-        .await
-        .ok();
+    assert_eq!(counts(&alice, &room).await, (3, 0), "without the request all count together");
+    alice.post(&v3!("/rooms/{}/receipt/m.read/{}", room, last), json!({ "thread_id": root })).await.ok();
     assert_eq!(threaded().await, (1, 0));
-    alice
-        .post(
-            &v3!("/rooms/{}/receipt/m.read/{}", room, root),
-            json!({ "thread_id": "main" }),
-        )
-        .await
-        .ok();
+    alice.post(&v3!("/rooms/{}/receipt/m.read/{}", room, root), json!({ "thread_id": "main" })).await.ok();
     assert_eq!(threaded().await, (0, 0));
     assert_eq!(counts(&alice, &room).await, (0, 0));
 }

@@ -19,10 +19,7 @@ async fn refreshing(server: &Server) -> (Client, Value) {
 
 async fn refresh(client: &Client, refresh_token: &Value) -> Value {
     let anonymous = client.with_token("");
-    anonymous
-        .post(&v3!("/refresh"), json!({ "refresh_token": refresh_token }))
-        .await
-        .ok()
+    anonymous.post(&v3!("/refresh"), json!({ "refresh_token": refresh_token })).await.ok()
 }
 
 fn with_answer(client: &Client, answer: &Value) -> Client {
@@ -34,12 +31,7 @@ async fn a_client_that_asks_gets_a_refresh_token_and_an_expiry() {
     let server = SERVER.get();
     let (alice, answer) = refreshing(&server).await;
     assert!(answer["refresh_token"].is_string(), "{answer}");
-    assert!(
-        answer["expires_in_ms"]
-            .as_u64()
-            .is_some_and(|expiry| expiry > 0),
-        "{answer}"
-    );
+    assert!(answer["expires_in_ms"].as_u64().is_some_and(|expiry| expiry > 0), "{answer}");
     let login = json!({
         "type": "m.login.password",
         "identifier": { "type": "m.id.user", "user": alice.user_id },
@@ -47,10 +39,7 @@ async fn a_client_that_asks_gets_a_refresh_token_and_an_expiry() {
         "refresh_token": true,
     });
     let answer = server.anonymous().post(&v3!("/login"), login).await.ok();
-    assert!(
-        answer["refresh_token"].is_string() && answer["expires_in_ms"].is_u64(),
-        "{answer}"
-    );
+    assert!(answer["refresh_token"].is_string() && answer["expires_in_ms"].is_u64(), "{answer}");
 }
 
 #[tokio::test]
@@ -58,10 +47,7 @@ async fn a_client_that_does_not_ask_gets_neither() {
     let server = SERVER.get();
     let body = json!({ "username": unique("alice"), "password": "x", "auth": { "type": "m.login.dummy" } });
     let answer = server.anonymous().post(&v3!("/register"), body).await.ok();
-    assert!(
-        answer["refresh_token"].is_null() && answer["expires_in_ms"].is_null(),
-        "{answer}"
-    );
+    assert!(answer["refresh_token"].is_null() && answer["expires_in_ms"].is_null(), "{answer}");
 }
 
 #[tokio::test]
@@ -70,14 +56,8 @@ async fn a_refreshed_token_is_of_the_same_device() {
     let (alice, answer) = refreshing(&server).await;
     let refreshed = refresh(&alice, &answer["refresh_token"]).await;
     assert_ne!(refreshed["access_token"], answer["access_token"]);
-    let who = with_answer(&alice, &refreshed)
-        .get(&v3!("/account/whoami"))
-        .await
-        .ok();
-    assert_eq!(
-        (&who["user_id"], &who["device_id"]),
-        (&answer["user_id"], &answer["device_id"])
-    );
+    let who = with_answer(&alice, &refreshed).get(&v3!("/account/whoami")).await.ok();
+    assert_eq!((&who["user_id"], &who["device_id"]), (&answer["user_id"], &answer["device_id"]));
 }
 
 #[tokio::test]
@@ -86,10 +66,7 @@ async fn the_old_refresh_token_is_valid_until_the_new_access_token_is_used() {
     let (alice, answer) = refreshing(&server).await;
     refresh(&alice, &answer["refresh_token"]).await;
     let second = refresh(&alice, &answer["refresh_token"]).await;
-    with_answer(&alice, &second)
-        .get(&v3!("/account/whoami"))
-        .await
-        .ok();
+    with_answer(&alice, &second).get(&v3!("/account/whoami")).await.ok();
     let anonymous = alice.with_token("");
     let body = json!({ "refresh_token": answer["refresh_token"] });
     let reply = anonymous.post(&v3!("/refresh"), body).await;
@@ -102,10 +79,7 @@ async fn the_old_refresh_token_is_revoked_when_the_new_refresh_token_is_used() {
     let (alice, answer) = refreshing(&server).await;
     let second = refresh(&alice, &answer["refresh_token"]).await;
     let third = refresh(&alice, &second["refresh_token"]).await;
-    with_answer(&alice, &third)
-        .get(&v3!("/account/whoami"))
-        .await
-        .ok();
+    with_answer(&alice, &third).get(&v3!("/account/whoami")).await.ok();
     let body = json!({ "refresh_token": answer["refresh_token"] });
     let reply = alice.with_token("").post(&v3!("/refresh"), body).await;
     reply.expect_one_of(&[(401, "M_UNKNOWN_TOKEN"), (403, "M_FORBIDDEN")]);
@@ -116,21 +90,9 @@ async fn an_unknown_refresh_token_is_refused() {
     let server = SERVER.get();
     let anonymous = server.anonymous();
     let body = json!({ "refresh_token": "nonsense" });
-    anonymous
-        .post(&v3!("/refresh"), body)
-        .await
-        .expect_error(401, "M_UNKNOWN_TOKEN");
-    assert_eq!(
-        anonymous.post(&v3!("/refresh"), json!({})).await.status,
-        400
-    );
-    assert_eq!(
-        anonymous
-            .post(&v3!("/refresh"), json!({ "refresh_token": 7 }))
-            .await
-            .status,
-        400
-    );
+    anonymous.post(&v3!("/refresh"), body).await.expect_error(401, "M_UNKNOWN_TOKEN");
+    assert_eq!(anonymous.post(&v3!("/refresh"), json!({})).await.status, 400);
+    assert_eq!(anonymous.post(&v3!("/refresh"), json!({ "refresh_token": 7 })).await.status, 400);
 }
 
 #[tokio::test]
@@ -138,16 +100,9 @@ async fn an_access_token_does_not_refresh_and_a_refresh_token_does_not_give_acce
     let server = SERVER.get();
     let (alice, answer) = refreshing(&server).await;
     let body = json!({ "refresh_token": alice.access_token });
-    alice
-        .with_token("")
-        .post(&v3!("/refresh"), body)
-        .await
-        .expect_error(401, "M_UNKNOWN_TOKEN");
+    alice.with_token("").post(&v3!("/refresh"), body).await.expect_error(401, "M_UNKNOWN_TOKEN");
     let wrong = alice.with_token(answer["refresh_token"].as_str().expect("a refresh token"));
-    wrong
-        .get(&v3!("/account/whoami"))
-        .await
-        .expect_error(401, "M_UNKNOWN_TOKEN");
+    wrong.get(&v3!("/account/whoami")).await.expect_error(401, "M_UNKNOWN_TOKEN");
 }
 
 #[tokio::test]
@@ -156,11 +111,7 @@ async fn logout_revokes_the_refresh_token_too() {
     let (alice, answer) = refreshing(&server).await;
     alice.post(&v3!("/logout"), json!({})).await.ok();
     let body = json!({ "refresh_token": answer["refresh_token"] });
-    alice
-        .with_token("")
-        .post(&v3!("/refresh"), body)
-        .await
-        .expect_error(401, "M_UNKNOWN_TOKEN");
+    alice.with_token("").post(&v3!("/refresh"), body).await.expect_error(401, "M_UNKNOWN_TOKEN");
 }
 
 #[tokio::test]

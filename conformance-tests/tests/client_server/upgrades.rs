@@ -24,13 +24,7 @@ async fn an_upgrade_makes_a_successor_that_knows_its_predecessor() {
         let old = alice.create_room(body).await;
         bob.join(&old).await;
         let since = bob.now().await;
-        let answer = alice
-            .post(
-                &v3!("/rooms/{}/upgrade", old),
-                json!({ "new_version": new_version }),
-            )
-            .await
-            .ok();
+        let answer = alice.post(&v3!("/rooms/{}/upgrade", old), json!({ "new_version": new_version })).await.ok();
         let new = answer["replacement_room"].as_str().expect("a room id");
 
         let create = alice.state(new, "m.room.create", "").await;
@@ -40,14 +34,8 @@ async fn an_upgrade_makes_a_successor_that_knows_its_predecessor() {
         let tombstone = alice.state(&old, "m.room.tombstone", "").await;
         assert_eq!(tombstone["replacement_room"], new, "{tombstone}");
         if new_version != "12" {
-            let tombstone_id = alice
-                .get(&v3!("/rooms/{}/state/m.room.tombstone/?format=event", old))
-                .await
-                .ok();
-            assert_eq!(
-                create["predecessor"]["event_id"], tombstone_id["event_id"],
-                "{create}"
-            );
+            let tombstone_id = alice.get(&v3!("/rooms/{}/state/m.room.tombstone/?format=event", old)).await.ok();
+            assert_eq!(create["predecessor"]["event_id"], tombstone_id["event_id"], "{create}");
         }
         for event_type in [
             "m.room.name",
@@ -58,33 +46,16 @@ async fn an_upgrade_makes_a_successor_that_knows_its_predecessor() {
             "m.room.history_visibility",
             "m.room.join_rules",
         ] {
-            let (before, after) = (
-                alice.state(&old, event_type, "").await,
-                alice.state(new, event_type, "").await,
-            );
-            assert_eq!(
-                before, after,
-                "{old_version} to {new_version}: {event_type}"
-            );
+            let (before, after) = (alice.state(&old, event_type, "").await, alice.state(new, event_type, "").await);
+            assert_eq!(before, after, "{old_version} to {new_version}: {event_type}");
         }
-        let resolved = alice
-            .get(&v3!(
-                "/directory/room/{}",
-                format!("#{alias}:{}", server.name())
-            ))
-            .await
-            .ok();
+        let resolved = alice.get(&v3!("/directory/room/{}", format!("#{alias}:{}", server.name()))).await.ok();
         assert_eq!(resolved["room_id"], new, "the alias has moved");
         // Members move by themselves.
         let state = alice.all_state(new).await;
-        assert!(
-            find_state(&state, "m.room.member", &bob.user_id)
-                .is_none_or(|e| e["content"]["membership"] != "join")
-        );
-        bob.wait_until_sync(&since, |answer| {
-            find_state(timeline(answer, &old), "m.room.tombstone", "").is_some()
-        })
-        .await;
+        assert!(find_state(&state, "m.room.member", &bob.user_id).is_none_or(|e| e["content"]["membership"] != "join"));
+        bob.wait_until_sync(&since, |answer| find_state(timeline(answer, &old), "m.room.tombstone", "").is_some())
+            .await;
         bob.join(new).await;
     }
 }
@@ -93,22 +64,12 @@ async fn an_upgrade_makes_a_successor_that_knows_its_predecessor() {
 async fn the_old_room_is_closed_to_those_without_power_and_its_history_stays() {
     let server = SERVER.get();
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let old = alice
-        .create_room(json!({ "room_version": "11", "preset": "public_chat" }))
-        .await;
+    let old = alice.create_room(json!({ "room_version": "11", "preset": "public_chat" })).await;
     bob.join(&old).await;
     bob.send_text(&old, "history").await;
-    alice
-        .post(
-            &v3!("/rooms/{}/upgrade", old),
-            json!({ "new_version": "12" }),
-        )
-        .await
-        .ok();
+    alice.post(&v3!("/rooms/{}/upgrade", old), json!({ "new_version": "12" })).await.ok();
     let path = v3!("/rooms/{}/send/m.room.message/1", old);
-    bob.put(&path, json!({ "msgtype": "m.text", "body": "late" }))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
+    bob.put(&path, json!({ "msgtype": "m.text", "body": "late" })).await.expect_error(403, "M_FORBIDDEN");
     assert_eq!(bodies(&bob.whole_history(&old, 50).await), ["history"]);
 }
 
@@ -117,62 +78,29 @@ async fn power_levels_are_carried_over_and_the_upgrader_can_use_the_room() {
     let server = SERVER.get();
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     for (old_version, new_version) in [("11", "12"), ("9", "11")] {
-        let old = alice
-            .create_room(json!({ "room_version": old_version, "preset": "public_chat" }))
-            .await;
-        alice
-            .change_power_levels(
-                &old,
-                json!({ "users": { bob.user_id.clone(): 50 }, "invite": 20 }),
-            )
-            .await;
-        let answer = alice
-            .post(
-                &v3!("/rooms/{}/upgrade", old),
-                json!({ "new_version": new_version }),
-            )
-            .await
-            .ok();
+        let old = alice.create_room(json!({ "room_version": old_version, "preset": "public_chat" })).await;
+        alice.change_power_levels(&old, json!({ "users": { bob.user_id.clone(): 50 }, "invite": 20 })).await;
+        let answer = alice.post(&v3!("/rooms/{}/upgrade", old), json!({ "new_version": new_version })).await.ok();
         let new = answer["replacement_room"].as_str().expect("a room id");
         let levels = alice.state(new, "m.room.power_levels", "").await;
-        assert_eq!(
-            (&levels["users"][&bob.user_id], &levels["invite"]),
-            (&json!(50), &json!(20)),
-            "{levels}"
-        );
+        assert_eq!((&levels["users"][&bob.user_id], &levels["invite"]), (&json!(50), &json!(20)), "{levels}");
         if new_version == "12" {
-            assert!(
-                levels["users"][&alice.user_id].is_null(),
-                "a creator is not listed: {levels}"
-            );
+            assert!(levels["users"][&alice.user_id].is_null(), "a creator is not listed: {levels}");
         }
-        alice
-            .set_state(new, "m.room.name", "", json!({ "name": "new" }))
-            .await;
+        alice.set_state(new, "m.room.name", "", json!({ "name": "new" })).await;
     }
 }
 
 #[tokio::test]
 async fn additional_creators_are_set_by_the_upgrade_alone() {
     let server = SERVER.get();
-    let (alice, bob, carol) = (
-        server.register("alice").await,
-        server.register("bob").await,
-        server.register("carol").await,
-    );
+    let (alice, bob, carol) =
+        (server.register("alice").await, server.register("bob").await, server.register("carol").await);
     let creation = json!({ "additional_creators": [bob.user_id] });
-    let old = alice
-        .create_room(json!({ "room_version": "12", "creation_content": creation }))
-        .await;
+    let old = alice.create_room(json!({ "room_version": "12", "creation_content": creation })).await;
     let body = json!({ "new_version": "12", "additional_creators": [carol.user_id] });
     let answer = alice.post(&v3!("/rooms/{}/upgrade", old), body).await.ok();
-    let create = alice
-        .state(
-            answer["replacement_room"].as_str().expect("a room id"),
-            "m.room.create",
-            "",
-        )
-        .await;
+    let create = alice.state(answer["replacement_room"].as_str().expect("a room id"), "m.room.create", "").await;
     assert_eq!(create["additional_creators"], json!([carol.user_id]));
 }
 
@@ -182,32 +110,15 @@ async fn an_upgrade_needs_power_membership_and_a_version_that_exists() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let old = alice.create_room(json!({ "preset": "public_chat" })).await;
     let path = v3!("/rooms/{}/upgrade", old);
-    bob.post(&path, json!({ "new_version": "12" }))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
+    bob.post(&path, json!({ "new_version": "12" })).await.expect_error(403, "M_FORBIDDEN");
     bob.join(&old).await;
-    alice
-        .change_power_levels(&old, json!({ "users": { bob.user_id.clone(): 100 } }))
-        .await;
+    alice.change_power_levels(&old, json!({ "users": { bob.user_id.clone(): 100 } })).await;
     // In version 12 a tombstone needs more than an administrator has.
-    bob.post(&path, json!({ "new_version": "12" }))
-        .await
-        .expect_error(403, "M_FORBIDDEN");
-    alice
-        .post(&path, json!({ "new_version": "999" }))
-        .await
-        .expect_error(400, "M_UNSUPPORTED_ROOM_VERSION");
+    bob.post(&path, json!({ "new_version": "12" })).await.expect_error(403, "M_FORBIDDEN");
+    alice.post(&path, json!({ "new_version": "999" })).await.expect_error(400, "M_UNSUPPORTED_ROOM_VERSION");
     let reply = alice.post(&path, json!({})).await;
     assert_eq!(reply.status, 400, "{reply}");
-    let unknown = alice
-        .post(
-            &v3!("/rooms/{}/upgrade", "!nosuchroom:a.example"),
-            json!({ "new_version": "12" }),
-        )
-        .await;
+    let unknown = alice.post(&v3!("/rooms/{}/upgrade", "!nosuchroom:a.example"), json!({ "new_version": "12" })).await;
     assert!(matches!(unknown.status, 403 | 404), "{unknown}");
-    alice
-        .get(&v3!("/rooms/{}/state/m.room.tombstone/", old))
-        .await
-        .expect_error(404, "M_NOT_FOUND");
+    alice.get(&v3!("/rooms/{}/state/m.room.tombstone/", old)).await.expect_error(404, "M_NOT_FOUND");
 }

@@ -1,6 +1,6 @@
 //! State resolution: which state a room has where its history forked.
 //!
-//! Version 1's algorithm is [`v1`], version 2's with version 12's changes is [`v2`].
+//! Version 1's algorithm is in `v1.rs`, version 2's with version 12's changes in `v2.rs`.
 
 use std::sync::Arc;
 

@@ -9,9 +9,10 @@
 //!
 //! 1. *Split.* The unconflicted state map and the conflicted state set are defined by equality of (key, event) pairs, and
 //!    local numbers are equal exactly where the strings are.
-//! 2. *States.* ruma is given, for each state, its conflicted entries and a selection of the unconflicted ones. It splits
-//!    them again, entry by entry, each entry as before: an entry is conflicted or not by itself alone. With the keys left
-//!    out it therefore computes the same conflicted state set, and the selected part of the unconflicted map.
+//! 2. *States.* ruma uses the states for nothing but that split, and of the conflicted ones only the set of events. So
+//!    it is given as few states as produce the same: each distinct event of a conflicted key is in exactly one of them,
+//!    at least two states in all, so none is in every state; and a selection of the unconflicted entries is in all of
+//!    them. Twenty branches that changed different members make two large states, not twenty.
 //! 3. *The selection.* The algorithm uses the unconflicted map in two places. In step 2 (not in version 12, which starts
 //!    with an empty map) it is the initial state of the iterative auth checks, where it is only ever asked for the keys
 //!    that the auth-events selection names for the event being checked, plus, in step 3, for the power levels. Events
@@ -23,7 +24,7 @@
 //! 5. *The subgraph* (version 12) is likewise computed on the DAG from the same conflicted state set, and handed over.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ruma::events::StateEventType;
@@ -56,7 +57,7 @@ pub(super) fn resolve(
     let sets = Sets::of(&split, states.len(), dag, events, v2_rules)?;
     let full_conflicted = sets.full_conflicted(&split, &known);
     let selection = selection(rules, &split, &full_conflicted, events)?;
-    let maps = ruma_maps(&split, states.len(), selection, &known)?;
+    let maps = ruma_maps(&split, selection, &known)?;
 
     let resolved = ruma::state_res::resolve(
         &rules.authorization,
@@ -157,7 +158,7 @@ fn selection(
     full_conflicted: &[Arc<Pdu>],
     events: &impl ResolutionEvents,
 ) -> Result<Vec<(i64, i64)>, ResolveError> {
-    let mut wanted: BTreeSet<(StateEventType, String)> = BTreeSet::new();
+    let mut wanted: HashSet<(StateEventType, String)> = HashSet::new();
     wanted.insert((StateEventType::RoomPowerLevels, String::new()));
     for event in full_conflicted {
         // A malformed membership event names no keys: the algorithm skips it before it looks anything up.
@@ -178,10 +179,9 @@ fn selection(
         .collect())
 }
 
-/// The states as ruma takes them, reduced.
+/// States for ruma that split into the same conflicted state set and the selection.
 fn ruma_maps(
     split: &Split,
-    states: usize,
     selection: Vec<(i64, i64)>,
     known: &Known<'_, impl ResolutionEvents>,
 ) -> Result<Vec<RumaStateMap<OwnedEventId>>, ResolveError> {
@@ -191,21 +191,25 @@ fn ruma_maps(
             .map(|event| event.owned_event_id().clone())
     };
     let key = |key: i64| known.events.key(key).ok_or(ResolveError::UnknownKey(key));
-    let mut maps = vec![RumaStateMap::new(); states];
-    for (number, nid) in selection {
-        let (Some(id), key) = (id(nid), key(number)?) else {
-            continue;
-        };
-        for map in &mut maps {
-            map.insert(key.clone(), id.clone());
-        }
-    }
+    let mut maps = vec![RumaStateMap::new(); 2];
     for (number, entry) in &split.conflicted {
         let key = key(*number)?;
-        for (map, nid) in maps.iter_mut().zip(entry) {
-            if let Some(id) = nid.and_then(id) {
-                map.insert(key.clone(), id);
+        let mut distinct: Vec<i64> = entry.iter().copied().flatten().collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        for (at, id) in distinct.into_iter().filter_map(id).enumerate() {
+            if at == maps.len() {
+                maps.push(RumaStateMap::new());
             }
+            maps[at].insert(key.clone(), id);
+        }
+    }
+    for (number, nid) in selection {
+        let key = key(number)?;
+        if let Some(id) = id(nid) {
+            maps.iter_mut().for_each(|map| {
+                map.insert(key.clone(), id.clone());
+            });
         }
     }
     Ok(maps)

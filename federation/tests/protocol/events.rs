@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{content, key, keys_of, template, version};
 use linkim_federation::{
     BuildError, EventReference, EventTemplate, Pdu, PublicKeyMap, SigningKey, Verified,
-    VerifyError, build_event, redact, required_servers, verify_event,
+    VerifyError, add_signature, build_event, redact, required_servers, verify_event,
+    verify_event_signature,
 };
 use proptest::prelude::*;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, EventId, RoomId, ServerName, event_id, server_name,
 };
+
+use crate::common::{content, key, keys_of, template, version};
 
 fn origin() -> &'static ServerName {
     server_name!("a.example")
@@ -100,6 +102,38 @@ fn a_changed_content_leaves_the_signatures_alone() {
     }
 }
 
+/// Room version 5, with numbers that canonical JSON forbids. Hash, signature and identifier were computed with Python:
+/// the appendices' `canonical_json`, `hashlib` and the ed25519 of `cryptography`, with the appendices' key.
+#[test]
+fn an_event_with_loose_numbers_is_verified_as_it_was_signed() {
+    let hash = "3tVNrNJgK9+r2zh+72H4oPDdHS3tzknsYw91jCen8jg";
+    let signature =
+        "tB4j74lVlT6/WZF7yfV9ViUcCOCTHXa7QfoBed/2bNM4OTkPSRqegSxI6PsXxNEdLM6aqRsDEF7Ll0d3BSo/CQ";
+    let given = format!(
+        r#"{{"type":"m.room.power_levels","state_key":"","content":{{"users":{{"@a:domain":100,"@b:domain":50.570,
+        "@c:domain":1e2}},"ban":123456789012345678901234567890,"redact":1e-7,"kick":-0,"extra":2.5e16}},
+        "sender":"@a:domain","room_id":"!x:domain","origin_server_ts":1000000,"depth":9007199254740993,
+        "prev_events":["$p"],"auth_events":[],"hashes":{{"sha256":"{hash}"}},
+        "signatures":{{"domain":{{"ed25519:1":"{signature}"}}}}}}"#
+    );
+    let written = format!(
+        r#"{{"auth_events":[],"content":{{"ban":123456789012345678901234567890,"extra":2.5e+16,"kick":0,"redact":1e-07,"users":{{"@a:domain":100,"@b:domain":50.57,"@c:domain":100.0}}}},"depth":9007199254740993,"hashes":{{"sha256":"{hash}"}},"origin_server_ts":1000000,"prev_events":["$p"],"room_id":"!x:domain","sender":"@a:domain","signatures":{{"domain":{{"ed25519:1":"{signature}"}}}},"state_key":"","type":"m.room.power_levels"}}"#
+    );
+    let pdu = Pdu::from_peer(given.as_bytes(), version(5)).unwrap();
+    assert_eq!(pdu.json(), written);
+    assert_eq!(
+        pdu.event_id(),
+        "$EQ3ZUxtswhUjO8cgGLnGs2hyjQh4FKw7XF2orB-Shdc"
+    );
+    let key = SigningKey::parse_file("ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1")
+        .unwrap()
+        .remove(0);
+    assert_eq!(
+        verify_event(&pdu, &keys_of("domain", &key), version(5)),
+        Ok(Verified::All)
+    );
+}
+
 #[test]
 fn the_servers_that_must_sign_depend_on_type_and_version() {
     let servers = |pdu: &Pdu, number: usize| {
@@ -183,6 +217,55 @@ fn another_signature_of_the_same_server_neither_helps_nor_harms() {
         verify_event(&both, &PublicKeyMap::new(), rules),
         Err(VerifyError::UnknownKey("a.example".into()))
     );
+}
+
+#[test]
+fn a_second_server_can_sign_and_the_event_stays_the_same() {
+    let second = SigningKey::generate([9; 32], "ed25519:b_key").unwrap();
+    assert_eq!(second.key_id(), "ed25519:b_key");
+    for number in 1..=12 {
+        let rules = version(number);
+        let join = EventTemplate {
+            event_type: "m.room.member",
+            state_key: Some("@alice:a.example"),
+            ..template(content(
+                r#"{"membership":"join","join_authorised_via_users_server":"@bob:b.example"}"#,
+            ))
+        };
+        let pdu = build(number, join);
+        let mut keys = keys_of("a.example", &key());
+        keys.extend(keys_of("b.example", &second));
+        let server = server_name!("b.example");
+        let unsigned = Err(VerifyError::Unsigned("b.example".into()));
+        assert_eq!(verify_event_signature(&pdu, server, &keys, rules), unsigned);
+        let both = add_signature(&pdu, rules, server, &second).unwrap();
+        assert_eq!(both.event_id(), pdu.event_id());
+        assert_eq!(
+            verify_event(&both, &keys, rules),
+            Ok(Verified::All),
+            "version {number}"
+        );
+        assert_eq!(verify_event_signature(&both, server, &keys, rules), Ok(()));
+        assert_eq!(
+            verify_event_signature(&both, origin(), &keys, rules),
+            Ok(())
+        );
+        let read = Pdu::from_peer(both.json().as_bytes(), rules).unwrap();
+        assert_eq!(
+            format!("{read:?}"),
+            format!("{both:?}"),
+            "the text is canonical"
+        );
+        let again = add_signature(&both, rules, server, &second).unwrap();
+        assert_eq!(again.json(), both.json(), "signing twice is signing once");
+    }
+}
+
+#[test]
+fn events_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Pdu>();
+    shared::<SigningKey>();
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#size-limits>, <https://spec.matrix.org/v1.19/rooms/>
 
-use crate::common::version;
 use linkim_federation::{CanonicalError, FormatError, Pdu};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::common::version;
 
 /// A valid event of the version, made of the tables in its "Event format".
 fn valid(number: usize) -> Value {
@@ -159,6 +160,9 @@ fn the_size_of_an_event_is_bounded_at_exactly_65536_bytes() {
             )
             .is_ok()
         );
+        // But nobody makes us read without end.
+        event["unsigned"] = json!({"filler": "y".repeat(1_100_000)});
+        assert_eq!(read(&event, number).unwrap_err(), FormatError::TooLarge);
         event.as_object_mut().unwrap().remove("unsigned");
         sized(65_537, &mut event);
         assert_eq!(read(&event, number).unwrap_err(), FormatError::TooLarge);

@@ -2,10 +2,11 @@
 //!
 //! The "Redactions" section of versions 1, 6, 8, 9 and 11.
 
-use crate::common::{content, version};
 use linkim_federation::{Pdu, redact};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::common::{content, version};
 
 fn event(number: usize, event_type: &str, content: Value) -> Pdu {
     let mut event = json!({

@@ -1,10 +1,15 @@
 //! State resolution of versions 2 to 12 against ruma's on whole inputs, and that the order of arrival does not matter.
 
-use linkim_federation::{Pdu, StateMap, resolve};
-use proptest::prelude::*;
 use std::sync::Arc;
 
-use crate::room::{Room, State, Store, any_steps, room_of};
+use linkim_federation::{Pdu, ResolutionEvents, ResolveError, StateMap, resolve};
+use proptest::prelude::*;
+use ruma::EventId;
+use ruma::events::StateEventType;
+use serde_json::json;
+
+use crate::history::{any_steps, room_of};
+use crate::room::{Room, Sent, State, Store, USERS};
 
 fn resolve_in(room: &Room, store: &Store, states: &[State]) -> State {
     let maps: Vec<StateMap> = states.iter().map(|state| store.numbered(state)).collect();
@@ -90,6 +95,78 @@ proptest! {
         let alone = resolve_in(&room, &Store::of(&room, &room.events), &states[..1]);
         prop_assert_eq!(&alone, &states[0]);
     }
+}
+
+/// A store that contradicts itself gives an error, and never a state.
+#[test]
+fn contradictions_of_the_store_are_errors() {
+    struct Broken<'s> {
+        store: &'s Store,
+        without: &'static str,
+    }
+    impl ResolutionEvents for Broken<'_> {
+        fn event(&self, nid: i64) -> Option<Arc<Pdu>> {
+            self.store.event(nid)
+        }
+        fn nid(&self, id: &EventId) -> Option<i64> {
+            self.store.nid(id)
+        }
+        fn key(&self, key: i64) -> Option<(StateEventType, String)> {
+            self.store.key(key).filter(|_| self.without != "key")
+        }
+        fn key_nid(&self, event_type: &StateEventType, state_key: &str) -> Option<i64> {
+            self.store
+                .key_nid(event_type, state_key)
+                .filter(|_| self.without != "key_nid")
+        }
+        fn dag_index(&self, nid: i64) -> Option<u32> {
+            self.store
+                .dag_index(nid)
+                .filter(|_| self.without != "dag_index")
+        }
+        fn nid_of_index(&self, index: u32) -> Option<i64> {
+            self.store.nid_of_index(index)
+        }
+    }
+    let mut room = Room::new(11, "public");
+    let fork: Vec<_> = room.tips.iter().cloned().collect();
+    for topic in ["a", "b"] {
+        let topic = json!({"topic": topic});
+        let sent = Sent {
+            sender: USERS[0],
+            event_type: "m.room.topic",
+            state_key: String::new(),
+            content: topic,
+            ts: 1,
+        };
+        room.send(&fork, &sent).unwrap();
+    }
+    let store = Store::of(&room, &room.events);
+    let maps: Vec<StateMap> = tip_states(&room)
+        .iter()
+        .map(|state| store.numbered(state))
+        .collect();
+    let resolve = |without| {
+        resolve(
+            room.rules(),
+            &maps,
+            &store.dag,
+            &Broken {
+                store: &store,
+                without,
+            },
+        )
+    };
+    assert!(resolve("nothing").is_ok());
+    assert!(matches!(resolve("key"), Err(ResolveError::UnknownKey(_))));
+    assert!(matches!(
+        resolve("dag_index"),
+        Err(ResolveError::NotInDag(_))
+    ));
+    assert!(matches!(
+        resolve("key_nid"),
+        Err(ResolveError::Unnumbered(_))
+    ));
 }
 
 /// The rooms of the properties do fork and conflict; a generator that never did would prove nothing.

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     accounts::{
-        NewAccount, NewDevice, Registration, RegistrationError, SharedSecret, SharedSecretError,
-        SharedSecretRequest,
+        NewAccount, NewDevice, Registration, RegistrationError, SharedSecret, SharedSecretError, SharedSecretRequest,
     },
     api::{
         client::{register::Account, state::ClientState},
@@ -53,10 +52,7 @@ struct Body {
 }
 
 /// `POST`: an account.
-async fn register(
-    State(state): State<ClientState>,
-    Json(body): Json<Body>,
-) -> Result<Json<Account>, ApiError> {
+async fn register(State(state): State<ClientState>, Json(body): Json<Body>) -> Result<Json<Account>, ApiError> {
     state.shared_secret.check(SharedSecretRequest {
         nonce: &body.nonce,
         username: &body.username,

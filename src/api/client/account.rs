@@ -12,8 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{authentication::SessionOrGuest, state::ClientState};
 use crate::{
     accounts::{
-        AuthData, Limited, LoginError, Operation, PASSWORD_FLOWS, PasswordRefused, Passwords, Rate,
-        Session, UiaError,
+        AuthData, Limited, LoginError, Operation, PASSWORD_FLOWS, PasswordRefused, Passwords, Rate, Session, UiaError,
     },
     api::{error::ApiError, extract::Json},
     store::StoreError,
@@ -89,10 +88,7 @@ async fn password(
     Passwords::check(&body.new_password)?;
     let operation = Operation::ChangePassword;
     state.uia.authorise(operation, Some(&session), PASSWORD_FLOWS, body.auth).await?;
-    state
-        .login
-        .change_password(&session, body.new_password, body.logout_devices)
-        .await?;
+    state.login.change_password(&session, body.new_password, body.logout_devices).await?;
     Ok(Json(json!({})))
 }
 

@@ -46,13 +46,9 @@ impl From<AccountDataError> for ApiError {
         let text = error.to_string();
         let too_large = StatusCode::PAYLOAD_TOO_LARGE;
         match error {
-            AccountDataError::ServerManaged(_) => {
-                Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_BAD_JSON", text)
-            }
+            AccountDataError::ServerManaged(_) => Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_BAD_JSON", text),
             AccountDataError::TypeTooLong => Self::invalid_param(text),
-            AccountDataError::TooLarge | AccountDataError::TooMany => {
-                Self::new(too_large, "M_TOO_LARGE", text)
-            }
+            AccountDataError::TooLarge | AccountDataError::TooMany => Self::new(too_large, "M_TOO_LARGE", text),
             AccountDataError::UnknownRoom => Self::not_found(text),
             AccountDataError::Store(error) => error.into(),
         }
@@ -63,10 +59,7 @@ impl From<AccountDataError> for ApiError {
 pub(super) fn routes() -> Router<ClientState> {
     Router::new()
         .route("/user/{user_id}/account_data/{type}", get(get_global).put(set_global))
-        .route(
-            "/user/{user_id}/rooms/{room_id}/account_data/{type}",
-            get(get_in_room).put(set_in_room),
-        )
+        .route("/user/{user_id}/rooms/{room_id}/account_data/{type}", get(get_in_room).put(set_in_room))
 }
 
 /// 403 unless the path names the session's own user.

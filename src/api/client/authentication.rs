@@ -29,12 +29,9 @@ fn missing_token() -> ApiError {
 
 impl From<AuthenticateError> for ApiError {
     fn from(error: AuthenticateError) -> Self {
-        let unauthorized =
-            |errcode| ApiError::new(StatusCode::UNAUTHORIZED, errcode, error.to_string());
+        let unauthorized = |errcode| ApiError::new(StatusCode::UNAUTHORIZED, errcode, error.to_string());
         match error {
-            AuthenticateError::Unknown => {
-                unauthorized("M_UNKNOWN_TOKEN").with("soft_logout", false)
-            }
+            AuthenticateError::Unknown => unauthorized("M_UNKNOWN_TOKEN").with("soft_logout", false),
             AuthenticateError::Expired => unauthorized("M_UNKNOWN_TOKEN").with("soft_logout", true),
             AuthenticateError::Locked => unauthorized("M_USER_LOCKED").with("soft_logout", true),
             AuthenticateError::Store(error) => error.into(),
@@ -111,9 +108,5 @@ where
 
 /// 403: guests may not do this.
 pub fn guest_forbidden() -> ApiError {
-    ApiError::new(
-        StatusCode::FORBIDDEN,
-        "M_GUEST_ACCESS_FORBIDDEN",
-        "Guests may not do this",
-    )
+    ApiError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guests may not do this")
 }

@@ -7,8 +7,7 @@ use super::{authentication::SessionOrGuest, state::ClientState};
 use crate::api::extract::Json;
 
 /// The room versions that the spec lists as stable (Matrix specification, "Room Versions"), all of which this server knows.
-const STABLE_ROOM_VERSIONS: [&str; 12] =
-    ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
+const STABLE_ROOM_VERSIONS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
 /// The route under `/_matrix/client/{version}`.
 pub(super) fn routes() -> Router<ClientState> {
@@ -16,10 +15,7 @@ pub(super) fn routes() -> Router<ClientState> {
 }
 
 /// `GET /capabilities`
-async fn capabilities(
-    State(state): State<ClientState>,
-    SessionOrGuest(session): SessionOrGuest,
-) -> Json<Value> {
+async fn capabilities(State(state): State<ClientState>, SessionOrGuest(session): SessionOrGuest) -> Json<Value> {
     let stable = |version: &&str| ((*version).to_owned(), "stable".into());
     let available: Map<String, Value> = STABLE_ROOM_VERSIONS.iter().map(stable).collect();
     let person = !session.guest;

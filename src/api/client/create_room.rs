@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     http::StatusCode,
     routing::post,
 };
@@ -12,8 +12,9 @@ use ruma::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::state::ClientState;
 use crate::{
-    accounts::Session,
+    accounts::{Rate, RateLimits, Session},
     api::{error::ApiError, extract::Json},
     rooms::{
         create::{CreateError, CreateRequest, InitialState, RoomCreation},
@@ -53,12 +54,7 @@ impl From<Error> for ApiError {
 }
 
 /// The route under `/_matrix/client/{version}`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Session: FromRequestParts<S>,
-    Arc<RoomCreation>: FromRef<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new().route("/createRoom", post(create_room))
 }
 
@@ -70,11 +66,13 @@ enum VisibilityName {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum PresetName {
-    PrivateChat,
-    PublicChat,
-    TrustedPrivateChat,
+    #[serde(rename = "private_chat")]
+    Private,
+    #[serde(rename = "public_chat")]
+    Public,
+    #[serde(rename = "trusted_private_chat")]
+    TrustedPrivate,
 }
 
 #[derive(Deserialize)]
@@ -129,9 +127,9 @@ impl Body {
                 .map(|e| InitialState { kind: e.kind, state_key: e.state_key, content: e.content })
                 .collect(),
             preset: self.preset.map(|preset| match preset {
-                PresetName::PrivateChat => Preset::PrivateChat,
-                PresetName::PublicChat => Preset::PublicChat,
-                PresetName::TrustedPrivateChat => Preset::TrustedPrivateChat,
+                PresetName::Private => Preset::PrivateChat,
+                PresetName::Public => Preset::PublicChat,
+                PresetName::TrustedPrivate => Preset::TrustedPrivateChat,
             }),
             is_direct: self.is_direct,
             power_level_content_override: self.power_level_content_override.unwrap_or_default(),
@@ -148,8 +146,10 @@ struct Answer {
 async fn create_room(
     session: Session,
     State(rooms): State<Arc<RoomCreation>>,
+    State(limits): State<Arc<RateLimits>>,
     Json(body): Json<Body>,
 ) -> Result<Json<Answer>, ApiError> {
+    limits.check(Rate::CreateRoom, session.user)?;
     let request = body.request()?;
     let room_id = rooms.create(&session.user_id, request).await.map_err(Error::from)?;
     Ok(Json(Answer { room_id }))

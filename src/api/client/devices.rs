@@ -1,6 +1,6 @@
 //! `/devices`, `/devices/{deviceId}`, `/delete_devices`.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{
     Router,
@@ -13,13 +13,10 @@ use serde_json::{Map, Value, json};
 
 use super::{authentication::SessionOrGuest, state::ClientState};
 use crate::{
-    accounts::{
-        AuthData, DeviceRefused, Devices, Limited, Operation, PASSWORD_FLOWS, Rate, Seen, Session,
-        UiaError,
-    },
+    accounts::{AuthData, DeviceRefused, Devices, Limited, Operation, PASSWORD_FLOWS, Rate, Seen, Session, UiaError},
     api::{
         error::ApiError,
-        extract::{Json, Path},
+        extract::{Json, OptionalJson, Path},
     },
     store::StoreError,
 };
@@ -130,15 +127,15 @@ async fn delete(
     State(state): State<ClientState>,
     session: Session,
     Path(device_id): Path<String>,
-    Json(body): Json<DeleteBody>,
+    OptionalJson(body): OptionalJson<DeleteBody>,
 ) -> Result<Json<Value>, DeviceError> {
-    delete_devices(&state, &session, vec![device_id], body.auth).await
+    delete_devices(&state, &session, HashSet::from([device_id]), body.auth).await
 }
 
 #[derive(Deserialize)]
 struct DeleteManyBody {
     auth: Option<AuthData>,
-    devices: Vec<String>,
+    devices: HashSet<String>,
 }
 
 /// `POST /delete_devices`
@@ -153,7 +150,7 @@ async fn delete_many(
 async fn delete_devices(
     state: &ClientState,
     session: &Session,
-    device_ids: Vec<String>,
+    device_ids: HashSet<String>,
     auth: Option<AuthData>,
 ) -> Result<Json<Value>, DeviceError> {
     let operation = Operation::DeleteDevices;

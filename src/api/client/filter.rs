@@ -32,9 +32,7 @@ impl From<FilterError> for ApiError {
 
 /// The routes under `/_matrix/client/{version}`. Guests may sync, and clients filter what they sync.
 pub(super) fn routes() -> Router<ClientState> {
-    Router::new()
-        .route("/user/{user_id}/filter", post(add))
-        .route("/user/{user_id}/filter/{filter_id}", get(stored))
+    Router::new().route("/user/{user_id}/filter", post(add)).route("/user/{user_id}/filter/{filter_id}", get(stored))
 }
 
 /// `POST /user/{userId}/filter`

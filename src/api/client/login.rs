@@ -1,11 +1,6 @@
 //! `GET` and `POST /login`.
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    routing::get,
-};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,9 +9,7 @@ use super::{
     state::ClientState,
 };
 use crate::{
-    accounts::{
-        DeviceRefused, Limited, LoginError, NewDevice, PasswordRefused, Rate, UserIdentifier,
-    },
+    accounts::{DeviceRefused, Limited, LoginError, NewDevice, PasswordRefused, Rate, UserIdentifier},
     api::{client_ip::ClientIp, error::ApiError, extract::Json, well_known},
 };
 
@@ -43,9 +36,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
-            Error::UnknownType | Error::UnknownIdentifierType => {
-                Self::bad_request("M_UNKNOWN", text)
-            }
+            Error::UnknownType | Error::UnknownIdentifierType => Self::bad_request("M_UNKNOWN", text),
             Error::UnknownThirdPartyIdentifier => Self::forbidden(text),
             Error::Missing(_) => Self::bad_request("M_MISSING_PARAM", text),
             Error::Device(_) => Self::invalid_param(text),
@@ -61,8 +52,7 @@ impl From<LoginError> for ApiError {
         match error {
             LoginError::WrongCredentials => Self::forbidden(text),
             LoginError::Deactivated => Self::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", text),
-            LoginError::Locked => Self::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", text)
-                .with("soft_logout", true),
+            LoginError::Locked => Self::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", text).with("soft_logout", true),
             LoginError::Limited(limited) => limited.into(),
             LoginError::Password(refused) => refused.into(),
             LoginError::Store(error) => error.into(),
@@ -124,12 +114,8 @@ async fn login(
     }
     let user = named(&body)?.to_owned();
     let password = body.password.ok_or(Error::Missing("password"))?;
-    let device = NewDevice::new(
-        body.device_id,
-        body.initial_device_display_name,
-        body.refresh_token,
-    )
-    .map_err(Error::Device)?;
+    let device =
+        NewDevice::new(body.device_id, body.initial_device_display_name, body.refresh_token).map_err(Error::Device)?;
     let user_id = state.names.named(&user);
     let (user_id, tokens) = state.login.with_password(user_id, password, device).await?;
     let well_known = well_known::client_information(&state.config);

@@ -13,9 +13,7 @@ use crate::{
 
 /// The routes under `/_matrix/client/{version}`. They fail in no way of their own.
 pub(super) fn routes() -> Router<ClientState> {
-    Router::new()
-        .route("/logout", post(logout))
-        .route("/logout/all", post(logout_all))
+    Router::new().route("/logout", post(logout)).route("/logout/all", post(logout_all))
 }
 
 /// `POST /logout`

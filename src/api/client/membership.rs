@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     http::StatusCode,
     routing::post,
 };
@@ -15,12 +15,12 @@ use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId, Us
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::authentication::SessionOrGuest;
+use super::{authentication::SessionOrGuest, state::ClientState};
 use crate::{
-    accounts::Session,
+    accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
-        extract::{Json, Path},
+        extract::{Json, OptionalJson, Path},
     },
     rooms::membership::{Membership, MembershipError},
 };
@@ -64,13 +64,7 @@ impl From<MembershipError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/{version}`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Session: FromRequestParts<S>,
-    SessionOrGuest: FromRequestParts<S>,
-    Arc<Membership>: FromRef<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new()
         .route("/join/{room_id_or_alias}", post(join_by_alias))
         .route("/knock/{room_id_or_alias}", post(knock))
@@ -123,9 +117,11 @@ async fn resolve(membership: &Membership, name: &str) -> Result<OwnedRoomId, Api
 async fn join_by_alias(
     session: Session,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
-    Json(body): Json<Reason>,
+    OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
+    limits.check(Rate::Join, session.user)?;
     let room_id = resolve(&membership, room.as_str()).await?;
     membership.join(&session, &room_id, body.reason).await?;
     Ok(Json(Room { room_id }))
@@ -135,9 +131,11 @@ async fn join_by_alias(
 async fn join(
     SessionOrGuest(session): SessionOrGuest,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
-    Json(body): Json<Reason>,
+    OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
+    limits.check(Rate::Join, session.user)?;
     membership.join(&session, &room_id, body.reason).await?;
     Ok(Json(Room { room_id }))
 }
@@ -146,9 +144,11 @@ async fn join(
 async fn knock(
     session: Session,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
-    Json(body): Json<Reason>,
+    OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
+    limits.check(Rate::Join, session.user)?;
     let room_id = resolve(&membership, room.as_str()).await?;
     membership.knock(&session, &room_id, body.reason).await?;
     Ok(Json(Room { room_id }))
@@ -158,9 +158,11 @@ async fn knock(
 async fn leave(
     SessionOrGuest(session): SessionOrGuest,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
-    Json(body): Json<Reason>,
+    OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::State, session.user)?;
     membership.leave(&session, &room_id, body.reason).await?;
     Ok(Json(json!({})))
 }
@@ -169,8 +171,10 @@ async fn leave(
 async fn forget(
     session: Session,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::Settings, session.user)?;
     membership.forget(&session, &room_id).await?;
     Ok(Json(json!({})))
 }
@@ -179,9 +183,11 @@ async fn forget(
 async fn invite(
     session: Session,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
     Json(body): Json<Target>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::Invite, session.user)?;
     membership.invite(&session, &room_id, &body.user()?, body.reason).await?;
     Ok(Json(json!({})))
 }
@@ -190,9 +196,11 @@ async fn invite(
 async fn kick(
     session: Session,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
     Json(body): Json<Target>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::State, session.user)?;
     membership.kick(&session, &room_id, &body.user()?, body.reason).await?;
     Ok(Json(json!({})))
 }
@@ -201,9 +209,11 @@ async fn kick(
 async fn ban(
     session: Session,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
     Json(body): Json<Target>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::State, session.user)?;
     membership.ban(&session, &room_id, &body.user()?, body.reason).await?;
     Ok(Json(json!({})))
 }
@@ -212,9 +222,11 @@ async fn ban(
 async fn unban(
     session: Session,
     State(membership): State<Arc<Membership>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
     Json(body): Json<Target>,
 ) -> Result<Json<Value>, ApiError> {
+    limits.check(Rate::State, session.user)?;
     membership.unban(&session, &room_id, &body.user()?, body.reason).await?;
     Ok(Json(json!({})))
 }

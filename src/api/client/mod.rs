@@ -2,23 +2,42 @@
 
 mod account;
 mod account_data;
+mod aliases;
 mod append_error;
 pub mod authentication;
 mod capabilities;
+mod context;
 mod create_room;
 mod devices;
+mod directory;
+mod event;
 mod filter;
+mod joined_members;
+mod joined_rooms;
 mod login;
 mod logout;
+mod members;
 mod membership;
+mod messages;
 mod profile;
 mod pushrules;
+mod read_markers;
+mod reading;
+mod receipts;
 mod refresh;
 pub(crate) mod register;
+mod relations;
+mod room_summary;
 mod send;
 pub mod state;
+mod state_get;
+mod sync;
 mod tags;
+mod threads;
+mod timestamp_to_event;
+mod typing;
 mod uia;
+mod upgrade;
 mod versions;
 
 #[cfg(test)]
@@ -32,28 +51,52 @@ use self::state::ClientState;
 pub fn routes() -> Router<ClientState> {
     Router::new()
         .nest("/_matrix/client", versions::routes())
-        .nest("/_matrix/client/v1", register::routes_v1())
+        .nest("/_matrix/client/v1", v1())
         .nest("/_matrix/client/v3", v3())
         .nest("/_matrix/client/r0", v3())
+        .nest("/_matrix/client/unstable", room_summary::unstable_routes())
         .merge(super::well_known::routes())
         .merge(super::admin::register::routes())
+}
+
+fn v1() -> Router<ClientState> {
+    Router::new()
+        .merge(register::routes_v1())
+        .merge(relations::routes())
+        .merge(room_summary::v1_routes())
+        .merge(threads::routes())
+        .merge(timestamp_to_event::routes())
 }
 
 fn v3() -> Router<ClientState> {
     Router::new()
         .merge(account::routes())
         .merge(account_data::routes())
+        .merge(aliases::routes())
         .merge(capabilities::routes())
+        .merge(context::routes())
         .merge(create_room::routes())
         .merge(devices::routes())
+        .merge(directory::routes())
+        .merge(event::routes())
         .merge(filter::routes())
+        .merge(joined_members::routes())
+        .merge(joined_rooms::routes())
         .merge(login::routes())
         .merge(logout::routes())
+        .merge(members::routes())
         .merge(membership::routes())
+        .merge(messages::routes())
         .merge(profile::routes())
         .merge(pushrules::routes())
+        .merge(read_markers::routes())
+        .merge(receipts::routes())
         .merge(refresh::routes())
         .merge(register::routes())
         .merge(send::routes())
+        .merge(state_get::routes())
+        .merge(sync::routes())
         .merge(tags::routes())
+        .merge(typing::routes())
+        .merge(upgrade::routes())
 }

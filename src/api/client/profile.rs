@@ -59,9 +59,7 @@ impl From<Error> for ApiError {
             Error::Guest => guest_forbidden(),
             Error::MissingField => Self::bad_request("M_MISSING_PARAM", text),
             Error::Limited(limited) => limited.into(),
-            Error::Profile(ProfileError::TooLarge) => {
-                Self::bad_request("M_PROFILE_TOO_LARGE", text)
-            }
+            Error::Profile(ProfileError::TooLarge) => Self::bad_request("M_PROFILE_TOO_LARGE", text),
             Error::Profile(ProfileError::Store(error)) => error.into(),
             Error::Profile(ProfileError::Field(refused)) => match refused {
                 FieldRefused::NameTooLong => Self::bad_request("M_KEY_TOO_LARGE", text),
@@ -125,12 +123,7 @@ async fn delete(
 }
 
 /// The field, if this session may change it now.
-fn change(
-    state: &ClientState,
-    session: &Session,
-    user_id: &OwnedUserId,
-    name: &str,
-) -> Result<FieldName, Error> {
+fn change(state: &ClientState, session: &Session, user_id: &OwnedUserId, name: &str) -> Result<FieldName, Error> {
     let field = FieldName::parse(name)?;
     if *user_id != session.user_id {
         return Err(Error::NotYours);

@@ -4,8 +4,8 @@ use axum::{Router, extract::State, routing::get};
 use ruma::{
     OwnedRoomId, OwnedUserId,
     push::{
-        Action, AnyPushRule, InsertPushRuleError, NewConditionalPushRule, NewPatternedPushRule,
-        NewPushRule, NewSimplePushRule, PushCondition, RuleKind, Ruleset,
+        Action, AnyPushRule, InsertPushRuleError, NewConditionalPushRule, NewPatternedPushRule, NewPushRule,
+        NewSimplePushRule, PushCondition, RuleKind, Ruleset,
     },
 };
 use serde::Deserialize;
@@ -53,11 +53,9 @@ impl From<Error> for ApiError {
             Error::Rules(PushRuleError::Insert(InsertPushRuleError::UnknownRuleId)) => {
                 Self::bad_request("M_UNKNOWN", "before/after rule not found")
             }
-            Error::Rules(
-                PushRuleError::Insert(_)
-                | PushRuleError::RelativeToItself
-                | PushRuleError::ServerDefault,
-            ) => Self::invalid_param(text),
+            Error::Rules(PushRuleError::Insert(_) | PushRuleError::RelativeToItself | PushRuleError::ServerDefault) => {
+                Self::invalid_param(text)
+            }
             Error::Rules(PushRuleError::AccountData(error)) => error.into(),
         }
     }
@@ -93,19 +91,11 @@ async fn all(State(state): State<ClientState>, session: Session) -> Result<Json<
 }
 
 /// `GET /pushrules/global/`
-async fn global(
-    State(state): State<ClientState>,
-    session: Session,
-) -> Result<Json<Ruleset>, ApiError> {
+async fn global(State(state): State<ClientState>, session: Session) -> Result<Json<Ruleset>, ApiError> {
     Ok(Json(state.push_rules.all(&session).await?))
 }
 
-async fn find(
-    state: &ClientState,
-    session: &Session,
-    kind: &str,
-    rule_id: &str,
-) -> Result<AnyPushRule, Error> {
+async fn find(state: &ClientState, session: &Session, kind: &str, rule_id: &str) -> Result<AnyPushRule, Error> {
     let found = state.push_rules.get(session, parse_kind(kind)?, rule_id).await?;
     Ok(found.ok_or(PushRuleError::NotFound)?)
 }
@@ -156,16 +146,10 @@ impl NewRule {
                 let user_id = OwnedUserId::try_from(rule_id).map_err(|_| Error::RuleId("user"))?;
                 NewPushRule::Sender(NewSimplePushRule::new(user_id, actions))
             }
-            RuleKind::Override => NewPushRule::Override(NewConditionalPushRule::new(
-                rule_id,
-                self.conditions,
-                actions,
-            )),
-            RuleKind::Underride => NewPushRule::Underride(NewConditionalPushRule::new(
-                rule_id,
-                self.conditions,
-                actions,
-            )),
+            RuleKind::Override => NewPushRule::Override(NewConditionalPushRule::new(rule_id, self.conditions, actions)),
+            RuleKind::Underride => {
+                NewPushRule::Underride(NewConditionalPushRule::new(rule_id, self.conditions, actions))
+            }
             _ => return Err(Error::UnknownKind),
         })
     }

@@ -14,9 +14,8 @@ use serde_json::{Value, json};
 use super::state::ClientState;
 use crate::{
     accounts::{
-        AuthData, AuthenticateError, DeviceRefused, IssuedTokens, Limited, NameRefused, NewAccount,
-        NewDevice, Operation, Rate, RateLimits, Registered, Registration, RegistrationError,
-        UiaError,
+        AuthData, AuthenticateError, DeviceRefused, IssuedTokens, Limited, NameRefused, NewAccount, NewDevice,
+        Operation, Rate, RateLimits, Registered, Registration, RegistrationError, UiaError,
     },
     api::{
         client_ip::ClientIp,
@@ -72,16 +71,13 @@ impl From<RegistrationError> for ApiError {
     fn from(error: RegistrationError) -> Self {
         let text = error.to_string();
         match error {
-            RegistrationError::Disabled | RegistrationError::NotThatGuest => {
-                ApiError::forbidden(text)
-            }
+            RegistrationError::Disabled | RegistrationError::NotThatGuest => ApiError::forbidden(text),
             RegistrationError::InUse => ApiError::bad_request("M_USER_IN_USE", text),
             RegistrationError::Name(NameRefused::Grammar | NameRefused::TooLong) => {
                 ApiError::bad_request("M_INVALID_USERNAME", text)
             }
-            RegistrationError::Name(NameRefused::Reserved) => {
-                ApiError::bad_request("M_USER_IN_USE", text)
-            }
+            RegistrationError::Name(NameRefused::Reserved) => ApiError::bad_request("M_USER_IN_USE", text),
+            RegistrationError::Displayname(_) => ApiError::invalid_param(text),
             RegistrationError::Password(refused) => refused.into(),
             RegistrationError::Store(error) => error.into(),
         }
@@ -90,9 +86,7 @@ impl From<RegistrationError> for ApiError {
 
 /// The routes under `/_matrix/client/{version}`.
 pub(super) fn routes() -> Router<ClientState> {
-    Router::new()
-        .route("/register", post(register))
-        .route("/register/available", get(available))
+    Router::new().route("/register", post(register)).route("/register/available", get(available))
 }
 
 /// The route under `/_matrix/client/v1`.
@@ -202,11 +196,7 @@ async fn register_person(
         return Err(RegistrationError::Disabled.into());
     }
     limit(&state.limits, Rate::Registration, ip)?;
-    let device = NewDevice::new(
-        body.device_id,
-        body.initial_device_display_name,
-        body.refresh_token,
-    )?;
+    let device = NewDevice::new(body.device_id, body.initial_device_display_name, body.refresh_token)?;
     let device = (!body.inhibit_login).then_some(device);
     // A guest who upgrades asks for the name that it has.
     let guest = match &body.guest_access_token {
@@ -230,11 +220,7 @@ async fn register_person(
 }
 
 /// Takes one of the limit of an address; a connection without an address is local and not limited.
-pub(super) fn limit(
-    limits: &RateLimits,
-    rate: Rate,
-    ip: Option<std::net::IpAddr>,
-) -> Result<(), Limited> {
+pub(super) fn limit(limits: &RateLimits, rate: Rate, ip: Option<std::net::IpAddr>) -> Result<(), Limited> {
     ip.map_or(Ok(()), |ip| limits.check(rate, ip))
 }
 

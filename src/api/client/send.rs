@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts, State},
+    extract::State,
     routing::put,
 };
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId};
 use serde::Serialize;
 
-use super::{append_error::too_large, authentication::SessionOrGuest};
+use super::{append_error::too_large, authentication::SessionOrGuest, state::ClientState};
 use crate::{
-    accounts::Session,
+    accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
         extract::{Json, Path},
@@ -63,13 +63,7 @@ impl From<SendError> for ApiError {
 }
 
 /// The routes under `/_matrix/client/{version}`.
-pub fn routes<S>() -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Session: FromRequestParts<S>,
-    SessionOrGuest: FromRequestParts<S>,
-    Arc<Sending>: FromRef<S>,
-{
+pub(super) fn routes() -> Router<ClientState> {
     Router::new()
         .route("/rooms/{room_id}/send/{event_type}/{txn_id}", put(send))
         .route("/rooms/{room_id}/redact/{event_id}/{txn_id}", put(redact))
@@ -103,9 +97,11 @@ fn transaction(session: &Session, path: [&str; 3], txn_id: String) -> Result<Tra
 async fn send(
     SessionOrGuest(session): SessionOrGuest,
     State(sending): State<Arc<Sending>>,
+    State(limits): State<Arc<RateLimits>>,
     Path((room, kind, txn_id)): Path<(OwnedRoomId, String, String)>,
     Json(content): Json<CanonicalJsonObject>,
 ) -> Result<Json<Sent>, ApiError> {
+    limits.check(Rate::Message, session.user)?;
     let transaction = transaction(&session, ["send", room.as_str(), &kind], txn_id)?;
     let event_id = sending.send(&session, &room, &kind, content, transaction).await?;
     Ok(Json(Sent { event_id }))
@@ -115,9 +111,11 @@ async fn send(
 async fn redact(
     session: Session,
     State(sending): State<Arc<Sending>>,
+    State(limits): State<Arc<RateLimits>>,
     Path((room, target, txn_id)): Path<(OwnedRoomId, OwnedEventId, String)>,
     Json(mut content): Json<CanonicalJsonObject>,
 ) -> Result<Json<Sent>, ApiError> {
+    limits.check(Rate::Message, session.user)?;
     let transaction = transaction(&session, ["redact", room.as_str(), target.as_str()], txn_id)?;
     match content.get("reason") {
         None | Some(CanonicalJsonValue::String(_)) => {}
@@ -133,9 +131,11 @@ async fn redact(
 async fn put_state(
     SessionOrGuest(session): SessionOrGuest,
     State(sending): State<Arc<Sending>>,
+    State(limits): State<Arc<RateLimits>>,
     Path((room, kind)): Path<(OwnedRoomId, String)>,
     Json(content): Json<CanonicalJsonObject>,
 ) -> Result<Json<Sent>, ApiError> {
+    limits.check(Rate::State, session.user)?;
     let event_id = sending.put_state(&session, &room, &kind, "", content).await?;
     Ok(Json(Sent { event_id }))
 }
@@ -144,9 +144,11 @@ async fn put_state(
 async fn put_state_with_key(
     SessionOrGuest(session): SessionOrGuest,
     State(sending): State<Arc<Sending>>,
+    State(limits): State<Arc<RateLimits>>,
     Path((room, kind, state_key)): Path<(OwnedRoomId, String, String)>,
     Json(content): Json<CanonicalJsonObject>,
 ) -> Result<Json<Sent>, ApiError> {
+    limits.check(Rate::State, session.user)?;
     let event_id = sending.put_state(&session, &room, &kind, &state_key, content).await?;
     Ok(Json(Sent { event_id }))
 }

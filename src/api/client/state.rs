@@ -7,11 +7,15 @@ use ruma::OwnedServerName;
 
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits,
-        Registration, Sessions, SharedSecret, Tags, Uia, UserNames,
+        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits, Registration, Sessions,
+        SharedSecret, Tags, Uia, UserNames,
     },
     config::Config,
-    rooms::{create::RoomCreation, membership::Membership, send::Sending},
+    rooms::{
+        aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
+        reading::Reading, receipts::Receipts, send::Sending, summary::Summaries, typing::Typing, upgrade::Upgrades,
+    },
+    sync::v3::V3,
 };
 
 /// The services, one field each.
@@ -51,8 +55,26 @@ pub struct ClientState {
     pub room_creation: Arc<RoomCreation>,
     /// Who is in which room.
     pub membership: Arc<Membership>,
+    /// Rooms as their readers see them.
+    pub reading: Arc<Reading>,
     /// Events from clients.
     pub sending: Arc<Sending>,
+    /// Who has read how far.
+    pub receipts: Arc<Receipts>,
+    /// Who is typing.
+    pub typing: Arc<Typing>,
+    /// What is new.
+    pub sync: Arc<V3>,
+    /// Room aliases.
+    pub aliases: Arc<Aliases>,
+    /// The published rooms.
+    pub directory: Arc<Directory>,
+    /// What those outside are told of rooms.
+    pub summaries: Arc<Summaries>,
+    /// Trees of spaces.
+    pub hierarchy: Arc<Hierarchy>,
+    /// Room upgrades.
+    pub upgrades: Arc<Upgrades>,
 }
 
 impl ClientState {
@@ -87,5 +109,14 @@ from_client_state!(
     limits: RateLimits,
     room_creation: RoomCreation,
     membership: Membership,
+    reading: Reading,
     sending: Sending,
+    receipts: Receipts,
+    typing: Typing,
+    sync: V3,
+    aliases: Aliases,
+    directory: Directory,
+    summaries: Summaries,
+    hierarchy: Hierarchy,
+    upgrades: Upgrades,
 );

@@ -13,7 +13,7 @@ use crate::{
     accounts::{Rate, Session, TagError},
     api::{
         error::ApiError,
-        extract::{Json, Path},
+        extract::{Json, OptionalJson, Path},
     },
 };
 
@@ -51,7 +51,7 @@ async fn set(
     State(state): State<ClientState>,
     session: Session,
     Path((user_id, room_id, tag)): Path<(OwnedUserId, OwnedRoomId, String)>,
-    Json(info): Json<Map<String, Value>>,
+    OptionalJson(info): OptionalJson<Map<String, Value>>,
 ) -> Result<Json<Value>, ApiError> {
     own(&session, &user_id)?;
     state.limits.check(Rate::Settings, session.user)?;

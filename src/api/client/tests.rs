@@ -12,24 +12,30 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, DefaultBodyLimit},
+    extract::ConnectInfo,
     http::{Method, Request, StatusCode, header},
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{routes, state::ClientState};
+use super::state::ClientState;
 use crate::{
-    accounts::tests::{Services, server},
-    api::{client_ip, error, extract::MAX_BODY_BYTES},
+    accounts::tests::{FakeClock, FakeRandom, server},
+    app,
     config::Config,
+    ops::data_dir,
+    store::Store,
 };
 
 /// A server in this process.
 struct App {
-    services: Services,
+    state: ClientState,
+    store: Store,
+    clock: Arc<FakeClock>,
     router: Router,
+    _app: app::App,
+    _folder: tempfile::TempDir,
 }
 
 /// What came back.
@@ -67,36 +73,22 @@ impl App {
 
     /// A server with this configuration; rate limits are off unless it turns them on.
     async fn with(configure: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::new(server(), "/nowhere".into());
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(server(), folder.path().to_owned());
         config.rate_limits.enabled = false;
         configure(&mut config);
-        let services =
-            Services::new(config.registration.clone(), config.rate_limits.enabled).await;
-        let trusted = client_ip::TrustedProxies::new(config.listen.trusted_proxies.clone());
-        let state = ClientState {
-            config: Arc::new(config),
-            sessions: services.sessions.clone(),
-            names: services.names.clone(),
-            registration: services.registration.clone(),
-            shared_secret: services.shared_secret.clone(),
-            login: services.login.clone(),
-            uia: services.uia.clone(),
-            devices: services.devices.clone(),
-            deactivation: services.deactivation.clone(),
-            profiles: services.profiles.clone(),
-            account_data: services.account_data.clone(),
-            tags: services.tags.clone(),
-            push_rules: services.push_rules.clone(),
-            filters: services.filters.clone(),
-            limits: services.limits.clone(),
-        };
-        let router = routes()
-            .fallback(error::unknown_path)
-            .method_not_allowed_fallback(error::unknown_method)
-            .layer(axum::middleware::map_request_with_state(trusted, client_ip::resolve))
-            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(state);
-        Self { services, router }
+        let lock = data_dir::hold(&config.data_dir).unwrap();
+        let clock = Arc::new(FakeClock::default());
+        let random = Arc::new(FakeRandom::default());
+        let app = app::App::start_with(Arc::new(config), lock, clock.clone(), random).await.unwrap();
+        Self {
+            state: app.state().clone(),
+            store: app.store().clone(),
+            router: app.router(),
+            clock,
+            _app: app,
+            _folder: folder,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

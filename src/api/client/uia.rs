@@ -15,14 +15,9 @@ use crate::{
 
 /// 401 with the flows, the session, and what was wrong with the last attempt.
 fn challenge(challenge: Challenge) -> Response {
-    let stages = |stages: &[crate::accounts::Stage]| -> Vec<&'static str> {
-        stages.iter().map(|stage| stage.name()).collect()
-    };
-    let flows: Vec<Value> = challenge
-        .flows
-        .iter()
-        .map(|flow| json!({ "stages": stages(flow) }))
-        .collect();
+    let stages =
+        |stages: &[crate::accounts::Stage]| -> Vec<&'static str> { stages.iter().map(|stage| stage.name()).collect() };
+    let flows: Vec<Value> = challenge.flows.iter().map(|flow| json!({ "stages": stages(flow) })).collect();
     let mut body = Map::new();
     body.insert("flows".into(), flows.into());
     body.insert("params".into(), json!({}));
@@ -41,9 +36,7 @@ impl IntoResponse for UiaError {
     fn into_response(self) -> Response {
         match self {
             Self::Challenge(asked) => challenge(asked),
-            Self::Missing(_) => {
-                ApiError::bad_request("M_MISSING_PARAM", self.to_string()).into_response()
-            }
+            Self::Missing(_) => ApiError::bad_request("M_MISSING_PARAM", self.to_string()).into_response(),
             Self::Limited(limited) => ApiError::from(limited).into_response(),
             Self::Store(error) => ApiError::from(error).into_response(),
         }

@@ -26,7 +26,7 @@ pub(super) async fn create(
 ) -> Result<(Arc<RoomKey>, Vec<Appended>), AppendError> {
     let rules = rules(&new.version)
         .ok_or_else(|| AppendError::Malformed(format!("room version {} is not known", new.version)))?;
-    let now_ms = shared.clock.now_ms();
+    let now_ms = shared.create_time_ms();
     let version = new.version.clone();
     let create = create_event(shared, new, rules, now_ms)?;
     let room_id = create.room_id().to_owned();

@@ -17,7 +17,10 @@ mod resolution;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -201,6 +204,20 @@ struct Shared {
     clock: Arc<dyn Clock>,
     signer: Signer,
     site: Arc<commit::Site>,
+    /// `origin_server_ts` of the newest create event made here.
+    last_created_ms: AtomicI64,
+}
+
+impl Shared {
+    /// The time of a new create event: now, but later than that of every one before. From version 12 on a room is named by
+    /// the hash of its create event, so two rooms that one user makes alike in one millisecond would be the same.
+    fn create_time_ms(&self) -> i64 {
+        let now = self.clock.now_ms();
+        let later = |last: i64| Some(now.max(last.saturating_add(1)));
+        match self.last_created_ms.fetch_update(Ordering::AcqRel, Ordering::Acquire, later) {
+            Ok(last) | Err(last) => now.max(last.saturating_add(1)),
+        }
+    }
 }
 
 /// All appenders. One is awake for each room in use; it goes to sleep after [`IDLE`] without work. Bound: the rooms used
@@ -240,7 +257,7 @@ impl Appenders {
             .build();
         let site =
             Arc::new(commit::Site { server_name: signer.server_name.clone(), hash_key, wake, pdus });
-        Self { shared: Arc::new(Shared { store, clock, signer, site }), awake: Arc::default() }
+        Self { shared: Arc::new(Shared { store, clock, signer, site, last_created_ms: AtomicI64::new(0) }), awake: Arc::default() }
     }
 
     /// Appends events of a room, each built upon the one before it: all of them or none.
@@ -289,6 +306,17 @@ impl Appenders {
         let (reply, answer) = oneshot::channel();
         self.send(room, Work::Members(reply)).await?;
         Ok(answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into())))?)
+    }
+
+    /// Appenders that are awake.
+    pub fn awake(&self) -> usize {
+        self.awake.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Calls that wait for their room's appender, all rooms together.
+    pub fn queue_length(&self) -> usize {
+        let awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+        awake.values().map(|queue| queue.max_capacity() - queue.capacity()).sum()
     }
 
     /// Hands work to the room's appender, waking it if need be.

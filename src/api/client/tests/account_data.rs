@@ -1,30 +1,27 @@
+//! Account data, tags and filters.
+
 use super::*;
 use crate::{params, store::StoreError};
 
 /// Makes a room that has nothing but an id.
 async fn make_room(app: &App, room_id: &'static str) {
-    app.services
-        .store
+    app.store
         .write::<_, StoreError, _>(move |tx| {
-            tx.execute(
-                "INSERT INTO rooms (room_id, version, main_line) VALUES (?1, '12', 1)",
-                params![room_id],
-            )
+            tx.execute("INSERT INTO rooms (room_id, version, main_line) VALUES (?1, '12', 1)", params![room_id])
         })
         .await
         .unwrap();
 }
 
 #[tokio::test]
-async fn it_is_stored_told_and_has_a_position() {
+async fn it_is_stored_and_has_a_position() {
     let app = App::open().await;
     let token = app.token("alice").await;
     let path = "/v3/user/@alice:a.example/account_data/org.example.config";
     assert_eq!(app.get(path, Some(&token)).await.error(), (404, "M_NOT_FOUND"));
-    let before = app.services.store.position();
+    let before = app.store.position();
     app.put(path, Some(&token), json!({ "a": [1, 2.5, null] })).await.ok();
-    assert_eq!(app.services.store.position(), before + 1);
-    assert_eq!(app.services.told.woken.lock().unwrap().len(), 1);
+    assert_eq!(app.store.position(), before + 1);
     let content = app.get(path, Some(&token)).await.ok();
     assert_eq!(content, json!({ "a": [1, 2.5, null] }));
     app.put(path, Some(&token), json!({})).await.ok();
@@ -41,11 +38,7 @@ async fn others_and_the_servers_own_are_refused() {
         ("/v3/user/@bob:a.example/account_data/x", 403, "M_FORBIDDEN"),
         ("/v3/user/@alice:a.example/account_data/m.push_rules", 405, "M_BAD_JSON"),
         ("/v3/user/@alice:a.example/account_data/m.fully_read", 405, "M_BAD_JSON"),
-        (
-            "/v3/user/@alice:a.example/rooms/!room:a.example/account_data/m.fully_read",
-            405,
-            "M_BAD_JSON",
-        ),
+        ("/v3/user/@alice:a.example/rooms/!room:a.example/account_data/m.fully_read", 405, "M_BAD_JSON"),
         ("/v3/user/@alice:a.example/rooms/!none:a.example/account_data/x", 404, "M_NOT_FOUND"),
         ("/v3/user/@alice:a.example/rooms/nonsense/account_data/x", 400, "M_INVALID_PARAM"),
         ("/v3/user/nonsense/account_data/x", 400, "M_INVALID_PARAM"),
@@ -85,9 +78,8 @@ async fn what_is_not_an_object_or_too_large_is_refused() {
 async fn a_user_has_at_most_1000_types() {
     let app = App::open().await;
     let token = app.token("alice").await;
-    let user = app.services.sessions.authenticate(&token).await.unwrap().user;
-    app.services
-        .store
+    let user = app.state.sessions.authenticate(&token).await.unwrap().user;
+    app.store
         .write::<_, StoreError, _>(move |tx| {
             // The push rules are the first.
             for number in 1..1000 {
@@ -120,9 +112,9 @@ async fn room_tags_are_account_data_of_the_room() {
     let stored = app.get(&format!("{room}/account_data/m.tag"), Some(&token)).await.ok();
     assert_eq!(stored, both);
     app.call(Method::DELETE, &tag("u.work"), Some(&token), Value::Null).await.ok();
-    let before = app.services.store.position();
+    let before = app.store.position();
     app.call(Method::DELETE, &tag("u.work"), Some(&token), Value::Null).await.ok();
-    assert_eq!(app.services.store.position(), before);
+    assert_eq!(app.store.position(), before);
     for order in [json!("first"), json!(-0.1), json!(1.1)] {
         let answer = app.put(&tag("u.x"), Some(&token), json!({ "order": order })).await;
         assert_eq!(answer.error(), (400, "M_BAD_JSON"));
@@ -195,20 +187,20 @@ async fn what_is_not_a_filter_is_refused() {
 async fn the_oldest_filters_go() {
     let app = App::open().await;
     let token = app.token("alice").await;
-    let user = app.services.sessions.authenticate(&token).await.unwrap().user;
+    let user = app.state.sessions.authenticate(&token).await.unwrap().user;
     let add = async |number: usize| {
         let filter = json!({ "room": { "timeline": { "limit": number } } });
         let Value::Object(filter) = filter else { unreachable!() };
-        app.services.filters.add(user, filter).await.unwrap()
+        app.state.filters.add(user, filter).await.unwrap()
     };
     let first = add(0).await;
     let second = add(1).await;
     for number in 2..1000 {
         add(number).await;
     }
-    assert!(app.services.filters.get(user, &first).await.unwrap().is_some());
+    assert!(app.state.filters.get(user, &first).await.unwrap().is_some());
     let last = add(1000).await;
-    assert!(app.services.filters.get(user, &first).await.unwrap().is_none());
-    assert!(app.services.filters.get(user, &second).await.unwrap().is_some());
-    assert!(app.services.filters.get(user, &last).await.unwrap().is_some());
+    assert!(app.state.filters.get(user, &first).await.unwrap().is_none());
+    assert!(app.state.filters.get(user, &second).await.unwrap().is_some());
+    assert!(app.state.filters.get(user, &last).await.unwrap().is_some());
 }

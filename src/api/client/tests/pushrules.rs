@@ -1,3 +1,5 @@
+//! Push rules.
+
 use super::*;
 
 async fn put(app: &App, token: &str, path: &str, body: Value) -> Answer {
@@ -37,7 +39,6 @@ async fn rules_are_made_read_changed_and_removed() {
     let path = "/v3/pushrules/global/content/nocake";
     app.call(Method::DELETE, path, Some(&token), Value::Null).await.ok();
     assert_eq!(get(&app, &token, "content/nocake").await.error(), (404, "M_NOT_FOUND"));
-    assert_eq!(app.services.told.woken.lock().unwrap().len(), 4);
     let global = app.get("/v3/pushrules/global/", Some(&token)).await.ok();
     assert!(global["underride"].is_array());
 }
@@ -99,10 +100,10 @@ async fn what_cannot_be_a_rule_says_why() {
         ("override/x/enabled", json!({ "enabled": true }), 404, "M_NOT_FOUND"),
         ("override/x/actions", actions.clone(), 404, "M_NOT_FOUND"),
     ];
-    let before = app.services.store.position();
+    let before = app.store.position();
     for (path, body, status, errcode) in cases {
         let answer = put(&app, &token, path, body).await;
         assert_eq!(answer.error(), (status, errcode), "{path}");
     }
-    assert_eq!(app.services.store.position(), before);
+    assert_eq!(app.store.position(), before);
 }

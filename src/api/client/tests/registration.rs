@@ -1,3 +1,5 @@
+//! Registration of people and guests, by tokens and by the shared secret.
+
 use super::*;
 use crate::config::Secret;
 
@@ -49,9 +51,7 @@ async fn names_are_checked_before_authentication() {
     for (username, errcode) in cases {
         let answer = app.post("/v3/register", None, json!({ "username": username })).await;
         assert_eq!(answer.error(), (400, errcode), "{username}");
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("username", username)
-            .finish();
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("username", username).finish();
         let answer = app.get(&format!("/v3/register/available?{query}"), None).await;
         assert_eq!(answer.error(), (400, errcode), "{username}");
     }
@@ -184,7 +184,7 @@ async fn addresses_are_limited() {
     let limited = app.post("/v3/register", None, json!({})).await;
     assert_eq!(limited.error(), (429, "M_LIMIT_EXCEEDED"));
     assert_eq!(limited.body["retry_after_ms"], 2000);
-    app.services.clock.advance(2000);
+    app.clock.advance(2000);
     let answer = app.post("/v3/register", None, json!({})).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 }
@@ -212,14 +212,8 @@ mod shared_secret {
         let mut key = [0_u8; 64];
         key[..3].copy_from_slice(b"shh");
         let message = parts.join("\0");
-        let inner = Sha1::new()
-            .chain_update(key.map(|byte| byte ^ 0x36))
-            .chain_update(message)
-            .finalize();
-        let outer = Sha1::new()
-            .chain_update(key.map(|byte| byte ^ 0x5c))
-            .chain_update(inner)
-            .finalize();
+        let inner = Sha1::new().chain_update(key.map(|byte| byte ^ 0x36)).chain_update(message).finalize();
+        let outer = Sha1::new().chain_update(key.map(|byte| byte ^ 0x5c)).chain_update(inner).finalize();
         outer.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -239,7 +233,7 @@ mod shared_secret {
         let made = register(&app, body.clone()).await.ok();
         assert_eq!(made["user_id"], "@root:a.example");
         let token = made["access_token"].as_str().unwrap();
-        let session = app.services.sessions.authenticate(token).await.unwrap();
+        let session = app.state.sessions.authenticate(token).await.unwrap();
         assert!(session.admin);
         let profile = app.get("/v3/profile/@root:a.example", None).await.ok();
         assert_eq!(profile, json!({ "displayname": "Root" }));
@@ -256,7 +250,7 @@ mod shared_secret {
         });
         let made = register(&app, body).await.ok();
         let token = made["access_token"].as_str().unwrap();
-        assert!(!app.services.sessions.authenticate(token).await.unwrap().admin);
+        assert!(!app.state.sessions.authenticate(token).await.unwrap().admin);
     }
 
     #[tokio::test]
@@ -271,7 +265,7 @@ mod shared_secret {
         let late = nonce(&app).await;
         let mac = mac(&[&late, "bob", "secret", "notadmin"]);
         let body = json!({ "nonce": late, "username": "bob", "password": "secret", "mac": mac });
-        app.services.clock.advance(60_000);
+        app.clock.advance(60_000);
         assert_eq!(register(&app, body).await.error(), (400, "M_UNKNOWN"));
         let answer = app.get("/v3/profile/@bob:a.example", None).await;
         assert_eq!(answer.error(), (404, "M_NOT_FOUND"));

@@ -1,0 +1,11 @@
+//! Canonical JSON.
+//!
+//! `cargo +nightly fuzz run canonical_json`, in `federation/`.
+
+#![no_main]
+
+#[path = "../../tests/protocol/arbitrary.rs"]
+#[expect(dead_code, reason = "each target calls one of its functions")]
+mod arbitrary;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| arbitrary::canonical_json(data));

@@ -1,0 +1,11 @@
+//! An event of any room version.
+//!
+//! `cargo +nightly fuzz run pdu`, in `federation/`.
+
+#![no_main]
+
+#[path = "../../tests/protocol/arbitrary.rs"]
+#[expect(dead_code, reason = "each target calls one of its functions")]
+mod arbitrary;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| arbitrary::pdu(data));

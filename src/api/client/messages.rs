@@ -1,0 +1,103 @@
+//! `GET /rooms/{roomId}/messages`.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    routing::get,
+};
+use serde::Deserialize;
+
+use super::{
+    authentication::SessionOrGuest,
+    reading::{self, BadParam, Dir, InRoom, RawJson},
+    state::ClientState,
+};
+use crate::{
+    api::{
+        error::ApiError,
+        extract::{Path, Query},
+    },
+    rooms::{
+        access::ReadError,
+        reading::Reading,
+        timeline::{self, Asked, Page},
+    },
+};
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+enum MessagesError {
+    #[error(transparent)]
+    Param(#[from] BadParam),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<MessagesError> for ApiError {
+    fn from(error: MessagesError) -> Self {
+        match error {
+            MessagesError::Param(error) => error.into(),
+            MessagesError::Read(error) => error.into(),
+        }
+    }
+}
+
+/// The routes under `/_matrix/client/v3`.
+pub(super) fn routes() -> Router<ClientState> {
+    Router::new().route("/rooms/{room_id}/messages", get(messages))
+}
+
+#[derive(Deserialize)]
+struct Params {
+    from: Option<String>,
+    to: Option<String>,
+    dir: Dir,
+    limit: Option<i64>,
+    filter: Option<String>,
+}
+
+/// `GET /rooms/{roomId}/messages`
+async fn messages(
+    State(rooms): State<Arc<Reading>>,
+    SessionOrGuest(session): SessionOrGuest,
+    Path(path): Path<InRoom>,
+    Query(params): Query<Params>,
+) -> Result<RawJson, ApiError> {
+    let filter = reading::filter(params.filter.as_deref())?;
+    let asked = asked(&params, filter)?;
+    let page = rooms.open(&session, &path.room_id, move |open| Ok(timeline::page(open, &asked)?)).await?;
+    Ok(RawJson(answer(&page, params.from.as_deref())))
+}
+
+fn asked(params: &Params, filter: crate::rooms::event_filter::RoomEventFilter) -> Result<Asked, MessagesError> {
+    Ok(Asked {
+        from: reading::token("from", params.from.as_deref())?,
+        to: reading::token("to", params.to.as_deref())?,
+        direction: params.dir.into(),
+        limit: reading::limit(params.limit, Some(&filter), 0)?,
+        filter,
+    })
+}
+
+/// The page as JSON. `start` is what the client gave, if it gave one; tokens hold nothing that JSON escapes.
+fn answer(page: &Page, from: Option<&str>) -> String {
+    let mut body = String::with_capacity(page.chunk.len() + page.state.as_ref().map_or(0, String::len) + 128);
+    body.push_str("{\"chunk\":");
+    body.push_str(&page.chunk);
+    // Writing to a String cannot fail.
+    let _ = match from.filter(|from| !from.is_empty()) {
+        Some(from) => write!(body, ",\"start\":\"{from}\""),
+        None => write!(body, ",\"start\":\"{}\"", page.start),
+    };
+    if let Some(end) = &page.end {
+        let _ = write!(body, ",\"end\":\"{end}\"");
+    }
+    if let Some(state) = &page.state {
+        body.push_str(",\"state\":");
+        body.push_str(state);
+    }
+    body.push('}');
+    body
+}

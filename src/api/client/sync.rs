@@ -1,0 +1,75 @@
+//! `GET /sync`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, routing::get};
+use serde::Deserialize;
+
+use super::{authentication::SessionOrGuest, reading::RawJson, state::ClientState};
+use crate::{
+    api::{error::ApiError, extract::Query},
+    sync::v3::{SyncError, SyncRequest, V3},
+};
+
+impl From<SyncError> for ApiError {
+    fn from(error: SyncError) -> Self {
+        let text = error.to_string();
+        match error {
+            SyncError::BadToken | SyncError::BadFilter(_) | SyncError::UnknownFilter => Self::invalid_param(text),
+            SyncError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The routes under `/_matrix/client/{version}`. Guests may sync.
+pub(super) fn routes() -> Router<ClientState> {
+    Router::new().route("/sync", get(sync))
+}
+
+#[derive(Deserialize)]
+struct Params {
+    filter: Option<String>,
+    since: Option<String>,
+    #[serde(default)]
+    full_state: bool,
+    /// Checked, and without effect: presence is not kept yet.
+    #[serde(rename = "set_presence")]
+    _set_presence: Option<Presence>,
+    /// In milliseconds; above ten minutes counts as ten minutes.
+    #[serde(default)]
+    timeout: u64,
+    #[serde(default)]
+    use_state_after: bool,
+    /// `use_state_after` before it was in the spec (MSC4222).
+    #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
+    use_state_after_unstable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Presence {
+    Offline,
+    Online,
+    Unavailable,
+}
+
+/// `GET /sync`
+async fn sync(
+    State(v3): State<Arc<V3>>,
+    SessionOrGuest(session): SessionOrGuest,
+    Query(params): Query<Params>,
+) -> Result<RawJson, ApiError> {
+    let state_after = match (params.use_state_after, params.use_state_after_unstable) {
+        (true, _) => Some("state_after"),
+        (_, true) => Some("org.matrix.msc4222.state_after"),
+        _ => None,
+    };
+    let request = SyncRequest {
+        filter: params.filter,
+        since: params.since,
+        full_state: params.full_state,
+        timeout: Duration::from_millis(params.timeout),
+        state_after,
+    };
+    Ok(RawJson(v3.sync(&session, request).await?))
+}

@@ -1,0 +1,58 @@
+//! The reading side of rooms, as handlers call it: one snapshot, one room, one viewer.
+
+use std::sync::Arc;
+
+use ruma::{OwnedRoomId, RoomId};
+
+use super::{
+    access::{self, OpenRoom, ReadError},
+    client_event::{Shape, Viewer},
+};
+use crate::{
+    accounts::Session,
+    clock::Clock,
+    store::{Store, StoreError},
+};
+
+/// Opens rooms to viewers.
+pub struct Reading {
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+impl Reading {
+    /// Reads from this store; ages of events are counted by this clock.
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Runs `look` on a room that is open to the session's user, under one snapshot. Events are shown with `room_id`.
+    ///
+    /// # Errors
+    /// `NoPart` if the room is not open to the user, or what `look` answers.
+    pub async fn open<T, F>(&self, session: &Session, room_id: &RoomId, look: F) -> Result<T, ReadError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut OpenRoom<'_>) -> Result<T, ReadError> + Send + 'static,
+    {
+        let viewer = Viewer {
+            user: session.user,
+            user_id: session.user_id.clone(),
+            device: Some(session.device),
+            now_ms: self.clock.now_ms(),
+        };
+        let room_id = room_id.to_owned();
+        self.store
+            .read(move |snapshot| look(&mut OpenRoom::open(snapshot, &room_id, Shape::ClientWithRoom, &viewer)?))
+            .await
+    }
+
+    /// The ids of the rooms that the session's user is joined to.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn joined_rooms(&self, session: &Session) -> Result<Vec<OwnedRoomId>, StoreError> {
+        let user = session.user;
+        self.store.read(move |snapshot| access::joined_rooms(snapshot, user)).await
+    }
+}

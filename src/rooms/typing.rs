@@ -1,0 +1,241 @@
+//! Who is typing where. In memory alone: what a restart loses is over within seconds anyhow.
+//!
+//! Source: Client-Server API, "Typing Notifications".
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ruma::OwnedRoomId;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{append::Appenders, recency::Recency, wake::WakeMembers};
+use crate::store::{
+    Store, StoreError, ids,
+    ids::{RoomNid, UserNid},
+    members,
+    members::Membership,
+};
+
+/// Longest time for which one request can say that somebody types. Clients repeat it every few seconds.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Time that counts if the request names none.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Users typing in one room at most; more are not noted.
+const MAX_TYPING: usize = 200;
+
+/// Rooms of which is known when somebody last began or ceased to type.
+const RECENT_ROOMS: usize = 50_000;
+
+/// Why typing was not noted.
+#[derive(Debug, thiserror::Error)]
+pub enum TypingError {
+    /// The user is not joined, or there is no such room.
+    #[error("You are not joined to this room")]
+    NotJoined,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Who is typing.
+pub struct Typing {
+    store: Store,
+    appenders: Arc<Appenders>,
+    wake: Arc<dyn WakeMembers>,
+    board: Mutex<Board>,
+    /// Told when the next expiry may come sooner.
+    sooner: Notify,
+}
+
+/// The notes. `serial` counts changes since the start; it is part of every sync token.
+struct Board {
+    serial: i64,
+    rooms: HashMap<RoomNid, BTreeMap<UserNid, Instant>>,
+    changed: Recency,
+}
+
+impl Board {
+    fn new() -> Self {
+        Self { serial: 0, rooms: HashMap::new(), changed: Recency::new(0, RECENT_ROOMS) }
+    }
+
+    /// Notes that a user types until then, or no longer; answers whether that is news.
+    fn set(&mut self, room: RoomNid, user: UserNid, until: Option<Instant>) -> bool {
+        let news = match until {
+            Some(until) => {
+                let users = self.rooms.entry(room).or_default();
+                if users.len() >= MAX_TYPING && !users.contains_key(&user) {
+                    return false;
+                }
+                users.insert(user, until).is_none()
+            }
+            None => self.rooms.get_mut(&room).is_some_and(|users| users.remove(&user).is_some()),
+        };
+        if self.rooms.get(&room).is_some_and(BTreeMap::is_empty) {
+            self.rooms.remove(&room);
+        }
+        if news {
+            self.serial += 1;
+            self.changed.touch(room, self.serial);
+        }
+        news
+    }
+
+    /// Takes out whoever was typing until `now` or earlier; answers the rooms.
+    fn expire(&mut self, now: Instant) -> Vec<RoomNid> {
+        let over: Vec<(RoomNid, UserNid)> = self
+            .rooms
+            .iter()
+            .flat_map(|(room, users)| users.iter().map(move |(user, until)| (*room, *user, *until)))
+            .filter(|(_, _, until)| *until <= now)
+            .map(|(room, user, _)| (room, user))
+            .collect();
+        let mut rooms: Vec<RoomNid> =
+            over.into_iter().filter(|(room, user)| self.set(*room, *user, None)).map(|(room, _)| room).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        rooms
+    }
+
+    fn next_expiry(&self) -> Option<Instant> {
+        self.rooms.values().flat_map(BTreeMap::values).min().copied()
+    }
+}
+
+impl Typing {
+    /// Nobody types yet. [`Typing::run`] must be running for notes to expire.
+    pub fn new(store: Store, appenders: Arc<Appenders>, wake: Arc<dyn WakeMembers>) -> Self {
+        Self { store, appenders, wake, board: Mutex::new(Board::new()), sooner: Notify::new() }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A member types, for `timeout` ([`MAX_TIMEOUT`] at most), or with None no longer does.
+    ///
+    /// # Errors
+    /// [`TypingError`].
+    pub async fn set(&self, user: UserNid, room_id: OwnedRoomId, timeout: Option<Duration>) -> Result<(), TypingError> {
+        let room = self
+            .store
+            .read::<_, TypingError, _>(move |read| {
+                let room = ids::room(read, &room_id)?.ok_or(TypingError::NotJoined)?;
+                match members::of(read, user, room.nid)? {
+                    Some(member) if member.membership == Membership::Join => Ok(room.nid),
+                    _ => Err(TypingError::NotJoined),
+                }
+            })
+            .await?;
+        let until = timeout.map(|timeout| Instant::now() + timeout.min(MAX_TIMEOUT));
+        let news = self.board().set(room, user, until);
+        if until.is_some() {
+            self.sooner.notify_one();
+        }
+        if news {
+            self.tell(room).await;
+        }
+        Ok(())
+    }
+
+    /// Ends notes when their time is over, and tells the members. Runs until it is dropped.
+    pub async fn run(&self) {
+        loop {
+            let next = self.board().next_expiry();
+            match next {
+                Some(next) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(next) => {}
+                        () = self.sooner.notified() => {}
+                    }
+                }
+                None => self.sooner.notified().await,
+            }
+            let rooms = self.board().expire(Instant::now());
+            for room in rooms {
+                self.tell(room).await;
+            }
+        }
+    }
+
+    async fn tell(&self, room: RoomNid) {
+        match self.appenders.local_members(room).await {
+            Ok(members) => self.wake.wake_users(&members.read().unwrap_or_else(PoisonError::into_inner)),
+            Err(error) => tracing::debug!(%error, "typing will be seen late"),
+        }
+    }
+
+    /// The number of the newest change.
+    pub fn serial(&self) -> i64 {
+        self.board().serial
+    }
+
+    /// Who is typing in a room.
+    pub fn users(&self, room: RoomNid) -> Vec<UserNid> {
+        self.board().rooms.get(&room).map(|users| users.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether somebody began or ceased to type in a room after the change of this number.
+    pub fn changed(&self, room: RoomNid, after: i64) -> bool {
+        self.board().changed.of(room).is_some_and(|serial| serial > after)
+    }
+
+    /// Rooms that changed after the change of this number; None if they are more than `limit` or too long ago to know.
+    pub fn changed_rooms(&self, after: i64, limit: usize) -> Option<Vec<RoomNid>> {
+        self.board().changed.since(after, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: RoomNid = RoomNid(1);
+    const ALICE: UserNid = UserNid(1);
+    const BOB: UserNid = UserNid(2);
+
+    #[test]
+    fn going_on_is_no_news() {
+        let mut board = Board::new();
+        let now = Instant::now();
+        let later = |s| Some(now + Duration::from_secs(s));
+        assert!(board.set(ROOM, ALICE, later(5)));
+        assert!(!board.set(ROOM, ALICE, later(9)));
+        assert_eq!(board.serial, 1);
+        assert!(board.set(ROOM, ALICE, None));
+        assert!(!board.set(ROOM, ALICE, None));
+        assert_eq!(board.changed.since(1, 9), Some(vec![ROOM]));
+        assert_eq!(board.changed.since(2, 9), Some(vec![]));
+    }
+
+    #[test]
+    fn each_ends_at_its_own_time() {
+        let mut board = Board::new();
+        let now = Instant::now();
+        board.set(ROOM, ALICE, Some(now + Duration::from_secs(5)));
+        board.set(ROOM, BOB, Some(now + Duration::from_secs(9)));
+        assert_eq!(board.expire(now + Duration::from_secs(4)), []);
+        assert_eq!(board.next_expiry(), Some(now + Duration::from_secs(5)));
+        assert_eq!(board.expire(now + Duration::from_secs(5)), [ROOM]);
+        assert_eq!(board.rooms[&ROOM].keys().copied().collect::<Vec<_>>(), [BOB]);
+        assert_eq!(board.expire(now + Duration::from_secs(60)), [ROOM]);
+        assert!(board.rooms.is_empty(), "nothing is kept for a silent room");
+    }
+
+    #[test]
+    fn a_crowd_is_bounded() {
+        let mut board = Board::new();
+        let until = Some(Instant::now() + Duration::from_secs(5));
+        for user in 0..MAX_TYPING as i64 {
+            assert!(board.set(ROOM, UserNid(user), until));
+        }
+        assert!(!board.set(ROOM, UserNid(-1), until));
+        assert!(board.set(ROOM, UserNid(0), None));
+        assert!(board.set(ROOM, UserNid(-1), until));
+    }
+}

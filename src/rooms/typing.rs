@@ -3,7 +3,7 @@
 //! Source: Client-Server API, "Typing Notifications".
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use ruma::OwnedRoomId;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{append::Appenders, recency::Recency, wake::WakeMembers};
+use super::{append::{Appenders, Wake}, recency::Recency, wake::WakeMembers};
 use crate::store::{
     Store, StoreError, ids,
     ids::{RoomNid, UserNid},
@@ -42,12 +42,49 @@ pub enum TypingError {
     Store(#[from] StoreError),
 }
 
+/// Who is noted as typing.
+pub struct Typists {
+    board: Mutex<Board>,
+}
+
+impl Default for Typists {
+    fn default() -> Self {
+        Self { board: Mutex::new(Board::new()) }
+    }
+}
+
+impl Typists {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the notes of those who are not in a room any more, before their leaving is told.
+pub struct EndTyping<W> {
+    /// The notes.
+    pub typists: Arc<Typists>,
+    /// Who is told then.
+    pub then: Arc<W>,
+}
+
+impl<W: Wake> Wake for EndTyping<W> {
+    fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]) {
+        if !also.is_empty() {
+            let mut board = self.typists.board();
+            for user in also.iter().filter(|user| !members.contains(user)) {
+                board.set(room, *user, None);
+            }
+        }
+        self.then.room_changed(room, position, members, also);
+    }
+}
+
 /// Who is typing.
 pub struct Typing {
     store: Store,
     appenders: Arc<Appenders>,
     wake: Arc<dyn WakeMembers>,
-    board: Mutex<Board>,
+    typists: Arc<Typists>,
     /// Told when the next expiry may come sooner.
     sooner: Notify,
 }
@@ -108,13 +145,18 @@ impl Board {
 }
 
 impl Typing {
-    /// Nobody types yet. [`Typing::run`] must be running for notes to expire.
-    pub fn new(store: Store, appenders: Arc<Appenders>, wake: Arc<dyn WakeMembers>) -> Self {
-        Self { store, appenders, wake, board: Mutex::new(Board::new()), sooner: Notify::new() }
+    /// On these notes; the appenders must tell an [`EndTyping`] of them. [`Typing::run`] must be running for notes to expire.
+    pub fn new(
+        store: Store,
+        appenders: Arc<Appenders>,
+        wake: Arc<dyn WakeMembers>,
+        typists: Arc<Typists>,
+    ) -> Self {
+        Self { store, appenders, wake, typists, sooner: Notify::new() }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+        self.typists.board()
     }
 
     /// A member types, for `timeout` ([`MAX_TIMEOUT`] at most), or with None no longer does.
@@ -138,7 +180,7 @@ impl Typing {
             self.sooner.notify_one();
         }
         if news {
-            self.tell(room).await;
+            self.tell(room, until.map(|_| user)).await;
         }
         Ok(())
     }
@@ -158,14 +200,22 @@ impl Typing {
             }
             let rooms = self.board().expire(Instant::now());
             for room in rooms {
-                self.tell(room).await;
+                self.tell(room, None).await;
             }
         }
     }
 
-    async fn tell(&self, room: RoomNid) {
+    /// Tells the members. If `new`, who began to type, is none of them, they left between the look at their membership and
+    /// the note: the note ends.
+    async fn tell(&self, room: RoomNid, new: Option<UserNid>) {
         match self.appenders.local_members(room).await {
-            Ok(members) => self.wake.wake_users(&members.read().unwrap_or_else(PoisonError::into_inner)),
+            Ok(members) => {
+                let members = members.read().unwrap_or_else(PoisonError::into_inner);
+                if let Some(user) = new.filter(|user| !members.contains(user)) {
+                    self.board().set(room, user, None);
+                }
+                self.wake.wake_users(&members);
+            }
             Err(error) => tracing::debug!(%error, "typing will be seen late"),
         }
     }
@@ -225,6 +275,29 @@ mod tests {
         assert_eq!(board.rooms[&ROOM].keys().copied().collect::<Vec<_>>(), [BOB]);
         assert_eq!(board.expire(now + Duration::from_secs(60)), [ROOM]);
         assert!(board.rooms.is_empty(), "nothing is kept for a silent room");
+    }
+
+    #[test]
+    fn who_leaves_types_no_more() {
+        #[derive(Default)]
+        struct Told(Mutex<Vec<Vec<UserNid>>>);
+        impl Wake for Told {
+            fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, also: &[UserNid]) {
+                self.0.lock().unwrap().push(also.to_vec());
+            }
+        }
+        let end = EndTyping { typists: Arc::default(), then: Arc::new(Told::default()) };
+        let until = Some(Instant::now() + Duration::from_secs(5));
+        for user in [ALICE, BOB] {
+            end.typists.board().set(ROOM, user, until);
+        }
+        // Bob's name changed, then he left.
+        end.room_changed(ROOM, 1, &HashSet::from([ALICE, BOB]), &[BOB]);
+        assert_eq!(end.typists.board().serial, 2);
+        end.room_changed(ROOM, 2, &HashSet::from([ALICE]), &[BOB]);
+        assert_eq!(end.typists.board().rooms[&ROOM].keys().copied().collect::<Vec<_>>(), [ALICE]);
+        assert_eq!(end.typists.board().changed.since(2, 9), Some(vec![ROOM]), "it is news");
+        assert_eq!(*end.then.0.lock().unwrap(), [[BOB], [BOB]]);
     }
 
     #[test]

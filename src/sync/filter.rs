@@ -174,6 +174,7 @@ mod tests {
             r#"{"event_format":"xml"}"#,
             r#"{"room":[]}"#,
             r#"{"room":{"timeline":[]}}"#,
+            r#"{"room":{"timeline":{"limit":-1}}}"#,
             "{} {}",
             r#"{"room":{"rooms":"!a:b"}}"#,
             r#"{"room":{"timeline":{"limit":"5"}}}"#,
@@ -188,7 +189,7 @@ mod tests {
         let limit = |json: &str| Filter::parse(json).unwrap().room.timeline_limit();
         assert_eq!(limit("{}"), DEFAULT_LIMIT);
         assert_eq!(limit(r#"{"room":{"timeline":{"limit":1}}}"#), 1);
-        assert_eq!(limit(r#"{"room":{"timeline":{"limit":-1}}}"#), 0);
+        assert_eq!(limit(r#"{"room":{"timeline":{"limit":0}}}"#), 0);
         assert_eq!(limit(r#"{"room":{"timeline":{"limit":1000000000}}}"#), MAX_LIMIT);
     }
 

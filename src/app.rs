@@ -216,7 +216,7 @@ impl App {
         let seed = random.bytes32();
         let hash_key =
             store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
-        let notifier = Notifier::new(store.position());
+        let notifier = Notifier::new(store.visible());
         let typing_notes = Arc::<TypingNotes>::default();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
@@ -224,7 +224,7 @@ impl App {
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            Arc::new(LeaversDontType { next: notifier.clone(), notes: typing_notes.clone() }),
+            Arc::new(LeaversDontType { next: notifier.clone(), wake: notifier.clone(), notes: typing_notes.clone() }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());

@@ -20,6 +20,7 @@ use super::{
     append::{Along, AppendError, Appenders, LocalEvent, NewRoom},
     checks::{self, ContentError},
     content::{object, string, topic},
+    invite_permission,
     presets::{Preset, Visibility, power_levels},
     profile::MemberProfile,
     stripped::{KINDS, StrippedState},
@@ -84,6 +85,9 @@ pub enum CreateError {
     /// Somebody of another server is invited.
     #[error("{0} is on another server, which cannot be reached")]
     RemoteUser(OwnedUserId),
+    /// Somebody is invited who has all invitations rejected.
+    #[error("{0} accepts no invitations")]
+    InviteBlocked(OwnedUserId),
     /// The events could not be appended.
     #[error(transparent)]
     Append(AppendError),
@@ -204,6 +208,11 @@ impl RoomCreation {
                     && aliases::get(read, &alias)?.is_some()
                 {
                     return Err(CreateError::AliasInUse(alias));
+                }
+                for user in &invite {
+                    if invite_permission::is_blocked(read, user)? {
+                        return Err(CreateError::InviteBlocked(user.clone()));
+                    }
                 }
                 let invited = invite.iter().map(|user| MemberProfile::of(read, user)).collect::<Result<_, _>>()?;
                 Ok(Known { creator: MemberProfile::of(read, &creator)?, invited })

@@ -14,7 +14,7 @@ use ruma::{
 use super::{
     append::{Along, AppendError, Appended, Appenders, LocalEvent},
     content::string,
-    predecessor,
+    invite_permission, predecessor,
     profile::MemberProfile,
     restricted::{self, Restriction},
     state,
@@ -54,6 +54,9 @@ pub enum MembershipError {
     /// The user is on another server, which cannot be reached.
     #[error("{0} is on another server, which cannot be reached")]
     RemoteUser(OwnedUserId),
+    /// The user has all invitations rejected.
+    #[error("{0} accepts no invitations")]
+    InviteBlocked(OwnedUserId),
     /// A member event's content or state key has the wrong shape.
     #[error("{0}")]
     Malformed(String),
@@ -405,6 +408,9 @@ impl Request {
             Change::Invite => {
                 if self.target.server_name() != self.server_name {
                     return Err(MembershipError::RemoteUser(self.target));
+                }
+                if invite_permission::is_blocked(read, &self.target)? {
+                    return Err(MembershipError::InviteBlocked(self.target));
                 }
                 MemberProfile::of(read, &self.target)?.fill(&mut content);
             }

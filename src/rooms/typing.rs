@@ -68,21 +68,27 @@ impl TypingNotes {
 
 /// Ends the typing of whoever leaves a room, then wakes as before.
 pub struct LeaversDontType {
-    /// Who is told next.
+    /// Who is told next of the change itself.
     pub next: Arc<dyn Wake>,
+    /// Who is told that somebody ceased to type: whoever was already shown the leaving may have been shown the typing with it.
+    pub wake: Arc<dyn WakeMembers>,
     /// Where the typing is noted.
     pub notes: Arc<TypingNotes>,
 }
 
 impl Wake for LeaversDontType {
     fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]) {
+        let mut ceased = false;
         if !also.is_empty() {
             let mut board = self.notes.board();
             for user in also.iter().filter(|user| !members.contains(user)) {
-                board.set(room, *user, None);
+                ceased |= board.set(room, *user, None);
             }
         }
         self.next.room_changed(room, position, members, also);
+        if ceased {
+            self.wake.wake_users(members);
+        }
     }
 }
 

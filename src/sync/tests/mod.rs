@@ -98,7 +98,7 @@ impl Server {
 
     fn on(folder: Arc<tempfile::TempDir>) -> Self {
         let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
-        let notifier = Notifier::new(store.position());
+        let notifier = Notifier::new(store.visible());
         let signer = Signer {
             server_name: server_name!("a.example").to_owned(),
             key: SigningKey::generate([1; 32], "1").unwrap(),
@@ -107,7 +107,7 @@ impl Server {
         let clock = Arc::new(SystemClock);
         let key = StateHashKey::new([2; 32]);
         let notes = Arc::<TypingNotes>::default();
-        let wake = Arc::new(LeaversDontType { next: notifier.clone(), notes: notes.clone() });
+        let wake = Arc::new(LeaversDontType { next: notifier.clone(), wake: notifier.clone(), notes: notes.clone() });
         let appenders = Arc::new(Appenders::new(store.clone(), clock.clone(), signer, key, wake));
         let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), notes));
         Self {

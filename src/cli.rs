@@ -1,6 +1,7 @@
 //! The command line: what it says, as one typed [`Command`].
 
 mod check_config;
+mod check_data;
 mod password;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 pub use check_config::check_config;
+pub use check_data::check_data;
 pub use password::{PasswordError, PasswordSource};
 
 use crate::config::is_localpart;
@@ -91,11 +93,7 @@ pub enum AdminCommand {
 }
 
 #[derive(Parser)]
-#[command(
-    name = "linkim",
-    version,
-    about = "A Matrix homeserver that an organisation runs for itself"
-)]
+#[command(name = "linkim", version, about = "A Matrix homeserver that an organisation runs for itself")]
 #[command(
     after_help = "Without a command linkim serves, with ./linkim.toml if there is one, else a server for trying out on this machine alone."
 )]

@@ -30,8 +30,14 @@ fn main() -> ExitCode {
             };
             serve(loaded)
         }
-        Command::CheckData { .. } | Command::Admin { .. } => {
-            eprintln!("linkim: this build has check-config and serve alone");
+        Command::CheckData { config } => {
+            match cli::check_data(config.as_deref(), std::env::vars_os(), stdout(), stderr()) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) | Err(_) => ExitCode::FAILURE,
+            }
+        }
+        Command::Admin { .. } => {
+            eprintln!("linkim: this build has no admin command");
             ExitCode::FAILURE
         }
     }

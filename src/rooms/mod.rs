@@ -18,6 +18,7 @@ pub mod hierarchy;
 pub mod ignored_users;
 mod invite_permission;
 pub mod membership;
+mod page_scan;
 pub mod page_token;
 pub mod power;
 mod predecessor;

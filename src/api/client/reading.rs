@@ -104,7 +104,7 @@ pub(super) fn token(name: &'static str, text: Option<&str>) -> Result<Option<Pag
     }
 }
 
-/// `filter`: JSON in the query. 400 `M_NOT_JSON` or `M_BAD_JSON`.
+/// `filter`: JSON in the query; absent or empty it lets everything through. 400 `M_NOT_JSON` or `M_BAD_JSON`.
 pub(super) fn filter(text: Option<&str>) -> Result<RoomEventFilter, ApiError> {
     match text {
         None | Some("") => Ok(RoomEventFilter::default()),

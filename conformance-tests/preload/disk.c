@@ -3,7 +3,7 @@
  * Loaded into the server with LD_PRELOAD. It stands between the program and the C library's file calls, and knows for every
  * file under DISK_ROOT (its shared-memory index and lock file left out) what it was when it was last synced.
  *
- *   DISK_ROOT   the folder
+ *   DISK_ROOT   the folder; without it, `data` in the working folder
  *   DISK_LOSE   a file; once it is there it says "<calls> <mode> <seed>": after so many more calls that write or sync, the
  *               power fails: what was not synced is undone, all of it (mode "all") or a random choice of 4 KiB pages (mode
  *               "some"), in every file at once, and the process ends with status 9. A new file whose folder was not synced is gone
@@ -97,7 +97,11 @@ __attribute__((constructor)) static void begin(void) {
     real_send = next_of("send");
     real_sendmsg = next_of("sendmsg");
     const char *folder = getenv("DISK_ROOT");
-    if (folder) snprintf(root, sizeof root, "%s", folder);
+    char here[PATH_MAX - 8];
+    if (folder)
+        snprintf(root, sizeof root, "%s", folder);
+    else if (getcwd(here, sizeof here))
+        snprintf(root, sizeof root, "%s/data", here);
     lose_path = getenv("DISK_LOSE");
     full_path = getenv("DISK_FULL");
     const char *trace = getenv("DISK_TRACE");

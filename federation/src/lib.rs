@@ -51,6 +51,5 @@ pub use ruma::room_version_rules::RoomVersionRules;
 pub use ruma::signatures::{PublicKeyMap, PublicKeySet};
 pub use signing::{KeyFileError, SigningKey};
 pub use verify::{
-    Verified, VerifyError, content_hash_holds, required_servers, verify_event, verify_event_signature,
-    verify_json,
+    Verified, VerifyError, content_hash_holds, required_servers, verify_event, verify_event_signature, verify_json,
 };

@@ -1,5 +1,7 @@
 //! Wires the services, the routers and the tasks together, and stops them in order.
 
+mod admin;
+
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, http::{Method, header}, middleware, routing::get};
@@ -14,6 +16,7 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
+pub use self::admin::admin;
 use crate::{
     accounts::{
         AccountData, Deactivation, Devices, Filters, LastSeen, Login, Passwords, Profiles, PushRules, RateLimits,
@@ -31,6 +34,7 @@ use crate::{
     listen,
     ops::{
         data_dir::{self, DataDirLock},
+        admin::{self as admin_socket, Admin},
         metrics, signing_key,
         signing_key::SigningKeyError,
         sweepers,
@@ -118,6 +122,14 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
+    tasks.push(tokio::spawn({
+        let (data_dir, admin, stopping) = (config.data_dir.clone(), Arc::new(app.admin()), stopping.clone());
+        async move {
+            if let Err(error) = admin_socket::serve(&data_dir, admin, stopping).await {
+                tracing::error!(%error, "linkim admin can't reach this server: no {}", admin_socket::SOCKET);
+            }
+        }
+    }));
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
     {
@@ -250,6 +262,17 @@ impl App {
     /// The services.
     pub fn state(&self) -> &ClientState {
         &self.state
+    }
+
+    /// What `linkim admin` asks for.
+    pub fn admin(&self) -> Admin {
+        Admin {
+            store: self.store.clone(),
+            names: self.state.names.clone(),
+            registration: self.state.registration.clone(),
+            login: self.state.login.clone(),
+            deactivation: self.state.deactivation.clone(),
+        }
     }
 
     /// The database.

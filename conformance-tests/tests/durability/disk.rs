@@ -35,6 +35,7 @@ impl Disk {
             ("LD_PRELOAD".to_owned(), text(self.path("disk.so"))),
             ("DISK_LOSE".to_owned(), text(self.path("lose"))),
             ("DISK_FULL".to_owned(), text(self.path("full"))),
+            ("DISK_LIE".to_owned(), text(self.path("lie"))),
         ];
         if trace {
             environment.push(("DISK_TRACE".to_owned(), text(self.path("trace"))));
@@ -52,6 +53,17 @@ impl Disk {
         // Written aside first: the library must not read half of it.
         fs::write(self.path("lose.new"), format!("{calls} {mode} {seed}\n")).expect("a file can be written");
         fs::rename(self.path("lose.new"), self.path("lose")).expect("a file can be renamed");
+    }
+
+    /// Takes back a loss of power that has not come.
+    pub fn spare_power(&self) {
+        // It is gone if the power failed.
+        let _ = fs::remove_file(self.path("lose"));
+    }
+
+    /// Lets syncs succeed without doing anything.
+    pub fn lie(&self) {
+        fs::write(self.path("lie"), "").expect("a file can be written");
     }
 
     /// Lets writes fail for want of space.

@@ -51,6 +51,7 @@ async fn fails_and_recovers(fail: impl Fn(&Disk), logged: &str) {
     assert!(server.log_since(log).contains("written again"), "the log says that it is over");
     server.kill9();
     server.restart();
+    let bob = bob.at(&server.base);
     assert_eq!(bodies(&bob, &room).await, ["before", "0", "after"]);
     check_data(&mut server);
 }

@@ -34,7 +34,7 @@ use crate::{
     listen,
     ops::{
         data_dir::{self, DataDirLock},
-        admin::{self as admin_socket, Admin},
+        admin::{Admin, AdminSocket, SOCKET},
         metrics, signing_key,
         signing_key::SigningKeyError,
         sweepers,
@@ -122,14 +122,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
-    tasks.push(tokio::spawn({
-        let (data_dir, admin, stopping) = (config.data_dir.clone(), Arc::new(app.admin()), stopping.clone());
-        async move {
-            if let Err(error) = admin_socket::serve(&data_dir, admin, stopping).await {
-                tracing::error!(%error, "linkim admin can't reach this server: no {}", admin_socket::SOCKET);
-            }
-        }
-    }));
+    tasks.extend(admin_socket(&config, &app, &stopping));
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
     {
@@ -149,6 +142,22 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     app.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What `linkim admin` reaches this process by. Without it the server serves all the same.
+fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) -> Option<JoinHandle<()>> {
+    let serving = match AdminSocket::bind(&config.data_dir) {
+        Ok(socket) => socket.serve(Arc::new(app.admin()), stopping.clone()),
+        Err(error) => {
+            tracing::error!(%error, "linkim admin can't reach this server: no {SOCKET} in data_dir");
+            return None;
+        }
+    };
+    Some(tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::warn!(%error, "{SOCKET} stays behind");
+        }
+    }))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -16,7 +16,7 @@ use ruma::OwnedUserId;
 pub use self::{
     client::{CallError, call},
     protocol::{Reply, Request, RoomLine},
-    socket::{SOCKET, serve},
+    socket::{AdminSocket, SOCKET},
 };
 use crate::{
     accounts::{

@@ -27,14 +27,33 @@ const MAX_CONNECTIONS: usize = 4;
 /// How long a request may take to arrive, and its answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers admin commands until `stopping` turns true. Whoever can open the socket is the operator: it has mode 0600, from
-/// before it has its name.
-///
-/// # Errors
-/// If the socket can't be made.
-pub async fn serve(data_dir: &Path, admin: Arc<Admin>, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
-    let path = data_dir.join(SOCKET);
-    let listener = listen(&path)?;
+/// The socket, bound. Whoever can open it is the operator: it has mode 0600, from before it has its name.
+pub struct AdminSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl AdminSocket {
+    /// Makes the socket in a data directory, in place of one that a killed server left.
+    ///
+    /// # Errors
+    /// If it can't be made: the path is too long for a socket, for one.
+    pub fn bind(data_dir: &Path) -> std::io::Result<Self> {
+        let path = data_dir.join(SOCKET);
+        Ok(Self { listener: listen(&path)?, path })
+    }
+
+    /// Answers admin commands until `stopping` turns true, then takes the socket away.
+    ///
+    /// # Errors
+    /// If it can't be taken away.
+    pub async fn serve(self, admin: Arc<Admin>, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+        serve(&self.listener, admin, stopping).await;
+        std::fs::remove_file(&self.path)
+    }
+}
+
+async fn serve(listener: &UnixListener, admin: Arc<Admin>, mut stopping: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { break };
@@ -58,10 +77,8 @@ pub async fn serve(data_dir: &Path, admin: Arc<Admin>, mut stopping: watch::Rece
             }
         }
     }
-    std::fs::remove_file(&path)
 }
 
-/// Makes the socket, in place of one that a killed server left.
 fn listen(path: &Path) -> std::io::Result<UnixListener> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -79,8 +96,8 @@ fn listen(path: &Path) -> std::io::Result<UnixListener> {
 async fn connection(mut stream: UnixStream, admin: &Admin) -> std::io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
-    let read = BufReader::new(reader.take(MAX_REQUEST)).read_line(&mut line);
-    patiently(read).await?;
+    let mut reader = BufReader::new(reader.take(MAX_REQUEST));
+    patiently(reader.read_line(&mut line)).await?;
     let reply = match serde_json::from_str::<Request>(&line) {
         Ok(request) => admin.answer(request).await,
         Err(error) => Reply::Failed { error: format!("no request: {error}") },

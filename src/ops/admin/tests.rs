@@ -1,6 +1,6 @@
 //! Admin commands over a socket, as an operator gives them.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use ruma::server_name;
 use tokio::sync::watch;
@@ -23,11 +23,8 @@ impl Running {
         let lock = data_dir::hold(folder.path()).unwrap();
         let app = App::start(Arc::new(config), lock).await.unwrap();
         let (stop, stopping) = watch::channel(false);
-        let (path, admin) = (folder.path().to_owned(), Arc::new(app.admin()));
-        let served = tokio::spawn(async move { serve(&path, admin, stopping).await });
-        while !folder.path().join(SOCKET).exists() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let socket = AdminSocket::bind(folder.path()).unwrap();
+        let served = tokio::spawn(socket.serve(Arc::new(app.admin()), stopping));
         Self { app, stop, served, folder }
     }
 

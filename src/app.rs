@@ -1,5 +1,7 @@
 //! Wires the services, the routers and the tasks together, and stops them in order.
 
+mod admin;
+
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, http::{Method, header}, middleware, routing::get};
@@ -14,6 +16,7 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
+pub use self::admin::admin;
 use crate::{
     accounts::{
         AccountData, Deactivation, Devices, Filters, LastSeen, Login, Passwords, Profiles, PushRules, RateLimits,
@@ -31,6 +34,7 @@ use crate::{
     listen,
     ops::{
         data_dir::{self, DataDirLock},
+        admin::{Admin, AdminSocket, SOCKET},
         metrics, signing_key,
         signing_key::SigningKeyError,
         sweepers,
@@ -118,6 +122,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
+    tasks.extend(admin_socket(&config, &app, &stopping));
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
     {
@@ -137,6 +142,22 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     app.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What `linkim admin` reaches this process by. Without it the server serves all the same.
+fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) -> Option<JoinHandle<()>> {
+    let serving = match AdminSocket::bind(&config.data_dir) {
+        Ok(socket) => socket.serve(Arc::new(app.admin()), stopping.clone()),
+        Err(error) => {
+            tracing::error!(%error, "linkim admin can't reach this server: no {SOCKET} in data_dir");
+            return None;
+        }
+    };
+    Some(tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::warn!(%error, "{SOCKET} stays behind");
+        }
+    }))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -252,6 +273,17 @@ impl App {
     /// The services.
     pub fn state(&self) -> &ClientState {
         &self.state
+    }
+
+    /// What `linkim admin` asks for.
+    pub fn admin(&self) -> Admin {
+        Admin {
+            store: self.store.clone(),
+            names: self.state.names.clone(),
+            registration: self.state.registration.clone(),
+            login: self.state.login.clone(),
+            deactivation: self.state.deactivation.clone(),
+        }
     }
 
     /// The database.

@@ -216,7 +216,7 @@ impl App {
         let seed = random.bytes32();
         let hash_key =
             store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
-        let notifier = Notifier::new(store.position());
+        let notifier = Notifier::new(store.visible());
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),

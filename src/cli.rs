@@ -2,6 +2,7 @@
 
 mod backup;
 mod check_config;
+mod check_data;
 mod password;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use backup::{backup, restore};
 pub use check_config::check_config;
+pub use check_data::check_data;
 pub use password::{PasswordError, PasswordSource};
 
 use crate::config::is_localpart;
@@ -111,11 +113,7 @@ pub enum AdminCommand {
 }
 
 #[derive(Parser)]
-#[command(
-    name = "linkim",
-    version,
-    about = "A Matrix homeserver that an organisation runs for itself"
-)]
+#[command(name = "linkim", version, about = "A Matrix homeserver that an organisation runs for itself")]
 #[command(
     after_help = "Without a command linkim serves, with ./linkim.toml if there is one, else a server for trying out on this machine alone."
 )]

@@ -19,8 +19,9 @@ pub enum LoggingError {
 
 /// Starts the log of this process; to be called once. Colours only on a terminal.
 pub fn init(filter: &LogFilter) -> Result<(), LoggingError> {
-    // ruma's rules tell every check of every event at level info: 30 lines a message. A filter that names it brings them back.
-    let filter = EnvFilter::builder().parse(format!("ruma_state_res=warn,{}", filter.as_str()))?;
+    // ruma tells every check of every event at level info, 30 lines a message, and every event that a resolution leaves out at
+    // level warn. A filter that names it brings them back.
+    let filter = EnvFilter::builder().parse(format!("ruma_state_res=error,{}", filter.as_str()))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

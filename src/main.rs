@@ -37,8 +37,11 @@ fn main() -> ExitCode {
             };
             serve(loaded)
         }
-        Command::CheckData { .. } | Command::Admin { .. } => {
-            eprintln!("linkim: this build has serve, check-config, backup and restore alone");
+        Command::CheckData { config } => {
+            status(cli::check_data(config.as_deref(), std::env::vars_os(), stdout(), stderr()))
+        }
+        Command::Admin { .. } => {
+            eprintln!("linkim: this build has no admin command");
             ExitCode::FAILURE
         }
     }

@@ -75,12 +75,7 @@ struct Deletion {
 
 impl Aliases {
     /// For the server of this name.
-    pub fn new(
-        store: Store,
-        appenders: Arc<Appenders>,
-        server_name: OwnedServerName,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(store: Store, appenders: Arc<Appenders>, server_name: OwnedServerName, clock: Arc<dyn Clock>) -> Self {
         Self { store, appenders, server_name, clock }
     }
 
@@ -90,8 +85,7 @@ impl Aliases {
     /// [`AliasError`]
     pub async fn create(&self, by: &Session, alias: &RoomAliasId, room: &RoomId) -> Result<(), AliasError> {
         let alias = alias.to_owned();
-        if alias.server_name() != self.server_name || alias.alias().is_empty() || alias.alias().contains(char::is_whitespace)
-        {
+        if alias.server_name() != self.server_name || alias.alias().is_empty() {
             return Err(AliasError::NotOurs(alias));
         }
         let (by, room, now_ms) = (by.clone(), room.to_owned(), self.clock.now_ms());
@@ -192,8 +186,7 @@ fn look_into_deletion(read: &dyn Read, by: &Session, alias: &RoomAliasId) -> Res
     if row.creator != by.user && !by.admin && !may_name(read, by, &room)? {
         return Err(AliasError::Forbidden("the alias is not yours"));
     }
-    let canonical: Option<CanonicalJsonObject> =
-        state::current_content(read, room.nid, "m.room.canonical_alias", "")?;
+    let canonical: Option<CanonicalJsonObject> = state::current_content(read, room.nid, "m.room.canonical_alias", "")?;
     Ok(Deletion { room: room.nid, canonical: canonical.and_then(|content| without(content, alias.as_str())) })
 }
 

@@ -6,8 +6,9 @@ use ruma::EventId;
 
 use super::{
     access::{OpenRoom, ReadError},
+    page_scan::{BEGINNING, Bound, Direction, END, Scan, Verdict},
     page_token::PageToken,
-    timeline::{BEGINNING, Bound, Direction, END, Scan, Verdict, visible},
+    timeline::visible,
 };
 use crate::store::{
     event_pages,

@@ -20,6 +20,7 @@ use super::{
     append::{Along, AppendError, Appenders, LocalEvent, NewRoom},
     checks::{self, ContentError},
     content::{object, string, topic},
+    invite_permission,
     presets::{Preset, Visibility, power_levels},
     profile::MemberProfile,
     stripped::{KINDS, StrippedState},
@@ -84,6 +85,9 @@ pub enum CreateError {
     /// Somebody of another server is invited.
     #[error("{0} is on another server, which cannot be reached")]
     RemoteUser(OwnedUserId),
+    /// Somebody is invited who has all invitations rejected.
+    #[error("{0} accepts no invitations")]
+    InviteBlocked(OwnedUserId),
     /// The events could not be appended.
     #[error(transparent)]
     Append(AppendError),
@@ -184,8 +188,8 @@ impl RoomCreation {
 
     fn alias(&self, name: &str) -> Result<OwnedRoomAliasId, CreateError> {
         let invalid = |why: &str| CreateError::Invalid(format!("room_alias_name {why}"));
-        if name.is_empty() || name.contains(|c: char| c == ':' || c.is_whitespace()) {
-            return Err(invalid("is empty or has a colon or white space"));
+        if name.is_empty() || name.contains(':') {
+            return Err(invalid("is empty or has a colon"));
         }
         RoomAliasId::parse(format!("#{name}:{}", self.server_name)).map_err(|_| invalid("makes no alias"))
     }
@@ -204,6 +208,11 @@ impl RoomCreation {
                     && aliases::get(read, &alias)?.is_some()
                 {
                     return Err(CreateError::AliasInUse(alias));
+                }
+                for user in &invite {
+                    if invite_permission::is_blocked(read, user)? {
+                        return Err(CreateError::InviteBlocked(user.clone()));
+                    }
                 }
                 let invited = invite.iter().map(|user| MemberProfile::of(read, user)).collect::<Result<_, _>>()?;
                 Ok(Known { creator: MemberProfile::of(read, &creator)?, invited })

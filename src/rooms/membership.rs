@@ -14,6 +14,7 @@ use ruma::{
 use super::{
     append::{Along, AppendError, Appended, Appenders, LocalEvent},
     content::string,
+    invite_permission, predecessor,
     profile::MemberProfile,
     restricted::{self, Restriction},
     state,
@@ -53,6 +54,9 @@ pub enum MembershipError {
     /// The user is on another server, which cannot be reached.
     #[error("{0} is on another server, which cannot be reached")]
     RemoteUser(OwnedUserId),
+    /// The user has all invitations rejected.
+    #[error("{0} accepts no invitations")]
+    InviteBlocked(OwnedUserId),
     /// A member event's content or state key has the wrong shape.
     #[error("{0}")]
     Malformed(String),
@@ -117,8 +121,8 @@ struct Prepared {
     room: Arc<RoomKey>,
     /// None: everything is so already.
     event: Option<LocalEvent>,
-    /// What the target is told, if they are invited or knock.
-    told: Option<String>,
+    /// What is written with it.
+    along: Option<Along>,
 }
 
 /// Changes memberships.
@@ -270,10 +274,8 @@ impl Membership {
             change,
             server_name: self.server_name.clone(),
         };
-        let Prepared { room, event, told } = self.store.read(move |read| request.prepare(read, content)).await?;
+        let Prepared { room, event, along } = self.store.read(move |read| request.prepare(read, content)).await?;
         let Some(event) = event else { return Ok(None) };
-        // The append itself takes away what somebody was told once that is over.
-        let along = told.map(|told| tell(target.to_owned(), told));
         let appended = self.appenders.append(room.nid, vec![event], along).await?;
         Ok(appended.into_iter().next())
     }
@@ -368,14 +370,6 @@ fn with_reason(reason: Option<String>) -> CanonicalJsonObject {
     reason.map(|reason| ("reason".to_owned(), reason.into())).into_iter().collect()
 }
 
-/// Writes what the target is told together with the change.
-fn tell(target: OwnedUserId, told: String) -> Along {
-    Box::new(move |tx, room, _| {
-        let user = ids::intern_user(tx, &target)?;
-        stripped_state::put(tx, user, room, &told)
-    })
-}
-
 /// A change that somebody asks for.
 struct Request {
     by: Session,
@@ -399,10 +393,10 @@ impl Request {
         let own = self.target == self.by.user_id;
         match self.change {
             Change::Join if before == Some(MembershipState::Join) => {
-                return Ok(Prepared { room, event: None, told: None });
+                return Ok(Prepared { room, event: None, along: None });
             }
             Change::Leave if before == Some(MembershipState::Leave) => {
-                return Ok(Prepared { room, event: None, told: None });
+                return Ok(Prepared { room, event: None, along: None });
             }
             Change::Join | Change::JoinAgain if own => {
                 self.check_join(read, &room, before, target, &mut content)?;
@@ -414,6 +408,9 @@ impl Request {
             Change::Invite => {
                 if self.target.server_name() != self.server_name {
                     return Err(MembershipError::RemoteUser(self.target));
+                }
+                if invite_permission::is_blocked(read, &self.target)? {
+                    return Err(MembershipError::InviteBlocked(self.target));
                 }
                 MemberProfile::of(read, &self.target)?.fill(&mut content);
             }
@@ -428,8 +425,8 @@ impl Request {
             Change::Unban | Change::Leave | Change::Remove | Change::Ban => {}
         }
         let event = LocalEvent::state(self.by.user_id.clone(), "m.room.member", self.target.as_str(), content);
-        let told = self.told(read, &room, &event)?;
-        Ok(Prepared { room, event: Some(event), told })
+        let along = self.along(read, &room, &event)?;
+        Ok(Prepared { room, event: Some(event), along })
     }
 
     /// What the rules of joining say beyond the authorisation rules: guests, and restricted rooms.
@@ -467,14 +464,25 @@ impl Request {
         }
     }
 
-    fn told(&self, read: &dyn Read, room: &RoomKey, event: &LocalEvent) -> Result<Option<String>, MembershipError> {
+    /// What is written with the event: what the invited and the knocking are told, and what who joins takes along from the
+    /// room that this one replaces. For the rest there is nothing: the appender batches such events.
+    fn along(&self, read: &dyn Read, room: &RoomKey, event: &LocalEvent) -> Result<Option<Along>, MembershipError> {
         let inviter = match self.change {
             Change::Invite => Some(&*self.by.user_id),
             Change::Knock => None,
+            Change::Join => {
+                let Some(old) = predecessor::of_member(read, self.by.user, room.nid)? else { return Ok(None) };
+                let (user, new) = (self.by.user, room.room_id.clone());
+                return Ok(Some(Box::new(move |tx, _, _| predecessor::carry_over(tx, user, &old, &new))));
+            }
             _ => return Ok(None),
         };
         let mut told = StrippedState::of_room(read, room.nid, inviter)?;
         told.push_local(event)?;
-        Ok(Some(told.json()))
+        let (told, target) = (told.json(), self.target.clone());
+        Ok(Some(Box::new(move |tx, room, _| {
+            let user = ids::intern_user(tx, &target)?;
+            stripped_state::put(tx, user, room, &told)
+        })))
     }
 }

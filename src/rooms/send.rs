@@ -211,9 +211,9 @@ impl Sending {
     ) -> Result<OwnedEventId, SendError> {
         let appended = self.appenders.append(room.nid, vec![event], along).await?;
         let appended = appended.into_iter().next();
-        Ok(appended
+        appended
             .map(|appended| appended.event_id)
-            .ok_or_else(|| SendError::Store(StoreError::Engine("an append of one event answered none".into())))?)
+            .ok_or_else(|| SendError::Store(StoreError::Engine("an append of one event answered none".into())))
     }
 
     /// The room, without a snapshot where it was met before.

@@ -107,7 +107,10 @@ impl Summaries {
                     return Ok(None);
                 }
                 let member = members::of(read, by.user, room.nid)?.filter(|member| !member.forgotten);
-                Ok(Some(OwnSummary { summary: Summary::clone(&summary), membership: member.map(|member| member.membership.as_str()) }))
+                Ok(Some(OwnSummary {
+                    summary: Summary::clone(&summary),
+                    membership: member.map(|member| member.membership.as_str()),
+                }))
             })
             .await
     }
@@ -152,12 +155,7 @@ fn find(read: &dyn Read, name: &str) -> Result<Option<Arc<RoomKey>>, StoreError>
 }
 
 /// Whether a user may know of a room: they are in it or invited, may join or knock, or everybody may read it.
-pub(super) fn is_open_to(
-    read: &dyn Read,
-    by: &Session,
-    room: &RoomKey,
-    summary: &Summary,
-) -> Result<bool, StoreError> {
+pub(super) fn is_open_to(read: &dyn Read, by: &Session, room: &RoomKey, summary: &Summary) -> Result<bool, StoreError> {
     if summary.published.world_readable {
         return Ok(true);
     }

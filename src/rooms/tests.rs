@@ -26,7 +26,7 @@ use super::{
 use crate::{
     accounts::Session,
     params,
-    store::{aliases, events, rooms},
+    store::{account_data, aliases, events, rooms},
 };
 
 fn public() -> CreateRequest {

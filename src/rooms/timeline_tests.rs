@@ -11,6 +11,7 @@ use crate::{
         client_event::{Shape, Viewer},
         reading_fixture::{Fixture, Room, fixture, user},
     },
+    store::events,
 };
 
 fn asked(direction: Direction, from: Option<PageToken>, limit: usize) -> Asked {

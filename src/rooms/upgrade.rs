@@ -12,6 +12,7 @@ use super::{
     append::{Along, AppendError, Appenders, LocalEvent, NewRoom},
     content::object,
     power::Power,
+    predecessor,
     profile::MemberProfile,
     state,
     upgrade_plan::{self, OldRoom, TRANSFERRED},
@@ -112,8 +113,12 @@ impl Upgrades {
         };
         let (create_content, events) = upgrade_plan::plan(&known.old, &target);
         let new = NewRoom { version: new_version.clone(), creator: by.user_id.clone(), create_content };
-        let predecessor = known.room.room_id.clone();
-        let along: Along = Box::new(move |tx, room, _| rooms::set_predecessor(tx, room, predecessor.as_str()));
+        let (user, predecessor) = (by.user, known.room.clone());
+        let along: Along = Box::new(move |tx, room, _| {
+            rooms::set_predecessor(tx, room, predecessor.room_id.as_str())?;
+            let new = ids::room_by_nid(tx, room)?;
+            predecessor::carry_over(tx, user, &predecessor, &new.room_id)
+        });
         let (new_room, _) = self.appenders.create(new, events, Some(along)).await?;
         // 4. to 6.
         if let Err(error) = self.end_old(by, &known, &new_room).await {

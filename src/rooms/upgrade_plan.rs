@@ -125,8 +125,7 @@ fn create_content(old: &OldRoom, target: &Target<'_>) -> CanonicalJsonObject {
     if let Some(event) = &old.newest_event {
         predecessor.insert("event_id".into(), event.as_str().into());
     }
-    let mut content =
-        object([("predecessor", predecessor.into()), ("room_version", target.version.as_str().into())]);
+    let mut content = object([("predecessor", predecessor.into()), ("room_version", target.version.as_str().into())]);
     for name in ["type", "m.federate"] {
         if let Some(value) = old.create.get(name) {
             content.insert(name.into(), value.clone());
@@ -248,9 +247,7 @@ fn join_rules(content: &CanonicalJsonObject, rules: &RoomVersionRules) -> Canoni
 
 /// The aliases of the old room's canonical alias that will point to the new room; None if there are none.
 fn canonical_alias(content: &CanonicalJsonObject, moved: &[OwnedRoomAliasId]) -> Option<CanonicalJsonObject> {
-    let moves = |value: &CanonicalJsonValue| {
-        matches!(value, CanonicalJsonValue::String(alias) if moved.iter().any(|moved| moved == alias.as_str()))
-    };
+    let moves = |value: &CanonicalJsonValue| matches!(value, CanonicalJsonValue::String(alias) if moved.iter().any(|moved| moved == alias.as_str()));
     let mut kept = content.clone();
     kept.retain(|name, value| name != "alias" || moves(value));
     if let Some(CanonicalJsonValue::Array(list)) = kept.get_mut("alt_aliases") {

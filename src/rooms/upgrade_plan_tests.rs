@@ -25,11 +25,7 @@ fn old(state: Vec<(&'static str, Value)>) -> OldRoom {
     }
 }
 
-fn planned(
-    old: &OldRoom,
-    version: &RoomVersionId,
-    more: &[&ruma::UserId],
-) -> (Value, Vec<(String, String, Value)>) {
+fn planned(old: &OldRoom, version: &RoomVersionId, more: &[&ruma::UserId]) -> (Value, Vec<(String, String, Value)>) {
     let profile = MemberProfile::default();
     let target = Target {
         creator: user_id!("@alice:a.example").to_owned(),
@@ -39,10 +35,8 @@ fn planned(
         profile: &profile,
     };
     let (create, events) = plan(old, &target);
-    let events = events
-        .into_iter()
-        .map(|event| (event.kind, event.state_key.unwrap(), value(&event.content)))
-        .collect();
+    let events =
+        events.into_iter().map(|event| (event.kind, event.state_key.unwrap(), value(&event.content))).collect();
     (value(&create), events)
 }
 

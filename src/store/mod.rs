@@ -160,6 +160,11 @@ impl Store {
         self.inner.visible.load(Ordering::Acquire)
     }
 
+    /// [`Self::position`], for those who look at it often.
+    pub fn visible(&self) -> Arc<AtomicI64> {
+        self.inner.visible.clone()
+    }
+
     /// How often the server started on this database: part of every sync token.
     pub fn incarnation(&self) -> i64 {
         self.inner.incarnation

@@ -70,13 +70,13 @@ pub(super) fn invited(view: &View<'_>, room: &Arc<RoomKey>, member: &MemberRow) 
             let inviter = (own.sender != member.user).then_some(("m.room.member", inviter.as_str()));
             for (kind, key) in KINDS.into_iter().map(|kind| (kind, "")).chain(inviter) {
                 if let Some(nid) = state::current_nid(view.read, room.nid, kind, key)? {
-                    tell(&*client_event::stripped(view.read, &events::by_nid(view.read, nid)?)?)?;
+                    tell(&client_event::stripped(view.read, &events::by_nid(view.read, nid)?)?)?;
                 }
             }
         }
     }
     if !has_own {
-        tell(&*client_event::stripped(view.read, &own)?)?;
+        tell(&client_event::stripped(view.read, &own)?)?;
     }
     let mut out = Object::default();
     let name = if member.membership == Membership::Invite { "invite_state" } else { "knock_state" };

@@ -4,8 +4,11 @@
 //! missed by whoever registers before looking: what was committed before the look is seen, what is committed later wakes.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -22,20 +25,88 @@ use crate::{
 /// Rooms whose newest change is remembered; 100 bytes each.
 const RECENT_ROOMS: usize = 20_000;
 
+/// Users that are remembered between two polls; 200 bytes each.
+const IDLE_USERS: usize = 20_000;
+
 /// Appended events newer than what the wake-ups told are looked up one by one; they are those of one commit.
 const UNTOLD_EVENTS: i64 = 2_000;
 
 /// Wakes those who wait. One for the server.
 pub struct Notifier {
-    waiting: Mutex<HashMap<UserNid, Entry>>,
+    /// The store's position.
+    visible: Arc<AtomicI64>,
+    users: Mutex<Users>,
     rooms: Mutex<Rooms>,
     stopping: watch::Sender<bool>,
 }
 
-/// Bound: one for each user with a waiter.
+/// What is known of one user.
 struct Entry {
     wake: watch::Sender<()>,
     waiters: usize,
+    /// Position from which on every change was told to this entry.
+    known_from: i64,
+    /// Position of the newest change.
+    changed: i64,
+}
+
+impl Entry {
+    fn new(known_from: i64) -> Self {
+        Self { wake: watch::Sender::new(()), waiters: 0, known_from, changed: known_from }
+    }
+
+    fn wake(&mut self, position: i64) {
+        self.changed = self.changed.max(position);
+        self.wake.send_replace(());
+    }
+}
+
+/// Who waits, or did lately: between two polls the entry stays, so that the next poll knows whether there was anything.
+#[derive(Default)]
+struct Users {
+    entries: HashMap<UserNid, Entry>,
+    /// Entries with a waiter.
+    waiting: usize,
+    /// Users whose last waiter went, the longest ago first; some may wait again. Bound: [`IDLE_USERS`].
+    idle: VecDeque<UserNid>,
+}
+
+impl Users {
+    fn wake_one(&mut self, user: UserNid, position: i64) {
+        if let Some(entry) = self.entries.get_mut(&user) {
+            entry.wake(position);
+        }
+    }
+
+    /// A large room has few who wait, a small one few members: the smaller side decides the cost.
+    fn wake(&mut self, users: &HashSet<UserNid>, position: i64) {
+        if users.len() <= self.entries.len() {
+            for user in users {
+                self.wake_one(*user, position);
+            }
+        } else {
+            for (_, entry) in self.entries.iter_mut().filter(|(user, _)| users.contains(user)) {
+                entry.wake(position);
+            }
+        }
+    }
+
+    fn release(&mut self, user: UserNid) {
+        let Some(entry) = self.entries.get_mut(&user) else { return };
+        entry.waiters -= 1;
+        if entry.waiters > 0 {
+            return;
+        }
+        self.waiting -= 1;
+        self.idle.push_back(user);
+        while self.idle.len() > IDLE_USERS
+            && let Some(oldest) = self.idle.pop_front()
+        {
+            if self.entries.get(&oldest).is_some_and(|entry| entry.waiters == 0) {
+                self.entries.remove(&oldest);
+            }
+        }
+    }
 }
 
 struct Rooms {
@@ -49,10 +120,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Notifier {
-    /// Begins at `position`: the store's, before anything is appended.
-    pub fn new(position: i64) -> Arc<Self> {
+    /// Begins at the position that `visible` shows now: the store's, before anything is appended.
+    pub fn new(visible: Arc<AtomicI64>) -> Arc<Self> {
+        let position = visible.load(Ordering::Acquire);
         Arc::new(Self {
-            waiting: Mutex::default(),
+            visible,
+            users: Mutex::default(),
             rooms: Mutex::new(Rooms { recent: Recency::new(position, RECENT_ROOMS), told: position }),
             stopping: watch::Sender::new(false),
         })
@@ -61,10 +134,30 @@ impl Notifier {
     /// A waiter for what concerns `user`. Register first, look second, then wait.
     pub fn register(self: &Arc<Self>, user: UserNid) -> Waiter {
         let stopping = self.stopping.subscribe();
-        let mut waiting = lock(&self.waiting);
-        let entry = waiting.entry(user).or_insert_with(|| Entry { wake: watch::Sender::new(()), waiters: 0 });
+        let mut users = lock(&self.users);
+        // Under the lock: what becomes visible later finds the entry.
+        let known_from = self.visible.load(Ordering::Acquire);
+        let entry = users.entries.entry(user).or_insert_with(|| Entry::new(known_from));
         entry.waiters += 1;
-        Waiter { notifier: self.clone(), user, wake: entry.wake.subscribe(), stopping }
+        let wake = entry.wake.subscribe();
+        users.waiting += usize::from(users.entries[&user].waiters == 1);
+        Waiter { notifier: self.clone(), user, wake, stopping }
+    }
+
+    /// Whether there is certainly nothing for `user` after `since`, as far as wake-ups told: then a look would find nothing.
+    /// Register first: what is committed but not told yet then wakes. `typing_unchanged`: whether nobody anywhere began or
+    /// ceased to type since; it decides where the token may be older than the entry, which knows of no typing before it.
+    pub fn is_quiet(&self, user: UserNid, since: i64, typing_unchanged: bool) -> bool {
+        let users = lock(&self.users);
+        users.entries.get(&user).is_some_and(|entry| {
+            let known = if typing_unchanged { since >= entry.known_from } else { since > entry.known_from };
+            known && since >= entry.changed
+        })
+    }
+
+    /// Later than anything that a token can have seen: for news that have no position, or one that is not known here.
+    fn next_position(&self) -> i64 {
+        self.visible.load(Ordering::Acquire) + 1
     }
 
     /// Rooms that changed after `since` as far as `read` shows, perhaps some more; None if that is too long ago to know or if
@@ -100,7 +193,7 @@ impl Notifier {
 
     /// Users with a waiter: for metrics.
     pub fn waiting(&self) -> usize {
-        lock(&self.waiting).len()
+        lock(&self.users).waiting
     }
 }
 
@@ -111,9 +204,10 @@ impl Wake for Notifier {
             rooms.recent.touch(room, position);
             rooms.told = rooms.told.max(position);
         }
-        self.wake_users(members);
+        let mut users = lock(&self.users);
+        users.wake(members, position);
         for user in also {
-            self.wake_user(*user);
+            users.wake_one(*user, position);
         }
     }
 }
@@ -132,23 +226,11 @@ impl WakeMembers for Notifier {
     }
 
     fn wake_user(&self, user: UserNid) {
-        if let Some(entry) = lock(&self.waiting).get(&user) {
-            entry.wake.send_replace(());
-        }
+        lock(&self.users).wake_one(user, self.next_position());
     }
 
     fn wake_users(&self, users: &HashSet<UserNid>) {
-        let waiting = lock(&self.waiting);
-        // A large room has few who wait, a small one few members: the smaller side decides the cost.
-        if users.len() <= waiting.len() {
-            for entry in users.iter().filter_map(|user| waiting.get(user)) {
-                entry.wake.send_replace(());
-            }
-        } else {
-            for (_, entry) in waiting.iter().filter(|(user, _)| users.contains(user)) {
-                entry.wake.send_replace(());
-            }
-        }
+        lock(&self.users).wake(users, self.next_position());
     }
 }
 
@@ -185,13 +267,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiting = lock(&self.notifier.waiting);
-        if let Some(entry) = waiting.get_mut(&self.user) {
-            entry.waiters -= 1;
-            if entry.waiters == 0 {
-                waiting.remove(&self.user);
-            }
-        }
+        lock(&self.notifier.users).release(self.user);
     }
 }
 
@@ -213,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_happens_between_registering_and_waiting_wakes() {
-        let notifier = Notifier::new(0);
+        let notifier = Notifier::new(Arc::default());
         let mut waiter = notifier.register(ALICE);
         assert!(!is_woken(&mut waiter).await);
         notifier.room_changed(ROOM, 1, &HashSet::from([ALICE]), &[]);
@@ -223,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_devices_of_a_user_wake_and_nobody_else() {
-        let notifier = Notifier::new(0);
+        let notifier = Notifier::new(Arc::default());
         let (mut phone, mut laptop, mut bob) =
             (notifier.register(ALICE), notifier.register(ALICE), notifier.register(BOB));
         notifier.wake_user(ALICE);
@@ -236,7 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_members_and_few_waiters_or_the_reverse() {
-        let notifier = Notifier::new(0);
+        let notifier = Notifier::new(Arc::default());
         let mut alice = notifier.register(ALICE);
         notifier.room_changed(ROOM, 1, &(1..1000).map(UserNid).collect(), &[]);
         assert!(is_woken(&mut alice).await);
@@ -246,8 +322,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entries_go_with_the_last_waiter() {
-        let notifier = Notifier::new(0);
+    async fn waiters_are_counted() {
+        let notifier = Notifier::new(Arc::default());
         let (first, second) = (notifier.register(ALICE), notifier.register(ALICE));
         drop(first);
         assert_eq!(notifier.waiting(), 1);
@@ -256,8 +332,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn quiet_is_said_only_where_nothing_was_told() {
+        let visible = Arc::new(AtomicI64::new(10));
+        let notifier = Notifier::new(visible.clone());
+        assert!(!notifier.is_quiet(ALICE, 10, true), "nobody knows of a user without an entry");
+        let waiter = notifier.register(ALICE);
+        assert!(notifier.is_quiet(ALICE, 10, true));
+        assert!(!notifier.is_quiet(ALICE, 9, true), "before the entry was made");
+        assert!(!notifier.is_quiet(ALICE, 10, false), "somebody may have typed before the entry was made");
+        drop(waiter);
+        visible.store(11, Ordering::Release);
+        notifier.room_changed(ROOM, 11, &HashSet::from([ALICE]), &[]);
+        assert!(!notifier.is_quiet(ALICE, 10, true));
+        assert!(notifier.is_quiet(ALICE, 11, false));
+        WakeMembers::wake_user(&*notifier, ALICE);
+        assert!(!notifier.is_quiet(ALICE, 11, false), "news without a position are later than any token");
+    }
+
+    #[tokio::test]
     async fn stopping_ends_waits_old_and_new() {
-        let notifier = Notifier::new(0);
+        let notifier = Notifier::new(Arc::default());
         let mut before = notifier.register(ALICE);
         notifier.stop();
         assert_eq!(before.changed().await, Woken::Stopping);

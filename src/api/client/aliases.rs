@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    routing::get,
-};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
 use ruma::{OwnedRoomAliasId, OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

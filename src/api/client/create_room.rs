@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    routing::post,
-};
+use axum::{Router, extract::State, http::StatusCode, routing::post};
 use ruma::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,6 +40,7 @@ impl From<Error> for ApiError {
                 CreateError::AliasInUse(_) => Self::bad_request("M_ROOM_IN_USE", text),
                 CreateError::InvalidState(_) => Self::bad_request("M_INVALID_ROOM_STATE", text),
                 CreateError::RemoteUser(_) => Self::forbidden(text),
+                CreateError::InviteBlocked(_) => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),
                 CreateError::Content(error) => error.into(),
                 CreateError::Append(error) => error.into(),
                 CreateError::Store(error) => error.into(),

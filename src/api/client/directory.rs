@@ -5,11 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    routing::get,
-};
+use axum::{Router, extract::State, routing::get};
 use ruma::{OwnedRoomId, OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +15,7 @@ use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{
         error::ApiError,
-        extract::{Json, Path, Query},
+        extract::{Json, OptionalJson, Path, Query},
     },
     rooms::{
         directory::{Directory, DirectoryError, DirectoryPage, DirectoryQuery},
@@ -97,7 +93,7 @@ async fn set_visibility(
     State(directory): State<Arc<Directory>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomId>,
-    Json(body): Json<Listing>,
+    OptionalJson(body): OptionalJson<Listing>,
 ) -> Result<Json<Value>, ApiError> {
     limits.check(Rate::Settings, session.user)?;
     let listed = !matches!(body.visibility, Some(Visibility::Private));
@@ -175,7 +171,7 @@ async fn search(
     State(directory): State<Arc<Directory>>,
     State(limits): State<Arc<RateLimits>>,
     Query(of): Query<Server>,
-    Json(body): Json<Search>,
+    OptionalJson(body): OptionalJson<Search>,
 ) -> Result<Json<Answer>, ApiError> {
     limits.check(Rate::Search, session.user)?;
     check_server(&directory, of.server)?;

@@ -5,12 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    routing::post,
-};
+use axum::{Router, extract::State, http::StatusCode, routing::post};
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -54,6 +49,7 @@ impl From<MembershipError> for ApiError {
             MembershipError::UnknownRoom | MembershipError::UnknownAlias(_) => Self::not_found(text),
             MembershipError::Forbidden(_) | MembershipError::RemoteUser(_) => Self::forbidden(text),
             MembershipError::BadState(_) => Self::new(StatusCode::FORBIDDEN, "M_BAD_STATE", text),
+            MembershipError::InviteBlocked(_) => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),
             MembershipError::NoGuests => Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", text),
             MembershipError::Malformed(_) => Self::bad_request("M_BAD_JSON", text),
             MembershipError::NotLeft => Self::bad_request("M_UNKNOWN", text),

@@ -104,7 +104,10 @@ pub(super) fn token(name: &'static str, text: Option<&str>) -> Result<Option<Pag
     }
 }
 
-/// `filter`: JSON in the query. 400 `M_NOT_JSON` or `M_BAD_JSON`.
+/// `filter`: JSON in the query; absent or empty it lets everything through. 400 `M_NOT_JSON` or `M_BAD_JSON`.
 pub(super) fn filter(text: Option<&str>) -> Result<RoomEventFilter, ApiError> {
-    parse_json(text.unwrap_or_default().as_bytes())
+    match text {
+        None | Some("") => Ok(RoomEventFilter::default()),
+        Some(text) => parse_json(text.as_bytes()),
+    }
 }

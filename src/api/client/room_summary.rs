@@ -4,11 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    routing::get,
-};
+use axum::{Router, extract::State, routing::get};
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId};
 use serde::Deserialize;
 

@@ -3,11 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    routing::put,
-};
+use axum::{Router, extract::State, routing::put};
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId};
 use serde::Serialize;
 

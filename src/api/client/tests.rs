@@ -3,6 +3,7 @@
 mod account_data;
 mod profiles;
 mod pushrules;
+mod reading;
 mod registration;
 mod sessions;
 mod uia;

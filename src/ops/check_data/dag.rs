@@ -67,8 +67,7 @@ fn forward_extremities(site: &Site<'_>, room: &Room, report: &mut Report) -> Res
         .filter(|event| event.live().is_some() && !referred.contains(&event.id))
         .map(|event| event.nid)
         .collect();
-    let stored: BTreeSet<i64> =
-        rooms::extremities(site.read, room.key.nid)?.into_iter().map(|nid| nid.0).collect();
+    let stored: BTreeSet<i64> = rooms::extremities(site.read, room.key.nid)?.into_iter().map(|nid| nid.0).collect();
     for nid in wanted.difference(&stored) {
         let name = name(room, *nid);
         report.add(Kind::Extremity, name, "nothing accepted refers to it, and it is no forward extremity");
@@ -123,7 +122,9 @@ fn auth_edges(site: &Site<'_>, room: &Room, report: &mut Report) -> Result<(), S
             (true, Some(edges), Some(wanted)) if edges != wanted => {
                 report.add(Kind::AuthEdge, &event.event_id, format_args!("{edges:?} are stored, {wanted:?} are named"));
             }
-            (false, Some(_), _) => report.add(Kind::AuthEdge, &event.event_id, "auth edges of an event that is no state"),
+            (false, Some(_), _) => {
+                report.add(Kind::AuthEdge, &event.event_id, "auth edges of an event that is no state")
+            }
             _ => {}
         }
     }

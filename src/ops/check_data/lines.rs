@@ -6,12 +6,7 @@ use super::{Kind, Report, Site, room::Room};
 use crate::{
     params,
     rooms::state_hash::StateHashKey,
-    store::{
-        StoreError,
-        events::StateRef,
-        ids::EventNid,
-        state::MAX_LEVEL,
-    },
+    store::{StoreError, events::StateRef, ids::EventNid, state::MAX_LEVEL},
 };
 
 /// All lines of a room in memory: about 100 bytes a row.
@@ -57,7 +52,11 @@ impl Lines {
             lines.lines.insert(line, read);
         }
         if !lines.lines.contains_key(&room.key.main_line) {
-            report.add(Kind::Line, &room.key.room_id, format_args!("its main line {} is not there", room.key.main_line));
+            report.add(
+                Kind::Line,
+                &room.key.room_id,
+                format_args!("its main line {} is not there", room.key.main_line),
+            );
         }
         Ok(lines)
     }
@@ -141,11 +140,6 @@ impl Lines {
     /// The newest epoch at which a line changed.
     pub(super) fn newest_epoch(&self, line: i64) -> Option<i64> {
         self.lines.get(&line)?.hashes.last().map(|(epoch, _)| *epoch)
-    }
-
-    /// All lines' numbers.
-    pub(super) fn contains(&self, line: i64) -> bool {
-        self.lines.contains_key(&line)
     }
 }
 

@@ -97,7 +97,8 @@ fn memberships(
     report: &mut Report,
 ) -> Result<(), StoreError> {
     let mut stored: BTreeMap<UserNid, MemberRow> = BTreeMap::new();
-    let users = site.read.all("SELECT user FROM memberships WHERE room = ?1", params![room.key.nid], |row| row.get(0))?;
+    let users =
+        site.read.all("SELECT user FROM memberships WHERE room = ?1", params![room.key.nid], |row| row.get(0))?;
     for user in users {
         match members::of(site.read, user, room.key.nid) {
             Ok(Some(row)) => {
@@ -124,7 +125,11 @@ fn memberships(
             report.add(Kind::Membership, &place, what);
         }
         if row.since != wanted.since {
-            report.add(Kind::Membership, &place, format_args!("since {} is stored, should be {}", row.since, wanted.since));
+            report.add(
+                Kind::Membership,
+                &place,
+                format_args!("since {} is stored, should be {}", row.since, wanted.since),
+            );
         }
         // Forgetting a room moves the position further.
         let moved = row.forgotten && row.position > wanted.newest;
@@ -183,7 +188,11 @@ fn head(
     let create = ids::state_key_nid(site.read, "m.room.create", "")?;
     let create = create.and_then(|key| replayed.current.map.get(&key)).copied();
     if create != room.create_event && create.is_some() {
-        report.add(Kind::Head, &room.key.room_id, format_args!("create_event is {:?}, should be {create:?}", room.create_event));
+        report.add(
+            Kind::Head,
+            &room.key.room_id,
+            format_args!("create_event is {:?}, should be {create:?}", room.create_event),
+        );
     }
     Ok(())
 }

@@ -9,12 +9,7 @@ use crate::{
 };
 
 /// Checks a room's read marks and personal notifications.
-pub(super) fn check(
-    site: &Site<'_>,
-    room: &Room,
-    replayed: &Replayed,
-    report: &mut Report,
-) -> Result<(), StoreError> {
+pub(super) fn check(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
     let newest = site.read.position();
     let mut read_to: HashMap<(i64, i64), i64> = HashMap::new();
     site.read.each(

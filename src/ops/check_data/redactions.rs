@@ -11,12 +11,7 @@ use crate::{
 };
 
 /// Checks a room's redactions.
-pub(super) fn check(
-    site: &Site<'_>,
-    room: &Room,
-    replayed: &Replayed,
-    report: &mut Report,
-) -> Result<(), StoreError> {
+pub(super) fn check(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
     for event in &room.events {
         if let Some(by) = event.redacted_by {
             check_redacted(room, replayed, event, by, report);
@@ -41,7 +36,11 @@ fn redacts(room: &Room, replayed: &Replayed, at: usize, target: &Event) -> bool 
 
 fn check_redacted(room: &Room, replayed: &Replayed, event: &Event, by: i64, report: &mut Report) {
     match room.by_nid(by) {
-        None => report.add(Kind::Redaction, &event.event_id, format_args!("redacted by event {by}, which is not in the room")),
+        None => report.add(
+            Kind::Redaction,
+            &event.event_id,
+            format_args!("redacted by event {by}, which is not in the room"),
+        ),
         Some(at) if !redacts(room, replayed, at, event) => {
             let by = &room.events[at].event_id;
             report.add(Kind::Redaction, &event.event_id, format_args!("redacted by {by}, which does not or may not"));
@@ -75,7 +74,11 @@ fn waiting(site: &Site<'_>, room: &Room, report: &mut Report) -> Result<(), Stor
                 let what = format!("event {redaction} waits for an event that it does not redact");
                 report.add(Kind::Redaction, &room.key.room_id, what);
             } else if room.by_id(&target).is_some() {
-                report.add(Kind::Redaction, &room.key.room_id, format_args!("event {redaction} waits for one that is here"));
+                report.add(
+                    Kind::Redaction,
+                    &room.key.room_id,
+                    format_args!("event {redaction} waits for one that is here"),
+                );
             }
             Ok(())
         },

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use linkim_federation::{Pdu, check_auth_events, check_against_state};
+use linkim_federation::{Pdu, check_against_state, check_auth_events};
 use ruma::EventId;
 
 use super::{
@@ -43,12 +43,7 @@ pub(super) struct Replayed {
 }
 
 /// Recomputes a room's states.
-pub(super) fn replay(
-    site: &Site<'_>,
-    room: &Room,
-    lines: &Lines,
-    report: &mut Report,
-) -> Result<Replayed, StoreError> {
+pub(super) fn replay(site: &Site<'_>, room: &Room, lines: &Lines, report: &mut Report) -> Result<Replayed, StoreError> {
     let mut walk = Walk {
         site,
         room,
@@ -79,16 +74,24 @@ fn resolutions(
     report: &mut Report,
 ) -> Result<HashMap<Vec<u8>, u128>, StoreError> {
     let mut out = HashMap::new();
-    site.read.each("SELECT inputs, line, epoch FROM resolutions WHERE room = ?1", params![room.key.nid], &mut |row| {
-        let at = StateRef { line: row.get(1)?, epoch: row.get(2)? };
-        match lines.hash(at) {
-            Some(hash) => {
-                out.insert(row.get(0)?, hash);
+    site.read.each(
+        "SELECT inputs, line, epoch FROM resolutions WHERE room = ?1",
+        params![room.key.nid],
+        &mut |row| {
+            let at = StateRef { line: row.get(1)?, epoch: row.get(2)? };
+            match lines.hash(at) {
+                Some(hash) => {
+                    out.insert(row.get(0)?, hash);
+                }
+                None => report.add(
+                    Kind::Resolution,
+                    &room.key.room_id,
+                    format_args!("names line {}, which is not there", at.line),
+                ),
             }
-            None => report.add(Kind::Resolution, &room.key.room_id, format_args!("names line {}, which is not there", at.line)),
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     Ok(out)
 }
 
@@ -145,7 +148,11 @@ impl Walk<'_> {
             }
         }
         if order.len() < count {
-            report.add(Kind::Edge, &self.room.key.room_id, format_args!("{} events are in a circle", count - order.len()));
+            report.add(
+                Kind::Edge,
+                &self.room.key.room_id,
+                format_args!("{} events are in a circle", count - order.len()),
+            );
         }
         order
     }
@@ -189,7 +196,8 @@ impl Walk<'_> {
 
     /// The state before an event. One that can't be recomputed, because what it follows is not here, is taken as stored.
     fn before(&mut self, event: &Event, prev: Option<&[usize]>, stored: StateRef, report: &mut Report) -> State {
-        let states = prev.and_then(|prev| prev.iter().map(|at| self.after.get(at).cloned()).collect::<Option<Vec<_>>>());
+        let states =
+            prev.and_then(|prev| prev.iter().map(|at| self.after.get(at).cloned()).collect::<Option<Vec<_>>>());
         let Some(states) = states else { return self.stored(stored) };
         let inputs = prev.and_then(|prev| self.inputs(prev));
         match self.resolver.resolve(states) {
@@ -202,7 +210,11 @@ impl Walk<'_> {
                 state
             }
             Err(reason) => {
-                report.add(Kind::Resolution, &event.event_id, format_args!("the states before it can't be resolved: {reason}"));
+                report.add(
+                    Kind::Resolution,
+                    &event.event_id,
+                    format_args!("the states before it can't be resolved: {reason}"),
+                );
                 self.stored(stored)
             }
         }
@@ -244,7 +256,11 @@ impl Walk<'_> {
     fn current(&mut self, report: &mut Report) -> State {
         let states = self.tips.iter().filter_map(|tip| self.after.get(tip).cloned()).collect();
         self.resolver.resolve(states).unwrap_or_else(|reason| {
-            report.add(Kind::Resolution, &self.room.key.room_id, format_args!("its extremities can't be resolved: {reason}"));
+            report.add(
+                Kind::Resolution,
+                &self.room.key.room_id,
+                format_args!("its extremities can't be resolved: {reason}"),
+            );
             State::default()
         })
     }
@@ -265,7 +281,11 @@ impl Walk<'_> {
             Some(hash) if hash == current.hash => {}
             _ => {
                 let what = first_difference(&self.lines.full(main), &current.map);
-                report.add(Kind::CurrentState, format_args!("{} after {}", self.room.key.room_id, event.event_id), what);
+                report.add(
+                    Kind::CurrentState,
+                    format_args!("{} after {}", self.room.key.room_id, event.event_id),
+                    what,
+                );
             }
         }
     }

@@ -53,15 +53,11 @@ pub(super) fn positions(read: &dyn Read, report: &mut Report) -> Result<(), Stor
         },
     )?;
     // 1: flag::OUTLIER.
-    read.each(
-        "SELECT nid FROM events WHERE (position IS NULL) <> (flags & 1 <> 0)",
-        params![],
-        &mut |row| {
-            let nid: i64 = row.get(0)?;
-            report.add(Kind::Position, format_args!("event {nid}"), "an outlier with a position, or none without one");
-            Ok(())
-        },
-    )
+    read.each("SELECT nid FROM events WHERE (position IS NULL) <> (flags & 1 <> 0)", params![], &mut |row| {
+        let nid: i64 = row.get(0)?;
+        report.add(Kind::Position, format_args!("event {nid}"), "an outlier with a position, or none without one");
+        Ok(())
+    })
 }
 
 /// Transactions name events of their device.
@@ -125,16 +121,12 @@ pub(super) fn orphans(read: &dyn Read, report: &mut Report) -> Result<(), StoreE
 
 /// Each user belongs to the server that their id names.
 pub(super) fn users(read: &dyn Read, report: &mut Report) -> Result<(), StoreError> {
-    read.each(
-        "SELECT u.user_id, s.name FROM users u LEFT JOIN servers s ON s.nid = u.server",
-        params![],
-        &mut |row| {
-            let (user, server): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-            let named = <&UserId>::try_from(user.as_str()).ok().map(|user| user.server_name().as_str());
-            if named.is_none() || named != server.as_deref() {
-                report.add(Kind::Column, &user, format_args!("its server is stored as {server:?}"));
-            }
-            Ok(())
-        },
-    )
+    read.each("SELECT u.user_id, s.name FROM users u LEFT JOIN servers s ON s.nid = u.server", params![], &mut |row| {
+        let (user, server): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+        let named = <&UserId>::try_from(user.as_str()).ok().map(|user| user.server_name().as_str());
+        if named.is_none() || named != server.as_deref() {
+            report.add(Kind::Column, &user, format_args!("its server is stored as {server:?}"));
+        }
+        Ok(())
+    })
 }

@@ -32,7 +32,7 @@ async fn what_is_refused_leaves_no_room() {
     let rooms = count_rooms(&f).await;
     let refused = |request| f.creation.create(&alice.user_id, request);
     assert!(matches!(refused(named("tea")).await, Err(CreateError::AliasInUse(_))));
-    for name in ["", "a:b", "a b", "a\u{0}", &"x".repeat(255)] {
+    for name in ["", "a:b", "a\u{0}", &"x".repeat(255)] {
         assert!(matches!(refused(named(name)).await, Err(CreateError::Invalid(_))), "{name:?}");
     }
     let unknown = CreateRequest { room_version: Some("13".into()), ..CreateRequest::default() };

@@ -218,3 +218,27 @@ async fn a_member_event_as_state_is_the_same_transition() {
         .await;
     assert!(matches!(forced, Err(SendError::Membership(MembershipError::Forbidden(_)))), "{forced:?}");
 }
+
+#[tokio::test]
+async fn who_wants_no_invitations_gets_none() {
+    let f = Fixture::new();
+    let (alice, bob) = (f.user("alice").await, f.user("bob").await);
+    let user = bob.user;
+    f.write(move |tx| {
+        let block = r#"{"default_action":"block"}"#;
+        account_data::insert(tx, user, None, "m.invite_permission_config", block, tx.next_position())
+    })
+    .await;
+    let room = f.create(&alice, public()).await;
+    let refused = f.membership.invite(&alice, &room, &bob.user_id, None).await;
+    assert!(matches!(refused, Err(MembershipError::InviteBlocked(_))), "{refused:?}");
+    let invite = content(json!({ "membership": "invite" }));
+    let refused = f.sending.put_state(&alice, &room, "m.room.member", bob.user_id.as_str(), invite).await;
+    assert!(matches!(refused, Err(SendError::Membership(MembershipError::InviteBlocked(_)))), "{refused:?}");
+    let rooms = count_rooms(&f).await;
+    let request = CreateRequest { invite: vec![bob.user_id.clone()], ..public() };
+    let refused = f.creation.create(&alice.user_id, request).await;
+    assert!(matches!(refused, Err(CreateError::InviteBlocked(_))), "{refused:?}");
+    assert_eq!((count_rooms(&f).await, f.membership_of(&room, &bob).await), (rooms, None));
+    f.membership.join(&bob, &room, None).await.unwrap();
+}

@@ -141,14 +141,10 @@ async fn a_summary_is_for_those_who_may_know_of_the_room() {
 }
 
 async fn space(f: &Fixture, by: &Session, children: &[(&OwnedRoomId, Value)]) -> OwnedRoomId {
-    let request =
-        CreateRequest { creation_content: content(json!({ "type": "m.space" })), ..public() };
+    let request = CreateRequest { creation_content: content(json!({ "type": "m.space" })), ..public() };
     let space = f.create(by, request).await;
     for (child, child_content) in children {
-        f.sending
-            .put_state(by, &space, "m.space.child", child.as_str(), content(child_content.clone()))
-            .await
-            .unwrap();
+        f.sending.put_state(by, &space, "m.space.child", child.as_str(), content(child_content.clone())).await.unwrap();
     }
     space
 }
@@ -212,8 +208,7 @@ async fn a_hierarchy_is_walked_depth_first_in_pages() {
     assert_eq!(paged, ids(&whole));
     let shallow = walk(&bob, HierarchyQuery { max_depth: Some(1), ..HierarchyQuery::default() }).await.unwrap();
     assert_eq!(ids(&shallow), [root.clone(), inner, last.clone()]);
-    let suggested =
-        walk(&bob, HierarchyQuery { suggested_only: true, ..HierarchyQuery::default() }).await.unwrap();
+    let suggested = walk(&bob, HierarchyQuery { suggested_only: true, ..HierarchyQuery::default() }).await.unwrap();
     assert_eq!(ids(&suggested), [root, last]);
     let outside = f.hierarchy.page(&bob, &hidden, HierarchyQuery::default()).await;
     assert!(matches!(outside, Err(HierarchyError::Forbidden)));

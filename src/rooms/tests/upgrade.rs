@@ -76,3 +76,38 @@ async fn an_upgrade_needs_the_power_for_a_tombstone() {
     assert_eq!(f.state(&room, "m.room.power_levels", "").await["events_default"], 0);
     assert_eq!(f.state(&new, "m.room.power_levels", "").await["users"]["@bob:a.example"], 60);
 }
+
+#[tokio::test]
+async fn who_moves_takes_their_settings_along() {
+    let f = Fixture::new();
+    let (alice, bob) = (f.user("alice").await, f.user("bob").await);
+    let old = f.create(&alice, public()).await;
+    f.membership.join(&bob, &old, None).await.unwrap();
+    let nid = f.nid(&old).await;
+    let direct = json!({ "@alice:a.example": [old] }).to_string();
+    for user in [alice.user, bob.user] {
+        let direct = direct.clone();
+        f.write(move |tx| {
+            let tags = r#"{"tags":{"m.favourite":{}}}"#;
+            account_data::insert(tx, user, Some(nid), "m.tag", tags, tx.next_position())?;
+            account_data::insert(tx, user, None, "m.direct", &direct, tx.next_position())
+        })
+        .await;
+    }
+    let new = f.upgrades.upgrade(&alice, &old, "12", Vec::new()).await.unwrap();
+    f.membership.join(&bob, &new, None).await.unwrap();
+    let nid = f.nid(&new).await;
+    for user in [alice.user, bob.user] {
+        let (tags, rooms) = f
+            .read(move |read| {
+                Ok((
+                    account_data::get(read, user, Some(nid), "m.tag")?,
+                    account_data::get(read, user, None, "m.direct")?.unwrap_or_default(),
+                ))
+            })
+            .await;
+        assert_eq!(tags.as_deref(), Some(r#"{"tags":{"m.favourite":{}}}"#));
+        let rooms: Value = serde_json::from_str(&rooms).unwrap();
+        assert_eq!(rooms, json!({ "@alice:a.example": [old, new] }));
+    }
+}

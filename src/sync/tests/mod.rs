@@ -98,7 +98,7 @@ impl Server {
 
     fn on(folder: Arc<tempfile::TempDir>) -> Self {
         let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
-        let notifier = Notifier::new(store.position());
+        let notifier = Notifier::new(store.visible());
         let signer = Signer {
             server_name: server_name!("a.example").to_owned(),
             key: SigningKey::generate([1; 32], "1").unwrap(),

@@ -119,7 +119,10 @@ impl V3 {
         let filter = self.filter(session.user, request.filter).await?;
         let since = match token {
             None => Since::Nothing,
-            Some(token) => place(token, (self.store.position(), self.store.incarnation()), self.started_at),
+            Some(token) => {
+                let now = (self.store.position(), self.store.incarnation());
+                place(token, now, self.started_at, self.store.restores())
+            }
         };
         let asked = Asked {
             viewer: Viewer {

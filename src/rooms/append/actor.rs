@@ -325,7 +325,7 @@ async fn prepare(
     }
     let (entries, repeats) = shared
         .store
-        .read::<_, StoreError, _>(move |read| {
+        .read_short::<_, StoreError, _>(move |read| {
             let mut repeats = Repeats::new();
             for (device, key) in transactions {
                 if let Some(event_id) = events::of_transaction(read, device, &key)?

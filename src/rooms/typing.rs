@@ -11,7 +11,11 @@ use std::{
 use ruma::OwnedRoomId;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{append::{Appenders, Wake}, recency::Recency, wake::WakeMembers};
+use super::{
+    append::{Appenders, Wake},
+    recency::Recency,
+    wake::WakeMembers,
+};
 use crate::store::{
     Store, StoreError, ids,
     ids::{RoomNid, UserNid},
@@ -42,65 +46,66 @@ pub enum TypingError {
     Store(#[from] StoreError),
 }
 
-/// Who is noted as typing.
-pub struct Typists {
-    board: Mutex<Board>,
-}
-
-impl Default for Typists {
-    fn default() -> Self {
-        Self { board: Mutex::new(Board::new()) }
-    }
-}
-
-impl Typists {
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Ends the notes of those who are not in a room any more, before their leaving is told.
-pub struct EndTyping<W> {
-    /// The notes.
-    pub typists: Arc<Typists>,
-    /// Who is told then.
-    pub then: Arc<W>,
-}
-
-impl<W: Wake> Wake for EndTyping<W> {
-    fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]) {
-        if !also.is_empty() {
-            let mut board = self.typists.board();
-            for user in also.iter().filter(|user| !members.contains(user)) {
-                board.set(room, *user, None);
-            }
-        }
-        self.then.room_changed(room, position, members, also);
-    }
-}
-
 /// Who is typing.
 pub struct Typing {
     store: Store,
     appenders: Arc<Appenders>,
     wake: Arc<dyn WakeMembers>,
-    typists: Arc<Typists>,
+    notes: Arc<TypingNotes>,
     /// Told when the next expiry may come sooner.
     sooner: Notify,
 }
 
-/// The notes. `serial` counts changes since the start; it is part of every sync token.
+/// What is noted of who types, apart from who keeps it: the write path must end the typing of those who leave.
+#[derive(Default)]
+pub struct TypingNotes(Mutex<Board>);
+
+impl TypingNotes {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the typing of whoever leaves a room, then wakes as before.
+pub struct LeaversDontType {
+    /// Who is told next of the change itself.
+    pub next: Arc<dyn Wake>,
+    /// Who is told that somebody ceased to type: whoever was already shown the leaving may have been shown the typing with it.
+    pub wake: Arc<dyn WakeMembers>,
+    /// Where the typing is noted.
+    pub notes: Arc<TypingNotes>,
+}
+
+impl Wake for LeaversDontType {
+    fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]) {
+        let mut ceased = false;
+        if !also.is_empty() {
+            let mut board = self.notes.board();
+            for user in also.iter().filter(|user| !members.contains(user)) {
+                ceased |= board.set(room, *user, None);
+            }
+        }
+        self.next.room_changed(room, position, members, also);
+        if ceased {
+            self.wake.wake_users(members);
+        }
+    }
+}
+
+/// The notes themselves. `serial` counts changes since the start; it is part of every sync token.
 struct Board {
     serial: i64,
     rooms: HashMap<RoomNid, BTreeMap<UserNid, Instant>>,
     changed: Recency,
 }
 
-impl Board {
-    fn new() -> Self {
+impl Default for Board {
+    fn default() -> Self {
         Self { serial: 0, rooms: HashMap::new(), changed: Recency::new(0, RECENT_ROOMS) }
     }
+}
 
+impl Board {
     /// Notes that a user types until then, or no longer; answers whether that is news.
     fn set(&mut self, room: RoomNid, user: UserNid, until: Option<Instant>) -> bool {
         let news = match until {
@@ -145,18 +150,13 @@ impl Board {
 }
 
 impl Typing {
-    /// On these notes; the appenders must tell an [`EndTyping`] of them. [`Typing::run`] must be running for notes to expire.
-    pub fn new(
-        store: Store,
-        appenders: Arc<Appenders>,
-        wake: Arc<dyn WakeMembers>,
-        typists: Arc<Typists>,
-    ) -> Self {
-        Self { store, appenders, wake, typists, sooner: Notify::new() }
+    /// `notes` are those that [`LeaversDontType`] has. [`Typing::run`] must be running for notes to expire.
+    pub fn new(store: Store, appenders: Arc<Appenders>, wake: Arc<dyn WakeMembers>, notes: Arc<TypingNotes>) -> Self {
+        Self { store, appenders, wake, notes, sooner: Notify::new() }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
-        self.typists.board()
+        self.notes.board()
     }
 
     /// A member types, for `timeout` ([`MAX_TIMEOUT`] at most), or with None no longer does.
@@ -180,7 +180,7 @@ impl Typing {
             self.sooner.notify_one();
         }
         if news {
-            self.tell(room, until.map(|_| user)).await;
+            self.tell(room).await;
         }
         Ok(())
     }
@@ -200,22 +200,14 @@ impl Typing {
             }
             let rooms = self.board().expire(Instant::now());
             for room in rooms {
-                self.tell(room, None).await;
+                self.tell(room).await;
             }
         }
     }
 
-    /// Tells the members. If `new`, who began to type, is none of them, they left between the look at their membership and
-    /// the note: the note ends.
-    async fn tell(&self, room: RoomNid, new: Option<UserNid>) {
+    async fn tell(&self, room: RoomNid) {
         match self.appenders.local_members(room).await {
-            Ok(members) => {
-                let members = members.read().unwrap_or_else(PoisonError::into_inner);
-                if let Some(user) = new.filter(|user| !members.contains(user)) {
-                    self.board().set(room, user, None);
-                }
-                self.wake.wake_users(&members);
-            }
+            Ok(members) => self.wake.wake_users(&members.read().unwrap_or_else(PoisonError::into_inner)),
             Err(error) => tracing::debug!(%error, "typing will be seen late"),
         }
     }
@@ -251,7 +243,7 @@ mod tests {
 
     #[test]
     fn going_on_is_no_news() {
-        let mut board = Board::new();
+        let mut board = Board::default();
         let now = Instant::now();
         let later = |s| Some(now + Duration::from_secs(s));
         assert!(board.set(ROOM, ALICE, later(5)));
@@ -265,7 +257,7 @@ mod tests {
 
     #[test]
     fn each_ends_at_its_own_time() {
-        let mut board = Board::new();
+        let mut board = Board::default();
         let now = Instant::now();
         board.set(ROOM, ALICE, Some(now + Duration::from_secs(5)));
         board.set(ROOM, BOB, Some(now + Duration::from_secs(9)));
@@ -278,31 +270,8 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_types_no_more() {
-        #[derive(Default)]
-        struct Told(Mutex<Vec<Vec<UserNid>>>);
-        impl Wake for Told {
-            fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, also: &[UserNid]) {
-                self.0.lock().unwrap().push(also.to_vec());
-            }
-        }
-        let end = EndTyping { typists: Arc::default(), then: Arc::new(Told::default()) };
-        let until = Some(Instant::now() + Duration::from_secs(5));
-        for user in [ALICE, BOB] {
-            end.typists.board().set(ROOM, user, until);
-        }
-        // Bob's name changed, then he left.
-        end.room_changed(ROOM, 1, &HashSet::from([ALICE, BOB]), &[BOB]);
-        assert_eq!(end.typists.board().serial, 2);
-        end.room_changed(ROOM, 2, &HashSet::from([ALICE]), &[BOB]);
-        assert_eq!(end.typists.board().rooms[&ROOM].keys().copied().collect::<Vec<_>>(), [ALICE]);
-        assert_eq!(end.typists.board().changed.since(2, 9), Some(vec![ROOM]), "it is news");
-        assert_eq!(*end.then.0.lock().unwrap(), [[BOB], [BOB]]);
-    }
-
-    #[test]
     fn a_crowd_is_bounded() {
-        let mut board = Board::new();
+        let mut board = Board::default();
         let until = Some(Instant::now() + Duration::from_secs(5));
         for user in 0..MAX_TYPING as i64 {
             assert!(board.set(ROOM, UserNid(user), until));

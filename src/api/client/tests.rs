@@ -3,6 +3,7 @@
 mod account_data;
 mod profiles;
 mod pushrules;
+mod rate_limits;
 mod reading;
 mod registration;
 mod sessions;

@@ -1,5 +1,7 @@
 //! Wires the services, the routers and the tasks together, and stops them in order.
 
+mod admin;
+
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, http::{Method, header}, middleware, routing::get};
@@ -14,6 +16,7 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
+pub use self::admin::admin;
 use crate::{
     accounts::{
         AccountData, Deactivation, Devices, Filters, LastSeen, Login, Passwords, Profiles, PushRules, RateLimits,
@@ -31,6 +34,7 @@ use crate::{
     listen,
     ops::{
         data_dir::{self, DataDirLock},
+        admin::{Admin, AdminSocket, SOCKET},
         metrics, signing_key,
         signing_key::SigningKeyError,
         sweepers,
@@ -48,7 +52,7 @@ use crate::{
         receipts::Receipts,
         send::Sending,
         state_hash::StateHashKey,
-        typing::Typing,
+        typing::{LeaversDontType, Typing, TypingNotes},
         summary::Summaries,
         upgrade::Upgrades,
     },
@@ -118,6 +122,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
+    tasks.extend(admin_socket(&config, &app, &stopping));
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
     {
@@ -137,6 +142,22 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     app.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What `linkim admin` reaches this process by. Without it the server serves all the same.
+fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) -> Option<JoinHandle<()>> {
+    let serving = match AdminSocket::bind(&config.data_dir) {
+        Ok(socket) => socket.serve(Arc::new(app.admin()), stopping.clone()),
+        Err(error) => {
+            tracing::error!(%error, "linkim admin can't reach this server: no {SOCKET} in data_dir");
+            return None;
+        }
+    };
+    Some(tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::warn!(%error, "{SOCKET} stays behind");
+        }
+    }))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -217,13 +238,14 @@ impl App {
         let hash_key =
             store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
+        let typing_notes = Arc::<TypingNotes>::default();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            notifier.clone(),
+            Arc::new(LeaversDontType { next: notifier.clone(), wake: notifier.clone(), notes: typing_notes.clone() }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
@@ -235,6 +257,7 @@ impl App {
             random,
             notifier: notifier.clone(),
             appenders: appenders.clone(),
+            typing_notes,
         };
         let state = services(&base, &last_seen, &follower).await?;
         let membership = state.membership.clone();
@@ -250,6 +273,17 @@ impl App {
     /// The services.
     pub fn state(&self) -> &ClientState {
         &self.state
+    }
+
+    /// What `linkim admin` asks for.
+    pub fn admin(&self) -> Admin {
+        Admin {
+            store: self.store.clone(),
+            names: self.state.names.clone(),
+            registration: self.state.registration.clone(),
+            login: self.state.login.clone(),
+            deactivation: self.state.deactivation.clone(),
+        }
     }
 
     /// The database.
@@ -302,6 +336,7 @@ struct Base {
     random: Arc<dyn Random>,
     notifier: Arc<Notifier>,
     appenders: Arc<Appenders>,
+    typing_notes: Arc<TypingNotes>,
 }
 
 /// Makes the services that the handlers call.
@@ -310,7 +345,7 @@ async fn services(
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
     let sessions =
         Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
@@ -329,7 +364,12 @@ async fn services(
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
-    let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone()));
+    let typing = Arc::new(Typing::new(
+        store.clone(),
+        appenders.clone(),
+        notifier.clone(),
+        typing_notes.clone(),
+    ));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState {
         sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),

@@ -40,9 +40,18 @@ fn main() -> ExitCode {
         Command::CheckData { config } => {
             status(cli::check_data(config.as_deref(), std::env::vars_os(), stdout(), stderr()))
         }
-        Command::Admin { .. } => {
-            eprintln!("linkim: this build has no admin command");
-            ExitCode::FAILURE
+        Command::Admin { config: file, command } => {
+            let loaded = match config::load(file.as_deref(), std::env::vars_os()) {
+                Ok(loaded) => loaded,
+                Err(mistakes) => {
+                    eprint!("{mistakes}");
+                    return ExitCode::FAILURE;
+                }
+            };
+            match app::admin(loaded.config, command, stdout(), stderr()) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) | Err(_) => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -3,11 +3,12 @@
  * Loaded into the server with LD_PRELOAD. It stands between the program and the C library's file calls, and knows for every
  * file under DISK_ROOT (its shared-memory index and lock file left out) what it was when it was last synced.
  *
- *   DISK_ROOT   the folder
+ *   DISK_ROOT   the folder; without it, `data` in the working folder
  *   DISK_LOSE   a file; once it is there it says "<calls> <mode> <seed>": after so many more calls that write or sync, the
  *               power fails: what was not synced is undone, all of it (mode "all") or a random choice of 4 KiB pages (mode
  *               "some"), in every file at once, and the process ends with status 9. A new file whose folder was not synced is gone
  *               (in mode "some": maybe).
+ *   DISK_LIE    a file; while it is there syncs succeed and do nothing: what a test must notice.
  *   DISK_FULL   a file; while it is there the disk fails: with "full" in it writes get ENOSPC (the first of them after having
  *               written half), with "sync" in it syncs get EIO.
  *   DISK_TRACE  a file; every write, sync and every answer with an event id that leaves on a socket goes there, one line each:
@@ -56,7 +57,7 @@ static struct file *files;
 static struct file *of_fd[FDS];
 static char folder_of_fd[FDS];
 static char root[PATH_MAX];
-static const char *lose_path, *full_path;
+static const char *lose_path, *full_path, *lie_path;
 static int trace_fd = -1;
 static int64_t countdown = -1;
 static int lose_some;
@@ -97,9 +98,14 @@ __attribute__((constructor)) static void begin(void) {
     real_send = next_of("send");
     real_sendmsg = next_of("sendmsg");
     const char *folder = getenv("DISK_ROOT");
-    if (folder) snprintf(root, sizeof root, "%s", folder);
+    char here[PATH_MAX - 8];
+    if (folder)
+        snprintf(root, sizeof root, "%s", folder);
+    else if (getcwd(here, sizeof here))
+        snprintf(root, sizeof root, "%s/data", here);
     lose_path = getenv("DISK_LOSE");
     full_path = getenv("DISK_FULL");
+    lie_path = getenv("DISK_LIE");
     const char *trace = getenv("DISK_TRACE");
     if (trace) trace_fd = real_open(trace, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
@@ -485,7 +491,9 @@ static int do_sync(int fd, long number) {
         errno = EIO;
         return -1;
     }
-    if (file) {
+    if (lie_path && !access(lie_path, F_OK)) {
+        /* Nothing is kept. */
+    } else if (file) {
         forget_pages(file);
         file->synced_size = size_of(fd);
         trace_bytes("sync", file, NULL, 0);

@@ -39,6 +39,8 @@ pub struct Options {
     pub top: String,
     /// More tables, as TOML; those that the fields above write may not be repeated.
     pub tables: String,
+    /// Variables added to the environment of the process.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             metrics: false,
             top: String::new(),
             tables: String::new(),
+            environment: Vec::new(),
         }
     }
 }

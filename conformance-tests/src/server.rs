@@ -39,7 +39,7 @@ impl Server {
     pub fn start(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let toml = options.to_toml(&folder.path().join("data"), "127.0.0.1:0", "127.0.0.1:0");
-        let process = Process::start(folder.path(), &toml);
+        let process = Process::start(folder.path(), &toml, &options.environment);
         Self {
             base: process.base,
             metrics: process.metrics,
@@ -77,6 +77,25 @@ impl Server {
         }
     }
 
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
+    /// Runs another command of the binary on this server's configuration: its exit code and what it printed.
+    pub fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(binary())
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config_file())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("{} cannot be run: {error}", binary().display()));
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (output.status.code().unwrap_or(-1), text)
+    }
+
     /// Starts the server again on the same data and the same ports, after killing it if it still runs.
     pub fn restart(&mut self) {
         self.kill9();
@@ -84,7 +103,7 @@ impl Server {
         let strip = |base: &str| base.trim_start_matches("http://").to_owned();
         let metrics = self.metrics.as_deref().map_or_else(|| "127.0.0.1:0".to_owned(), strip);
         let toml = self.options.to_toml(&self.data_dir(), &strip(&self.base), &metrics);
-        let process = Process::start(self.folder.path(), &toml);
+        let process = Process::start(self.folder.path(), &toml, &self.options.environment);
         (self.base, self.metrics) = (process.base, process.metrics);
         (self.child, self.watchdog) = (process.child, process.watchdog);
     }
@@ -188,7 +207,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(folder: &Path, toml: &str) -> Self {
+    fn start(folder: &Path, toml: &str, environment: &[(String, String)]) -> Self {
         let config = folder.join("linkim.toml");
         fs::write(&config, toml).expect("the configuration can be written");
         let log = File::options().create(true).append(true).open(folder.join("log")).expect("a log can be opened");
@@ -199,6 +218,7 @@ impl Process {
                 command.env_remove(name);
             }
         }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         // A group of its own: an interrupt at the terminal reaches the tests, and the watchdog ends the server.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{} cannot be run: {error}", binary().display()));

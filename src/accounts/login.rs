@@ -119,6 +119,24 @@ impl Login {
             .await
     }
 
+    /// Sets the password of an account in its owner's or an operator's name, and ends all its sessions.
+    pub async fn reset_password(&self, user: UserNid, password: String) -> Result<(), LoginError> {
+        Passwords::check(&password)?;
+        let hash = self.passwords.hash(password).await?;
+        let sessions = self.sessions.clone();
+        self.store
+            .write(move |tx| {
+                let account = accounts::get(tx, user)?.ok_or(LoginError::WrongCredentials)?;
+                if account.deactivated_ts.is_some() {
+                    return Err(LoginError::Deactivated);
+                }
+                accounts::set_password(tx, user, &hash)?;
+                sessions.end_all(tx, user, None)?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Replaces the password of the session's user; with `logout_devices` all other sessions end.
     pub async fn change_password(
         &self,

@@ -77,9 +77,12 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
+            // The writer has logged it, once.
             StoreError::Full => {
-                tracing::error!("a write failed: the disk is full");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The server's disk is full")
+            }
+            StoreError::Unwritable(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The server's disk can't be written")
             }
             StoreError::Stopping => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The server is stopping")

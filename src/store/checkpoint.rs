@@ -66,14 +66,19 @@ impl LogWatch {
             }
         }
         if self.pages.load(Ordering::Acquire) > HARD_PAGES {
-            // Readers that hold an old snapshot may keep it from finishing: then it is tried again after the next passive one.
-            let _ = connection.busy_timeout(Duration::from_millis(50));
-            match checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)") {
-                Ok(_) => self.pages.store(0, Ordering::Release),
-                Err(error) => tracing::warn!(%error, "checkpoint failed"),
-            }
-            let _ = connection.busy_timeout(Duration::from_secs(10));
+            self.finish(connection);
         }
+    }
+
+    /// Copies what is left of the log, so that the next transaction begins it anew.
+    pub(super) fn finish(&mut self, connection: &Connection) {
+        // Readers that hold an old snapshot may keep it from finishing: then it is tried again after the next passive one.
+        let _ = connection.busy_timeout(Duration::from_millis(50));
+        match checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)") {
+            Ok(_) => self.pages.store(0, Ordering::Release),
+            Err(error) => tracing::warn!(%error, "checkpoint failed"),
+        }
+        let _ = connection.busy_timeout(Duration::from_secs(10));
     }
 }
 

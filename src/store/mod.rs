@@ -98,6 +98,7 @@ impl Store {
             ids: ids.clone(),
             visible: visible.clone(),
             log: checkpoint::LogWatch::start(path)?,
+            disk_failed: false,
         };
         let thread = std::thread::Builder::new()
             .name("writer".into())

@@ -21,10 +21,17 @@ const MAX_JOBS: usize = 256;
 /// Jobs waiting at most; callers beyond wait for a place.
 pub(super) const QUEUE: usize = 4096;
 
-type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Work for the writer thread.
+pub(super) trait Work: Send {
+    /// Runs in the transaction; answers whether its savepoint stays.
+    fn run(&mut self, tx: &WriteTx<'_>) -> bool;
 
-/// Work for the writer thread: runs in the transaction; answers whether its savepoint stays, and whom to tell.
-pub(super) type Job = Box<dyn FnOnce(&WriteTx<'_>) -> (bool, Done) + Send>;
+    /// Tells the caller, whether it ran or not: with an error, nothing of it is there.
+    fn done(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// Work for the writer thread.
+pub(super) type Job = Box<dyn Work>;
 
 /// What jobs change the database through. Everything written through it is visible, all or nothing, once the commit is
 /// durable.
@@ -34,8 +41,12 @@ pub struct WriteTx<'c> {
     position: Cell<i64>,
     backfill: Cell<i64>,
     /// To be called after the commit; a failed job's are dropped.
-    hooks: RefCell<Vec<Box<dyn FnOnce() + Send>>>,
+    hooks: RefCell<Vec<Hook>>,
+    /// The first failure of the disk, which the job may have turned into an error of its own.
+    disk: RefCell<Option<StoreError>>,
 }
+
+type Hook = Box<dyn FnOnce() + Send>;
 
 impl WriteTx<'_> {
     /// Gives out the next place in the server-wide order. Visible to readers with the commit, never before.
@@ -52,7 +63,16 @@ impl WriteTx<'_> {
 
     /// Runs a change; answers how many rows it touched.
     pub fn execute(&self, sql: &'static str, params: &[Param<'_>]) -> Result<usize, StoreError> {
-        sqlite::execute(self.connection, sql, params)
+        self.noted(sqlite::execute(self.connection, sql, params))
+    }
+
+    fn noted<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &answer
+            && error.is_of_the_disk()
+        {
+            self.disk.borrow_mut().get_or_insert_with(|| error.again());
+        }
+        answer
     }
 
     /// Runs an `INSERT … RETURNING nid` and answers the nid.
@@ -88,7 +108,7 @@ impl Read for WriteTx<'_> {
         params: &[Param<'_>],
         each: &mut dyn FnMut(&Row<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        sqlite::each(self.connection, sql, params, each)
+        self.noted(sqlite::each(self.connection, sql, params, each))
     }
 }
 
@@ -100,19 +120,36 @@ where
     F: FnOnce(&WriteTx<'_>) -> Result<T, E> + Send + 'static,
 {
     let (tell, told) = oneshot::channel();
-    let job: Job = Box::new(move |tx| {
-        let answer = run(tx);
-        let keep = answer.is_ok();
-        let done: Done = Box::new(move |committed| {
-            // A caller that went away no longer wants to know.
-            let _ = tell.send(match committed {
-                Ok(()) => answer,
-                Err(error) => Err(error.into()),
-            });
-        });
-        (keep, done)
-    });
-    (job, told)
+    (Box::new(Call { run: Some(run), answer: None, tell }), told)
+}
+
+struct Call<T, E, F> {
+    run: Option<F>,
+    answer: Option<Result<T, E>>,
+    tell: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> Work for Call<T, E, F>
+where
+    T: Send,
+    E: From<StoreError> + Send,
+    F: FnOnce(&WriteTx<'_>) -> Result<T, E> + Send,
+{
+    fn run(&mut self, tx: &WriteTx<'_>) -> bool {
+        self.answer = self.run.take().map(|run| run(tx));
+        matches!(self.answer, Some(Ok(_)))
+    }
+
+    fn done(self: Box<Self>, committed: Result<(), StoreError>) {
+        let answer = match (committed, self.answer) {
+            (Ok(()), Some(answer)) => answer,
+            // It panicked; the panic hook has logged it.
+            (Ok(()), None) => Err(StoreError::Engine("the write failed".into()).into()),
+            (Err(error), _) => Err(error.into()),
+        };
+        // A caller that went away no longer wants to know.
+        let _ = self.tell.send(answer);
+    }
 }
 
 /// What the writer thread owns.
@@ -121,6 +158,8 @@ pub(super) struct Writer {
     pub(super) ids: Arc<Ids>,
     pub(super) visible: Arc<std::sync::atomic::AtomicI64>,
     pub(super) log: LogWatch,
+    /// Whether the disk failed at the last attempt.
+    pub(super) disk_failed: bool,
 }
 
 impl Writer {
@@ -135,25 +174,31 @@ impl Writer {
             }
             let size = batch.len();
             let started = Instant::now();
-            self.commit(batch);
-            metrics::histogram!("linkim_commit_jobs").record(size as f64);
-            metrics::histogram!("linkim_commit_seconds").record(started.elapsed().as_secs_f64());
-            self.log.after_commit(&self.connection);
+            if self.commit(batch) {
+                metrics::histogram!("linkim_commit_jobs").record(size as f64);
+                metrics::histogram!("linkim_commit_seconds").record(started.elapsed().as_secs_f64());
+                self.log.after_commit(&self.connection);
+            } else {
+                metrics::counter!("linkim_commit_failures_total").increment(1);
+            }
         }
     }
 
-    fn commit(&mut self, batch: Vec<Job>) {
-        let mut told: Vec<Done> = Vec::with_capacity(batch.len());
-        let outcome = self.transaction(batch, &mut told);
-        match outcome {
+    /// Runs the jobs in one transaction and tells their callers; answers whether it was committed.
+    fn commit(&mut self, mut batch: Vec<Job>) -> bool {
+        match self.transaction(&mut batch) {
             Ok((position, hooks)) => {
                 self.visible.store(position, Ordering::Release);
                 for hook in hooks {
                     hook();
                 }
-                for done in told {
-                    done(Ok(()));
+                for job in batch {
+                    job.done(Ok(()));
                 }
+                if std::mem::take(&mut self.disk_failed) {
+                    tracing::info!("the database can be written again");
+                }
+                true
             }
             Err(error) => {
                 if !self.connection.is_autocommit()
@@ -161,57 +206,44 @@ impl Writer {
                 {
                     tracing::error!(%error, "could not roll back");
                 }
-                tracing::error!(%error, jobs = told.len(), "commit failed; nothing of it was written");
-                let text = error.to_string();
-                let full = matches!(error, StoreError::Full);
-                for done in told {
-                    done(Err(if full { StoreError::Full } else { StoreError::Engine(text.clone()) }));
+                self.note_failure(&error, batch.len());
+                for job in batch {
+                    job.done(Err(error.again()));
                 }
+                false
             }
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "one use")]
-    fn transaction(
-        &self,
-        batch: Vec<Job>,
-        told: &mut Vec<Done>,
-    ) -> Result<(i64, Vec<Box<dyn FnOnce() + Send>>), StoreError> {
+    /// Logs a failed commit; a series of failures of the disk once.
+    fn note_failure(&mut self, error: &StoreError, jobs: usize) {
+        if !error.is_of_the_disk() {
+            tracing::error!(%error, jobs, "commit failed; nothing of it was written");
+        } else if !std::mem::replace(&mut self.disk_failed, true) {
+            tracing::error!("{error}: writes are refused with 503 until it can be written again; reads go on");
+            // The log's space can be used again once it is copied, which mostly takes no more room.
+            self.log.finish(&self.connection);
+        } else {
+            tracing::debug!(%error, jobs, "commit failed again");
+        }
+    }
+
+    fn transaction(&self, batch: &mut [Job]) -> Result<(i64, Vec<Hook>), StoreError> {
         let connection = &self.connection;
-        let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from).and_then(|()| {
-            Ok(connection.prepare_cached("SELECT position, backfill FROM head")?.query_row([], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-            })?)
-        });
-        let (position, backfill) = match begun {
-            Ok(head) => head,
-            Err(error) => {
-                // The jobs never ran; dropping them drops their senders, which their callers see as a store that stops.
-                drop(batch);
-                return Err(error);
-            }
-        };
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let (position, backfill) = connection
+            .prepare_cached("SELECT position, backfill FROM head")?
+            .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         let tx = WriteTx {
             connection,
             ids: &self.ids,
             position: Cell::new(position),
             backfill: Cell::new(backfill),
             hooks: RefCell::new(Vec::new()),
+            disk: RefCell::new(None),
         };
-        let mut failure = None;
         for job in batch {
-            if failure.is_some() || connection.is_autocommit() {
-                // SQLite rolled the whole transaction back (full disk, I/O error): later jobs must not run outside one.
-                failure.get_or_insert(StoreError::Full);
-                drop(job);
-                continue;
-            }
-            if let Err(error) = self.run_job(&tx, job, told) {
-                failure = Some(error);
-            }
-        }
-        if let Some(error) = failure {
-            return Err(error);
+            run_job(&tx, &mut **job)?;
         }
         if tx.position.get() != position || tx.backfill.get() != backfill {
             tx.execute(
@@ -222,28 +254,26 @@ impl Writer {
         connection.prepare_cached("COMMIT")?.execute([])?;
         Ok((tx.position.get(), tx.hooks.into_inner()))
     }
+}
 
-    fn run_job(&self, tx: &WriteTx<'_>, job: Job, told: &mut Vec<Done>) -> Result<(), StoreError> {
-        let connection = &self.connection;
-        connection.prepare_cached("SAVEPOINT job")?.execute([])?;
-        let hooks = tx.hooks.borrow().len();
-        let run = std::panic::AssertUnwindSafe(|| job(tx));
-        let kept = match std::panic::catch_unwind(run) {
-            Ok((kept, done)) => {
-                told.push(done);
-                kept
-            }
-            // The panic hook has logged it; the job's sender is dropped, its caller answers 500.
-            Err(_) => false,
-        };
-        if connection.is_autocommit() {
-            return Err(StoreError::Full);
-        }
-        if !kept {
-            tx.hooks.borrow_mut().truncate(hooks);
-            connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
-        }
-        connection.prepare_cached("RELEASE job")?.execute([])?;
-        Ok(())
+/// Runs one job in its savepoint. An error is one of the whole transaction.
+fn run_job(tx: &WriteTx<'_>, job: &mut dyn Work) -> Result<(), StoreError> {
+    let connection = tx.connection;
+    connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let hooks = tx.hooks.borrow().len();
+    // A panic has been logged by the panic hook, and fails its own job alone.
+    let kept = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(tx))).unwrap_or(false);
+    if let Some(error) = tx.disk.take() {
+        return Err(error);
     }
+    if connection.is_autocommit() {
+        // SQLite rolls the whole transaction back where an error leaves it no choice; nothing may run outside one.
+        return Err(StoreError::Engine("the transaction was rolled back".into()));
+    }
+    if !kept {
+        tx.hooks.borrow_mut().truncate(hooks);
+        connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+    }
+    connection.prepare_cached("RELEASE job")?.execute([])?;
+    Ok(())
 }

@@ -228,6 +228,7 @@ fn look(
         view.since = Some(position);
         view.typing_since = typing;
     }
+    notifier.seen(read.position());
     // Read before the rooms' typing is: what changes in between is told twice, not never.
     let next = SyncToken { position: read.position(), incarnation, typing: typing.serial(), presence: 0 };
 

@@ -1,15 +1,40 @@
 //! How far local users have read, and the mentions that wait for them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Kind, Report, Site, dag::name, replay::Replayed, room::Room};
+use super::{
+    Kind, Report, Site,
+    dag::name,
+    replay::Replayed,
+    room::{Event, Room},
+};
 use crate::{
     params,
-    store::{StoreError, events::flag},
+    rooms::{
+        ignored_users,
+        unread::{self, RoomUnread, Unread},
+    },
+    store::{
+        StoreError,
+        events::flag,
+        ids::{EventNid, UserNid},
+        members,
+        unread::{MAIN, WHOLE_ROOM},
+    },
 };
 
-/// Checks a room's read marks and personal notifications.
-pub(super) fn check(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
+/// Checks a room's read marks, personal notifications and unread counts.
+pub(super) fn check(
+    site: &Site<'_>,
+    room: &Room,
+    replayed: &Replayed,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    marks(site, room, replayed, report)?;
+    counts(site, room, replayed, report)
+}
+
+fn marks(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
     let newest = site.read.position();
     let mut read_to: HashMap<(i64, i64), i64> = HashMap::new();
     site.read.each(
@@ -39,7 +64,7 @@ pub(super) fn check(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &
             };
             let event = &room.events[*at];
             let place = name(room, event.nid);
-            if read_to.get(&(user, thread)).is_some_and(|read| *read >= position) {
+            if [thread, WHOLE_ROOM].iter().any(|thread| read_to.get(&(user, *thread)).is_some_and(|read| *read >= position)) {
                 report.add(Kind::Unread, &place, format_args!("user {user} is notified of it and has read it"));
             }
             let wanted = (i64::from(!event.is(flag::NOTIFY)), i64::from(!event.is(flag::HIGHLIGHT)));
@@ -54,4 +79,62 @@ pub(super) fn check(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &
             Ok(())
         },
     )
+}
+
+/// Unread counts by the running numbers, against a count of every event, for each local member.
+fn counts(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
+    for user in members::local_joined(site.read, room.key.nid)? {
+        let Some(member) = members::of(site.read, user, room.key.nid)? else { continue };
+        let ignored = ignored_users::of(site.read, user)?;
+        let shown = unread::of(site.read, &member, &ignored)?;
+        let read_to = crate::store::unread::read_to(site.read, user, room.key.nid)?.into_iter().collect();
+        let wanted = count(room, replayed, user, &Marks { since: member.since, read_to }, &ignored);
+        if shown != wanted {
+            let what = format!("user {} is shown {shown:?}, a full count gives {wanted:?}", user.0);
+            report.add(Kind::Unread, &room.key.room_id, what);
+        }
+    }
+    Ok(())
+}
+
+struct Marks {
+    since: i64,
+    read_to: BTreeMap<i64, i64>,
+}
+
+impl Marks {
+    fn of(&self, thread: i64) -> i64 {
+        let mark = |thread: i64| self.read_to.get(&thread).copied().unwrap_or(i64::MIN);
+        self.since.max(mark(WHOLE_ROOM)).max(mark(thread))
+    }
+}
+
+/// Counts what a member has not read, event by event.
+fn count(
+    room: &Room,
+    replayed: &Replayed,
+    user: UserNid,
+    marks: &Marks,
+    ignored: &HashSet<UserNid>,
+) -> RoomUnread {
+    let mut out = RoomUnread::default();
+    let counts = |event: &Event| {
+        !event.is(flag::HIDDEN)
+            && event.redacted_by.is_none()
+            && event.sender != user.0
+            && !ignored.contains(&UserNid(event.sender))
+            && event.live().is_some_and(|position| position > marks.of(event.thread))
+    };
+    for (at, event) in room.events.iter().enumerate().filter(|(_, event)| counts(event)) {
+        let mentioned = replayed.mentioned.contains(&(at, user.0));
+        let unread: &mut Unread = match event.thread {
+            MAIN => &mut out.main,
+            root => out.threads.entry(EventNid(root)).or_default(),
+        };
+        unread.countable += i64::from(event.is(flag::COUNTABLE));
+        unread.notify += i64::from(event.is(flag::NOTIFY) || mentioned);
+        unread.highlight += i64::from(event.is(flag::HIGHLIGHT) || mentioned);
+    }
+    out.threads.retain(|_, unread| *unread != Unread::default());
+    out
 }

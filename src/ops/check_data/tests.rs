@@ -47,6 +47,14 @@ impl Fixture {
             random: Arc::new(OsRandom),
         };
         let hash_key = StateHashKey::new(secret.await.unwrap());
+        let accounts = store.write::<_, StoreError, _>(|tx| {
+            for user in [alice(), bob()] {
+                let nid = ids::intern_user(tx, &user)?;
+                tx.execute("INSERT INTO accounts (user, kind, created_ts) VALUES (?1, 0, 0)", params![nid])?;
+            }
+            Ok(())
+        });
+        accounts.await.unwrap();
         let appenders = Appenders::new(store.clone(), Arc::new(SystemClock), signer, hash_key, Arc::new(NoWake));
         Self { store, appenders, config, folder }
     }
@@ -426,6 +434,9 @@ fn damages() -> Vec<Damage> {
     add(Kind::Unread, "UPDATE personal_notifications SET highlight = 5");
     add(Kind::Unread, "UPDATE personal_notifications SET position = 4711");
     add(Kind::Unread, "UPDATE personal_notifications SET user = 1");
+    add(Kind::Unread, "DELETE FROM personal_notifications");
+    add(Kind::Unread, "UPDATE events SET notify = notify + 7 WHERE nid = (SELECT MAX(nid) FROM events WHERE room = 1)");
+
     add(Kind::Orphan, "UPDATE events SET room = 99 WHERE nid = MESSAGE");
     add(Kind::Orphan, "INSERT INTO event_json VALUES (4711, '{}')");
     add(Kind::Orphan, "UPDATE rejections SET event = MESSAGE WHERE event = (SELECT MIN(event) FROM rejections)");

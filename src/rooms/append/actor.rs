@@ -137,7 +137,7 @@ impl Appender {
                 // Whether the write happened may be unknown; what is in memory no longer counts.
                 self.head = None;
                 for reply in replies {
-                    let _ = reply.send(Err(AppendError::Store(same_error(&error))));
+                    let _ = reply.send(Err(AppendError::Store(error.again())));
                 }
             }
         }
@@ -417,13 +417,4 @@ pub(super) fn answers(outcomes: Vec<Outcome>, appended: &[Appended]) -> Vec<Appe
             Outcome::Repeated(appended) => appended,
         })
         .collect()
-}
-
-/// The same failure, for another caller.
-fn same_error(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Full => StoreError::Full,
-        StoreError::Stopping => StoreError::Stopping,
-        other => StoreError::Engine(other.to_string()),
-    }
 }

@@ -1,0 +1,122 @@
+//! `linkim admin`: in the running server, or on its data where none runs.
+
+use std::{io::Write, path::Path, sync::Arc};
+
+use super::{App, StartError};
+use crate::{
+    cli::{AdminCommand, PasswordError},
+    config::Config,
+    ops::{
+        admin::{self, Admin, CallError, Reply, Request},
+        data_dir,
+    },
+    store::StoreError,
+};
+
+/// Why an admin command could not be tried.
+#[derive(Debug, thiserror::Error)]
+enum TryError {
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Whom to ask.
+enum Server {
+    /// Another process, by its socket.
+    Running,
+    /// Nobody else has the data.
+    Here { app: App, admin: Box<Admin>, runtime: tokio::runtime::Runtime },
+}
+
+/// Does an admin command. What was done goes to `out`, what went wrong to `err`. Returns whether it was done.
+///
+/// # Errors
+/// What `err` says.
+pub fn admin(config: Config, command: AdminCommand, out: impl Write, mut err: impl Write) -> std::io::Result<bool> {
+    match run(config, command, out) {
+        Ok(Ok(())) => Ok(true),
+        Ok(Err(error)) => {
+            writeln!(err, "linkim: {error}")?;
+            Ok(false)
+        }
+        Err(error) => {
+            writeln!(err, "linkim: {error}")?;
+            Ok(false)
+        }
+    }
+}
+
+fn run(config: Config, command: AdminCommand, out: impl Write) -> Result<Result<(), String>, TryError> {
+    // The password first: the data are not held while somebody still types.
+    let request = request(command)?;
+    let data_dir = config.data_dir.clone();
+    let server = find(config)?;
+    let done = exchange(&server, &data_dir, request, out);
+    if let Server::Here { app, runtime, .. } = server {
+        runtime.block_on(app.stop());
+    }
+    done
+}
+
+fn request(command: AdminCommand) -> Result<Request, PasswordError> {
+    Ok(match command {
+        AdminCommand::CreateUser { localpart, admin, password } => {
+            Request::CreateUser { localpart, password: password.read()?.expose().to_owned(), admin }
+        }
+        AdminCommand::ResetPassword { localpart, password } => {
+            Request::ResetPassword { localpart, password: password.read()?.expose().to_owned() }
+        }
+        AdminCommand::Deactivate { localpart } => Request::Deactivate { localpart },
+        AdminCommand::ListRooms => Request::ListRooms { after: 0 },
+    })
+}
+
+/// The running server, or one of our own that listens nowhere.
+fn find(config: Config) -> Result<Server, TryError> {
+    let lock = match data_dir::hold(&config.data_dir) {
+        Ok(lock) => lock,
+        Err(StoreError::Locked { .. }) => return Ok(Server::Running),
+        Err(error) => return Err(StartError::Store(error).into()),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let app = runtime.block_on(App::start(Arc::new(config), lock))?;
+    let admin = Box::new(app.admin());
+    Ok(Server::Here { app, admin, runtime })
+}
+
+/// Asks, and for a list as often as it has pages.
+fn exchange(
+    server: &Server,
+    data_dir: &Path,
+    mut request: Request,
+    mut out: impl Write,
+) -> Result<Result<(), String>, TryError> {
+    loop {
+        let reply = match server {
+            Server::Running => admin::call(data_dir, &request)?,
+            Server::Here { admin, runtime, .. } => runtime.block_on(admin.answer(request)),
+        };
+        match reply {
+            Reply::Done { text } => {
+                writeln!(out, "{text}")?;
+                return Ok(Ok(()));
+            }
+            Reply::Failed { error } => return Ok(Err(error)),
+            Reply::Rooms { rooms, next } => {
+                for room in rooms {
+                    let name = room.name.unwrap_or_default();
+                    let members = format!("{} members, {} of ours", room.joined, room.local_joined);
+                    writeln!(out, "{}\tversion {}\t{members}\t{name}", room.room_id, room.version)?;
+                }
+                let Some(after) = next else { return Ok(Ok(())) };
+                request = Request::ListRooms { after };
+            }
+        }
+    }
+}

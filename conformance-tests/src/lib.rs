@@ -18,6 +18,7 @@
 //! ([`Client::wait_until_sync`], [`eventually`]).
 
 mod client;
+mod command;
 mod events;
 mod options;
 mod reply;
@@ -28,6 +29,7 @@ mod sync;
 mod wait;
 
 pub use client::Client;
+pub use command::{printed, run};
 pub use events::{bodies, event_ids, find_event, find_state, find_state_in, membership_of, room_in, timeline};
 pub use options::{Options, Registration};
 pub use reply::Reply;

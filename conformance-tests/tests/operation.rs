@@ -1,28 +1,10 @@
 //! The command line, the configuration and what an operator sees of a running server.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use conformance_tests::{Client, Options, PATIENCE, Server, Sync, binary, eventually, v3};
+use conformance_tests::{Client, Options, PATIENCE, Server, Sync, binary, eventually, printed, run, v3};
 use serde_json::json;
-
-/// Runs a command line in a folder, without what the environment says of LinkIM, until it ends by itself.
-async fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = tokio::process::Command::new(binary());
-    command.args(arguments).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LINKIM_") {
-            command.env_remove(name);
-        }
-    }
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
-    output.unwrap_or_else(|_| panic!("{arguments:?} does not end")).expect("the binary can be run")
-}
-
-fn printed(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
 
 #[tokio::test]
 async fn health_needs_no_token() {

@@ -119,6 +119,9 @@ impl Batch {
             self.state(head, &kind.to_string(), key).map(|(_, pdu)| pdu)
         })
         .map_err(|denied| AppendError::Denied(denied.reason().to_owned()))?;
+        if let Some(found) = self.says_the_same(head, &event) {
+            return Ok(found);
+        }
         let power = self.power(head);
         let index = self.planned.len();
         self.planned.push(Planned {

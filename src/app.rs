@@ -52,7 +52,7 @@ use crate::{
         receipts::Receipts,
         send::Sending,
         state_hash::StateHashKey,
-        typing::Typing,
+        typing::{LeaversDontType, Typing, TypingNotes},
         summary::Summaries,
         upgrade::Upgrades,
     },
@@ -238,13 +238,14 @@ impl App {
         let hash_key =
             store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
+        let typing_notes = Arc::<TypingNotes>::default();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            notifier.clone(),
+            Arc::new(LeaversDontType { next: notifier.clone(), wake: notifier.clone(), notes: typing_notes.clone() }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
@@ -256,6 +257,7 @@ impl App {
             random,
             notifier: notifier.clone(),
             appenders: appenders.clone(),
+            typing_notes,
         };
         let state = services(&base, &last_seen, &follower).await?;
         let membership = state.membership.clone();
@@ -334,6 +336,7 @@ struct Base {
     random: Arc<dyn Random>,
     notifier: Arc<Notifier>,
     appenders: Arc<Appenders>,
+    typing_notes: Arc<TypingNotes>,
 }
 
 /// Makes the services that the handlers call.
@@ -342,7 +345,7 @@ async fn services(
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
     let sessions =
         Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
@@ -361,7 +364,12 @@ async fn services(
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
-    let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone()));
+    let typing = Arc::new(Typing::new(
+        store.clone(),
+        appenders.clone(),
+        notifier.clone(),
+        typing_notes.clone(),
+    ));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState {
         sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),

@@ -1,5 +1,6 @@
 //! The command line: what it says, as one typed [`Command`].
 
+mod backup;
 mod check_config;
 mod check_data;
 mod password;
@@ -14,6 +15,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
+pub use backup::{backup, restore};
 pub use check_config::check_config;
 pub use check_data::check_data;
 pub use password::{PasswordError, PasswordSource};
@@ -45,6 +47,22 @@ pub enum Command {
         /// What to do.
         command: AdminCommand,
     },
+    /// Take a backup.
+    Backup {
+        /// The configuration file.
+        config: Option<PathBuf>,
+        /// The folder to be made.
+        to: PathBuf,
+    },
+    /// Put a backup in the place of the data.
+    Restore {
+        /// The configuration file.
+        config: Option<PathBuf>,
+        /// The backup's folder.
+        from: PathBuf,
+        /// Whether data that is there is moved aside.
+        replace: bool,
+    },
 }
 
 impl Command {
@@ -53,7 +71,9 @@ impl Command {
         let (Self::Serve { config }
         | Self::CheckConfig { config }
         | Self::CheckData { config }
-        | Self::Admin { config, .. }) = self;
+        | Self::Admin { config, .. }
+        | Self::Backup { config, .. }
+        | Self::Restore { config, .. }) = self;
         config.as_deref()
     }
 }
@@ -126,6 +146,25 @@ enum Verb {
         #[command(subcommand)]
         command: AdminCommand,
     },
+    /// Copy the database and the signing key into a new folder, whether the server runs or not
+    Backup {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// The folder to be made for the backup
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+    },
+    /// Put a backup in the place of the data of a server that does not run
+    Restore {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// The folder that `linkim backup` made
+        #[arg(long, value_name = "FOLDER")]
+        from: PathBuf,
+        /// Move data that is there aside instead of refusing
+        #[arg(long)]
+        replace: bool,
+    },
 }
 
 /// Reads a command line, program name included. The error is also how `--help` and `--version` are answered: `exit()` prints it
@@ -138,6 +177,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
         Some(Verb::CheckConfig(ConfigArgument { config })) => Command::CheckConfig { config },
         Some(Verb::CheckData(ConfigArgument { config })) => Command::CheckData { config },
         Some(Verb::Admin { config, command }) => Command::Admin { config, command },
+        Some(Verb::Backup { config: ConfigArgument { config }, to }) => Command::Backup { config, to },
+        Some(Verb::Restore { config: ConfigArgument { config }, from, replace }) => {
+            Command::Restore { config, from, replace }
+        }
     })
 }
 

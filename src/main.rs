@@ -8,6 +8,7 @@ use std::{
 use linkim::{
     app,
     cli::{self, Command},
+    clock::SystemClock,
     config, logging,
 };
 
@@ -15,10 +16,16 @@ fn main() -> ExitCode {
     let command = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match command {
         Command::CheckConfig { config } => {
-            match cli::check_config(config.as_deref(), std::env::vars_os(), stdout(), stderr()) {
-                Ok(true) => ExitCode::SUCCESS,
-                Ok(false) | Err(_) => ExitCode::FAILURE,
-            }
+            status(cli::check_config(config.as_deref(), std::env::vars_os(), stdout(), stderr()))
+        }
+        Command::Backup { config, to } => {
+            let environment = std::env::vars_os();
+            status(cli::backup(config.as_deref(), environment, &to, &SystemClock, stdout(), stderr()))
+        }
+        Command::Restore { config, from, replace } => {
+            let environment = std::env::vars_os();
+            let what = (from.as_path(), replace);
+            status(cli::restore(config.as_deref(), environment, what, &SystemClock, stdout(), stderr()))
         }
         Command::Serve { config: file } => {
             let loaded = match config::load(file.as_deref(), std::env::vars_os()) {
@@ -31,10 +38,7 @@ fn main() -> ExitCode {
             serve(loaded)
         }
         Command::CheckData { config } => {
-            match cli::check_data(config.as_deref(), std::env::vars_os(), stdout(), stderr()) {
-                Ok(true) => ExitCode::SUCCESS,
-                Ok(false) | Err(_) => ExitCode::FAILURE,
-            }
+            status(cli::check_data(config.as_deref(), std::env::vars_os(), stdout(), stderr()))
         }
         Command::Admin { config: file, command } => {
             let loaded = match config::load(file.as_deref(), std::env::vars_os()) {
@@ -49,6 +53,14 @@ fn main() -> ExitCode {
                 Ok(false) | Err(_) => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+/// Success only where the command could say that all is well.
+fn status(done: std::io::Result<bool>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) | Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -4,8 +4,10 @@
 
 use serde_json::{Map, Value};
 
-use super::filter_definition::FilterDefinition;
-use crate::store::{Store, StoreError, filters, ids::UserNid};
+use crate::{
+    store::{Store, StoreError, filters, ids::UserNid},
+    sync::filter::Filter,
+};
 
 /// Largest filter, in bytes of its JSON.
 const MAX_FILTER: usize = 64 * 1024;
@@ -38,18 +40,13 @@ impl Filters {
         Self { store }
     }
 
-    /// Reads a filter, as sent inline or as stored.
-    pub fn parse(json: &str) -> Result<FilterDefinition, FilterError> {
-        serde_json::from_str(json).map_err(|error| FilterError::Malformed(error.to_string()))
-    }
-
     /// Stores a filter as it was sent and answers its id; equal ones have one id.
     pub async fn add(&self, user: UserNid, filter: Map<String, Value>) -> Result<String, FilterError> {
         let json = Value::Object(filter).to_string();
         if json.len() > MAX_FILTER {
             return Err(FilterError::TooLarge);
         }
-        Self::parse(&json)?;
+        Filter::parse(&json).map_err(|error| FilterError::Malformed(error.to_string()))?;
         let hash = *blake3::hash(json.as_bytes()).as_bytes();
         let known = self.store.read::<_, StoreError, _>(move |read| filters::find(read, user, &hash)).await?;
         if let Some(nid) = known {

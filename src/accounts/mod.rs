@@ -3,7 +3,6 @@
 mod account_data;
 mod deactivation;
 mod devices;
-mod filter_definition;
 mod filters;
 mod last_seen;
 mod login;
@@ -29,7 +28,6 @@ pub use self::{
     account_data::{AccountData, AccountDataError},
     deactivation::Deactivation,
     devices::{Devices, Seen},
-    filter_definition::{EventFilter, EventFormat, FilterDefinition, RoomEventFilter, RoomFilter},
     filters::{FilterError, Filters},
     last_seen::{LastSeen, keep_last_seen},
     login::{Login, LoginError},

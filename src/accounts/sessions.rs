@@ -170,6 +170,23 @@ impl Sessions {
         self.last_seen.note(session.device, self.clock.now_ms(), ip, user_agent);
     }
 
+    /// Whether a session that was authenticated a while ago still stands: before an answer that was waited for goes out. It
+    /// stands as long as its device does, whichever token the device has by now.
+    ///
+    /// # Errors
+    /// `Unknown` if it was logged out meanwhile, `Locked`, or the store's.
+    pub async fn still_stands(&self, session: &Session) -> Result<(), AuthenticateError> {
+        let locked = match self.cache.get(session.token) {
+            Some(entry) => entry.locked,
+            None => {
+                let device = session.device;
+                let found = self.store.read::<_, StoreError, _>(move |read| devices::locked(read, device)).await?;
+                found.ok_or(AuthenticateError::Unknown)?
+            }
+        };
+        if locked { Err(AuthenticateError::Locked) } else { Ok(()) }
+    }
+
     async fn entry(&self, token: &str) -> Result<Arc<Entry>, AuthenticateError> {
         let claims = self.keys.verify(token, TokenKind::Access).ok_or(AuthenticateError::Unknown)?;
         let entry = match self.cache.get(claims.nid) {

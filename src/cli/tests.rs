@@ -39,6 +39,18 @@ fn the_verbs() {
             admin(config.clone(), AdminCommand::ListRooms),
         ),
         (
+            "linkim backup --config f --to b",
+            Command::Backup { config: config.clone(), to: PathBuf::from("b") },
+        ),
+        (
+            "linkim restore --from b --config f",
+            Command::Restore { config: config.clone(), from: PathBuf::from("b"), replace: false },
+        ),
+        (
+            "linkim restore --replace --from b",
+            Command::Restore { config: None, from: PathBuf::from("b"), replace: true },
+        ),
+        (
             "linkim admin --config f list-rooms",
             admin(config.clone(), AdminCommand::ListRooms),
         ),

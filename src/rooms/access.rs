@@ -34,6 +34,9 @@ pub enum Standing {
     },
     /// Never joined; anybody may read.
     Peeking,
+    /// Never joined, and the room can't be read now. What was said while anybody could read can, event by event: the rules ask
+    /// for the history visibility at the event.
+    Outside,
 }
 
 /// Why something of a room is not shown.
@@ -67,6 +70,22 @@ impl<'a> OpenRoom<'a> {
     /// # Errors
     /// `NoPart`, or [`StoreError`].
     pub fn open(read: &'a dyn Read, room_id: &RoomId, shape: Shape, viewer: &'a Viewer) -> Result<Self, ReadError> {
+        match Self::open_for_events(read, room_id, shape, viewer)? {
+            Self { standing: Standing::Outside, .. } => Err(ReadError::NoPart),
+            open => Ok(open),
+        }
+    }
+
+    /// As [`Self::open`], for a look at events that the viewer names: also where the viewer stands outside.
+    ///
+    /// # Errors
+    /// `NoPart` for a room that is not here or that the viewer forgot, or [`StoreError`].
+    pub fn open_for_events(
+        read: &'a dyn Read,
+        room_id: &RoomId,
+        shape: Shape,
+        viewer: &'a Viewer,
+    ) -> Result<Self, ReadError> {
         let room = ids::room(read, room_id)?.ok_or(ReadError::NoPart)?;
         let mut renderer = Renderer::new(read, room.clone(), shape, viewer);
         let visibility = renderer.visibility()?;
@@ -81,7 +100,8 @@ impl<'a> OpenRoom<'a> {
             match left {
                 Some(at) if !forgotten()? => Standing::Left { at, world_readable },
                 _ if world_readable => Standing::Peeking,
-                _ => return Err(ReadError::NoPart),
+                Some(_) => return Err(ReadError::NoPart),
+                None => Standing::Outside,
             }
         };
         Ok(Self { room, standing, renderer, read })

@@ -2,7 +2,7 @@
 //!
 //! Source: Client-Server API, "Filtering", `RoomEventFilter`.
 
-use ruma::{RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, de::IgnoredAny};
 use wildmatch::WildMatchPattern;
 
@@ -20,13 +20,13 @@ pub struct RoomEventFilter {
     /// Types that do not pass, even if among `types`.
     pub not_types: Vec<String>,
     /// Senders that pass; None: all.
-    pub senders: Option<Vec<String>>,
+    pub senders: Option<Vec<OwnedUserId>>,
     /// Senders that do not pass, even if among `senders`.
-    pub not_senders: Vec<String>,
+    pub not_senders: Vec<OwnedUserId>,
     /// Rooms that pass; None: all.
-    pub rooms: Option<Vec<String>>,
+    pub rooms: Option<Vec<OwnedRoomId>>,
     /// Rooms that do not pass, even if among `rooms`.
-    pub not_rooms: Vec<String>,
+    pub not_rooms: Vec<OwnedRoomId>,
     /// Whether events with (true) or without (false) a `url` in their content pass alone.
     pub contains_url: Option<bool>,
     /// Whether of the member events only those of the shown events' senders are sent.
@@ -40,7 +40,7 @@ pub struct RoomEventFilter {
 impl RoomEventFilter {
     /// Whether events of the room pass at all.
     pub fn allows_room(&self, room: &RoomId) -> bool {
-        let is = |other: &String| other == room.as_str();
+        let is = |other: &OwnedRoomId| other == room;
         self.rooms.as_ref().is_none_or(|rooms| rooms.iter().any(is)) && !self.not_rooms.iter().any(is)
     }
 
@@ -64,7 +64,7 @@ impl RoomEventFilter {
 
     /// Whether an event of a room that passes does; `json` is its body.
     pub fn allows(&self, kind: &str, sender: &UserId, json: &str) -> bool {
-        let is_sender = |other: &String| other == sender.as_str();
+        let is_sender = |other: &OwnedUserId| other == sender;
         self.allows_type(kind)
             && self.senders.as_ref().is_none_or(|senders| senders.iter().any(is_sender))
             && !self.not_senders.iter().any(is_sender)

@@ -9,6 +9,7 @@ pub mod children;
 pub mod client_event;
 mod content;
 pub mod create;
+mod create_plan;
 pub mod directory;
 pub mod event_filter;
 #[cfg(test)]

@@ -1,8 +1,20 @@
-//! What a member event says of its user.
+//! What a member event says of its user, and how it follows the profile.
 
-use ruma::{CanonicalJsonObject, UserId};
+use std::sync::Arc;
 
-use crate::store::{Read, StoreError, ids, ids::UserNid, profiles};
+use ruma::{CanonicalJsonObject, OwnedUserId, UserId};
+
+use super::{
+    append::{AppendError, Appenders, LocalEvent},
+    content::string,
+    membership::{Membership, MembershipState},
+    state,
+};
+use crate::store::{
+    Read, Store, StoreError, ids,
+    ids::{RoomNid, UserNid},
+    members, profiles,
+};
 
 /// The part of a local user's profile that stands in member events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,5 +65,69 @@ impl MemberProfile {
 
     fn fields(&self) -> [(&'static str, Option<&String>); 2] {
         [("displayname", self.displayname.as_ref()), ("avatar_url", self.avatar_url.as_ref())]
+    }
+}
+
+impl Membership {
+    /// Makes the user's member events say the present profile, in every room that they are in: after a change of
+    /// `displayname` or `avatar_url`. One room's refusal does not hold up the others.
+    ///
+    /// # Errors
+    /// The store's, of the look-up of the rooms alone.
+    pub async fn profile_changed(&self, user: &UserId) -> Result<(), StoreError> {
+        let user_id = user.to_owned();
+        let rooms: Vec<RoomNid> = self
+            .store
+            .read(move |read| -> Result<_, StoreError> {
+                let Some(user) = ids::user_nid(read, &user_id)? else { return Ok(Vec::new()) };
+                let joined = members::of_user(read, user)?.into_iter();
+                let joined = joined.filter(|member| member.membership == MembershipState::Join);
+                Ok(joined.map(|member| member.room).collect())
+            })
+            .await?;
+        let mut running = tokio::task::JoinSet::new();
+        for room in rooms {
+            if running.len() >= PROFILE_ROOMS_AT_ONCE {
+                running.join_next().await;
+            }
+            running.spawn(update_profile(self.store.clone(), self.appenders.clone(), user.to_owned(), room));
+        }
+        while running.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+/// Rooms whose member events are renewed at the same time.
+const PROFILE_ROOMS_AT_ONCE: usize = 8;
+
+/// Renews one member event. A failure is logged: the profile itself is changed already.
+async fn update_profile(store: Store, appenders: Arc<Appenders>, user: OwnedUserId, room: RoomNid) {
+    let of = user.clone();
+    let content = store
+        .read(move |read| -> Result<_, StoreError> {
+            let profile = MemberProfile::of(read, &of)?;
+            let now: Option<CanonicalJsonObject> = state::current_content(read, room, "m.room.member", of.as_str())?;
+            Ok(now.map(|mut content| {
+                // These speak of the transition, not of the member.
+                for name in ["reason", "join_authorised_via_users_server", "third_party_invite", "is_direct"] {
+                    content.remove(name);
+                }
+                profile.replace(&mut content);
+                content
+            }))
+        })
+        .await;
+    let content = match content {
+        // They left since.
+        Ok(Some(content)) if string(&content, "membership") != Some("join") => return,
+        Ok(Some(content)) => content,
+        Ok(None) => return,
+        Err(error) => return tracing::warn!(%error, %user, "could not renew a member event"),
+    };
+    let event = LocalEvent::state(user.clone(), "m.room.member", user.as_str(), content);
+    match appenders.append(room, vec![event], None).await {
+        Ok(_) => {}
+        Err(AppendError::Denied(reason)) => tracing::debug!(%user, reason, "a new profile was refused by a room"),
+        Err(error) => tracing::warn!(%error, %user, "could not renew a member event"),
     }
 }

@@ -35,16 +35,36 @@ impl Reading {
         T: Send + 'static,
         F: FnOnce(&mut OpenRoom<'_>) -> Result<T, ReadError> + Send + 'static,
     {
-        let viewer = Viewer {
+        let (viewer, room_id) = (self.viewer(session), room_id.to_owned());
+        self.store
+            .read(move |snapshot| look(&mut OpenRoom::open(snapshot, &room_id, Shape::ClientWithRoom, &viewer)?))
+            .await
+    }
+
+    /// As [`Self::open`], for a look at events that the user names: also into a room that is closed now, but once was not.
+    ///
+    /// # Errors
+    /// `NoPart` for a room that is not here, or what `look` answers.
+    pub async fn open_for_events<T, F>(&self, session: &Session, room_id: &RoomId, look: F) -> Result<T, ReadError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut OpenRoom<'_>) -> Result<T, ReadError> + Send + 'static,
+    {
+        let (viewer, room_id) = (self.viewer(session), room_id.to_owned());
+        self.store
+            .read(move |snapshot| {
+                look(&mut OpenRoom::open_for_events(snapshot, &room_id, Shape::ClientWithRoom, &viewer)?)
+            })
+            .await
+    }
+
+    fn viewer(&self, session: &Session) -> Viewer {
+        Viewer {
             user: session.user,
             user_id: session.user_id.clone(),
             device: Some(session.device),
             now_ms: self.clock.now_ms(),
-        };
-        let room_id = room_id.to_owned();
-        self.store
-            .read(move |snapshot| look(&mut OpenRoom::open(snapshot, &room_id, Shape::ClientWithRoom, &viewer)?))
-            .await
+        }
     }
 
     /// The ids of the rooms that the session's user is joined to.

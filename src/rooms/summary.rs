@@ -13,8 +13,8 @@ use super::{restricted, state};
 use crate::{
     accounts::Session,
     store::{
-        Read, Store, StoreError, aliases, ids,
-        ids::{RoomKey, RoomNid},
+        Read, Store, StoreError, aliases, events, ids,
+        ids::{EventNid, RoomKey, RoomNid},
         members,
         members::Membership,
         rooms,
@@ -75,20 +75,43 @@ pub(super) fn is_world_readable(read: &dyn Read, room: RoomNid) -> Result<bool, 
     Ok(visibility.is_some_and(|content| content["history_visibility"] == "world_readable"))
 }
 
+/// State that summaries are made of, all under the empty key.
+const SOURCES: [&str; 9] = [
+    "m.room.create",
+    "m.room.join_rules",
+    "m.room.history_visibility",
+    "m.room.guest_access",
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+];
+
+/// A summary that was made.
+#[derive(Clone)]
+struct Made {
+    /// Position of the state that it was made of: an older snapshot cannot see a newer one's.
+    state_position: i64,
+    /// The events that it was made of, those redacted by then left out; 0 for none. A redaction changes no state.
+    sources: [EventNid; 9],
+    summary: Arc<Summary>,
+}
+
 /// Makes summaries, and keeps those of recently asked rooms. Bound: [`CACHE_BYTES`].
 pub struct Summaries {
     store: Store,
-    /// With the position of the state that each was made of: an older snapshot cannot see a newer one's.
-    made: Cache<RoomNid, (i64, Arc<Summary>)>,
+    made: Cache<RoomNid, Made>,
 }
 
 impl Summaries {
     /// Nothing made yet.
     pub fn new(store: Store) -> Self {
-        let weigh = |_: &RoomNid, (_, summary): &(i64, Arc<Summary>)| {
-            let texts = [&summary.published.name, &summary.published.topic, &summary.published.canonical_alias];
+        let weigh = |_: &RoomNid, made: &Made| {
+            let room = &made.summary.published;
+            let texts = [&room.name, &room.topic, &room.canonical_alias, &room.avatar_url, &room.room_type];
             let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-            u32::try_from(512 + texts + summary.allowed_room_ids.len() * 64).unwrap_or(u32::MAX)
+            u32::try_from(512 + texts + made.summary.allowed_room_ids.len() * 64).unwrap_or(u32::MAX)
         };
         Self { store, made: Cache::builder().max_capacity(CACHE_BYTES).weigher(weigh).build() }
     }
@@ -129,13 +152,29 @@ impl Summaries {
         joined: i64,
         state_position: i64,
     ) -> Result<Arc<Summary>, StoreError> {
-        if let Some((position, summary)) = self.made.get(&room.nid)
-            && position == state_position
+        if let Some(made) = self.made.get(&room.nid)
+            && made.state_position == state_position
+            && !events::any_redacted(read, &made.sources)?
         {
-            return Ok(summary);
+            return Ok(made.summary);
         }
-        let summary = Arc::new(make(read, room, joined)?);
-        self.made.insert(room.nid, (state_position, summary.clone()));
+        let mut sources = [EventNid(0); 9];
+        let mut contents: [Value; 9] = Default::default();
+        for (at, kind) in SOURCES.into_iter().enumerate() {
+            let Some(nid) = state::current_nid(read, room.nid, kind, "")? else { continue };
+            contents[at] = serde_json::from_str(state::load_pdu(read, nid)?.content().get()).unwrap_or_default();
+            sources[at] = nid;
+        }
+        if events::any_redacted(read, &sources)? {
+            // What is redacted stays so, and says nothing more that could change.
+            for nid in sources.iter_mut().filter(|nid| nid.0 != 0) {
+                if events::by_nid(read, *nid)?.redacted_by.is_some() {
+                    *nid = EventNid(0);
+                }
+            }
+        }
+        let summary = Arc::new(make(room, joined, &contents));
+        self.made.insert(room.nid, Made { state_position, sources, summary: summary.clone() });
         Ok(summary)
     }
 }
@@ -172,38 +211,37 @@ pub(super) fn is_open_to(read: &dyn Read, by: &Session, room: &RoomKey, summary:
     }
 }
 
-fn make(read: &dyn Read, room: &RoomKey, joined: i64) -> Result<Summary, StoreError> {
-    let content = |kind: &str| -> Result<Value, StoreError> {
-        Ok(state::current_content(read, room.nid, kind, "")?.unwrap_or_default())
-    };
+/// `contents` are those of [`SOURCES`], null where there is none.
+fn make(room: &RoomKey, joined: i64, contents: &[Value; 9]) -> Summary {
+    let [create, join_rules, visibility, guest_access, name, topic_event, avatar, canonical_alias, encryption] =
+        contents;
     let text = |content: &Value, name: &str| -> Option<String> {
         content[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    let join_rules = content("m.room.join_rules")?;
     // Without the event the authorisation rules take `invite`.
-    let join_rule = text(&join_rules, "join_rule").unwrap_or_else(|| "invite".into());
+    let join_rule = text(join_rules, "join_rule").unwrap_or_else(|| "invite".into());
     let restricted = matches!(join_rule.as_str(), "restricted" | "knock_restricted");
     let allowed = join_rules["allow"].as_array().into_iter().flatten();
     let allowed = allowed
         .filter(|condition| condition["type"] == "m.room_membership")
         .filter_map(|condition| condition["room_id"].as_str().map(str::to_owned));
-    Ok(Summary {
+    Summary {
         published: PublishedRoom {
             room_id: room.room_id.clone(),
             num_joined_members: joined,
-            world_readable: is_world_readable(read, room.nid)?,
-            guest_can_join: content("m.room.guest_access")?["guest_access"] == "can_join",
-            name: text(&content("m.room.name")?, "name"),
-            topic: topic(&content("m.room.topic")?),
-            canonical_alias: text(&content("m.room.canonical_alias")?, "alias"),
-            avatar_url: text(&content("m.room.avatar")?, "url"),
-            room_type: text(&content("m.room.create")?, "type"),
+            world_readable: visibility["history_visibility"] == "world_readable",
+            guest_can_join: guest_access["guest_access"] == "can_join",
+            name: text(name, "name"),
+            topic: topic(topic_event),
+            canonical_alias: text(canonical_alias, "alias"),
+            avatar_url: text(avatar, "url"),
+            room_type: text(create, "type"),
             join_rule,
         },
         allowed_room_ids: if restricted { allowed.collect() } else { Vec::new() },
-        encryption: text(&content("m.room.encryption")?, "algorithm"),
+        encryption: text(encryption, "algorithm"),
         room_version: room.version.to_string(),
-    })
+    }
 }
 
 /// The plain text of a topic: the first such representation, else the plain field.

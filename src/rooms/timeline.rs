@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use ruma::EventId;
 
 use super::{
-    access::{OpenRoom, ReadError},
+    access::{OpenRoom, ReadError, Standing},
     event_filter::RoomEventFilter,
     page_scan::{Bound, Scan, Verdict, behind},
     page_token::PageToken,
@@ -152,12 +152,20 @@ pub fn context(
 /// An event of the room that the viewer may see.
 ///
 /// # Errors
-/// `NotFound`, or [`StoreError`].
+/// `NotFound`, or `NoPart` where the viewer stands outside, or [`StoreError`].
 pub fn visible(open: &mut OpenRoom<'_>, event_id: &EventId) -> Result<EventPage, ReadError> {
-    match event_pages::by_id(open.read, event_id)? {
-        Some(event) if event.row.room == open.room.nid && open.renderer.allows(&event.row)? => Ok(event),
-        _ => Err(ReadError::NotFound("Event")),
+    let outside = open.standing == Standing::Outside;
+    if let Some(event) = event_pages::by_id(open.read, event_id)?.filter(|event| event.row.room == open.room.nid) {
+        // An invitation alone opens nothing.
+        let seen = match outside {
+            true => open.renderer.visibility()?.is_public(open.read, &event.row)?,
+            false => open.renderer.allows(&event.row)?,
+        };
+        if seen {
+            return Ok(event);
+        }
     }
+    Err(if outside { ReadError::NoPart } else { ReadError::NotFound("Event") })
 }
 
 /// The event nearest to a time, in one direction, that the viewer may see.

@@ -3,7 +3,7 @@
 //! Source: Client-Server API, "Typing Notifications".
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +11,11 @@ use std::{
 use ruma::OwnedRoomId;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{append::Appenders, recency::Recency, wake::WakeMembers};
+use super::{
+    append::{Appenders, Wake},
+    recency::Recency,
+    wake::WakeMembers,
+};
 use crate::store::{
     Store, StoreError, ids,
     ids::{RoomNid, UserNid},
@@ -47,23 +51,61 @@ pub struct Typing {
     store: Store,
     appenders: Arc<Appenders>,
     wake: Arc<dyn WakeMembers>,
-    board: Mutex<Board>,
+    notes: Arc<TypingNotes>,
     /// Told when the next expiry may come sooner.
     sooner: Notify,
 }
 
-/// The notes. `serial` counts changes since the start; it is part of every sync token.
+/// What is noted of who types, apart from who keeps it: the write path must end the typing of those who leave.
+#[derive(Default)]
+pub struct TypingNotes(Mutex<Board>);
+
+impl TypingNotes {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the typing of whoever leaves a room, then wakes as before.
+pub struct LeaversDontType {
+    /// Who is told next of the change itself.
+    pub next: Arc<dyn Wake>,
+    /// Who is told that somebody ceased to type: whoever was already shown the leaving may have been shown the typing with it.
+    pub wake: Arc<dyn WakeMembers>,
+    /// Where the typing is noted.
+    pub notes: Arc<TypingNotes>,
+}
+
+impl Wake for LeaversDontType {
+    fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]) {
+        let mut ceased = false;
+        if !also.is_empty() {
+            let mut board = self.notes.board();
+            for user in also.iter().filter(|user| !members.contains(user)) {
+                ceased |= board.set(room, *user, None);
+            }
+        }
+        self.next.room_changed(room, position, members, also);
+        if ceased {
+            self.wake.wake_users(members);
+        }
+    }
+}
+
+/// The notes themselves. `serial` counts changes since the start; it is part of every sync token.
 struct Board {
     serial: i64,
     rooms: HashMap<RoomNid, BTreeMap<UserNid, Instant>>,
     changed: Recency,
 }
 
-impl Board {
-    fn new() -> Self {
+impl Default for Board {
+    fn default() -> Self {
         Self { serial: 0, rooms: HashMap::new(), changed: Recency::new(0, RECENT_ROOMS) }
     }
+}
 
+impl Board {
     /// Notes that a user types until then, or no longer; answers whether that is news.
     fn set(&mut self, room: RoomNid, user: UserNid, until: Option<Instant>) -> bool {
         let news = match until {
@@ -108,13 +150,13 @@ impl Board {
 }
 
 impl Typing {
-    /// Nobody types yet. [`Typing::run`] must be running for notes to expire.
-    pub fn new(store: Store, appenders: Arc<Appenders>, wake: Arc<dyn WakeMembers>) -> Self {
-        Self { store, appenders, wake, board: Mutex::new(Board::new()), sooner: Notify::new() }
+    /// `notes` are those that [`LeaversDontType`] has. [`Typing::run`] must be running for notes to expire.
+    pub fn new(store: Store, appenders: Arc<Appenders>, wake: Arc<dyn WakeMembers>, notes: Arc<TypingNotes>) -> Self {
+        Self { store, appenders, wake, notes, sooner: Notify::new() }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+        self.notes.board()
     }
 
     /// A member types, for `timeout` ([`MAX_TIMEOUT`] at most), or with None no longer does.
@@ -201,7 +243,7 @@ mod tests {
 
     #[test]
     fn going_on_is_no_news() {
-        let mut board = Board::new();
+        let mut board = Board::default();
         let now = Instant::now();
         let later = |s| Some(now + Duration::from_secs(s));
         assert!(board.set(ROOM, ALICE, later(5)));
@@ -215,7 +257,7 @@ mod tests {
 
     #[test]
     fn each_ends_at_its_own_time() {
-        let mut board = Board::new();
+        let mut board = Board::default();
         let now = Instant::now();
         board.set(ROOM, ALICE, Some(now + Duration::from_secs(5)));
         board.set(ROOM, BOB, Some(now + Duration::from_secs(9)));
@@ -229,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_crowd_is_bounded() {
-        let mut board = Board::new();
+        let mut board = Board::default();
         let until = Some(Instant::now() + Duration::from_secs(5));
         for user in 0..MAX_TYPING as i64 {
             assert!(board.set(ROOM, UserNid(user), until));

@@ -137,6 +137,20 @@ impl Visibility {
         Ok(false)
     }
 
+    /// Whether anybody may see the event, whoever they are: the room was world readable before it, or by it. Never, if it is
+    /// an outlier, rejected or soft-failed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_public(&mut self, read: &dyn Read, event: &EventRow) -> Result<bool, StoreError> {
+        let Some(before) = event.before.filter(|_| !event.is(flag::HIDDEN)) else { return Ok(false) };
+        if self.history_visibility(read, before)? == HistoryVisibility::WorldReadable {
+            return Ok(true);
+        }
+        let sets_it = event.state_key.is_some() && event.state_key == self.history.key;
+        Ok(sets_it && self.value_of(read, event.nid)? == HistoryVisibility::WorldReadable)
+    }
+
     /// The five rules, in their order.
     fn passes(
         &mut self,

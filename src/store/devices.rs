@@ -50,6 +50,15 @@ pub fn get(read: &dyn Read, user: UserNid, device_id: &str) -> Result<Option<Dev
     )
 }
 
+/// Whether the account of a device is locked; None if there is no such device any more.
+pub fn locked(read: &dyn Read, device: DeviceNid) -> Result<Option<bool>, StoreError> {
+    read.one(
+        "SELECT a.locked FROM devices d JOIN accounts a ON a.user = d.user WHERE d.nid = ?1",
+        params![device],
+        |row| row.get(0),
+    )
+}
+
 /// Makes a device; the user has none of this id.
 pub fn insert(
     tx: &WriteTx<'_>,

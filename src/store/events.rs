@@ -363,6 +363,17 @@ pub fn redact(tx: &WriteTx<'_>, event: EventNid, by: EventNid, json: &str) -> Re
     Ok(())
 }
 
+/// Whether one of these events is redacted.
+pub fn any_redacted(read: &dyn Read, nids: &[EventNid; 9]) -> Result<bool, StoreError> {
+    let [a, b, c, d, e, f, g, h, i] = *nids;
+    read.one(
+        "SELECT 1 FROM events WHERE nid IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) AND redacted_by IS NOT NULL LIMIT 1",
+        params![a, b, c, d, e, f, g, h, i],
+        |_| Ok(()),
+    )
+    .map(|found| found.is_some())
+}
+
 /// The event that an earlier request of this device with this key made.
 pub fn of_transaction(
     read: &dyn Read,

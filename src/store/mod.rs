@@ -8,6 +8,7 @@ pub mod account_data;
 pub mod accounts;
 pub mod aliases;
 pub mod annotations;
+pub mod backup;
 mod checkpoint;
 pub mod devices;
 mod error;
@@ -67,6 +68,7 @@ struct Inner {
     visible: Arc<AtomicI64>,
     ids: Arc<ids::Ids>,
     incarnation: i64,
+    restores: Vec<backup::Restored>,
     path: PathBuf,
 }
 
@@ -84,6 +86,7 @@ impl Store {
             connection.query_row("SELECT position, incarnation FROM head", [], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
             })?;
+        let restores = backup::restores(&connection)?;
         let ids = Arc::new(ids::Ids::default());
         let visible = Arc::new(AtomicI64::new(position));
         let readers = (0..READERS)
@@ -110,6 +113,7 @@ impl Store {
                 visible,
                 ids,
                 incarnation,
+                restores,
                 path: path.to_owned(),
             }),
         })
@@ -165,6 +169,11 @@ impl Store {
     /// How often the server started on this database: part of every sync token.
     pub fn incarnation(&self) -> i64 {
         self.inner.incarnation
+    }
+
+    /// The places at which this database went back to a backup.
+    pub fn restores(&self) -> &[backup::Restored] {
+        &self.inner.restores
     }
 
     /// The numbers of strings.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, types::ToSqlOutput};
+use rusqlite::{Connection, OpenFlags, config::DbConfig, types::ToSqlOutput};
 
 use super::{Param, Row, StoreError};
 
@@ -36,6 +36,9 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Without it the planner looks at bound values where a partial index might fit, and prepares the statement anew whenever
+    // one changes: 23 % of the CPU of delivering a message.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if role == Role::Reader {
         connection.pragma_update(None, "query_only", true)?;
     }

@@ -2,7 +2,7 @@
 //!
 //! Source: Client-Server API, "Filtering"; `definitions/sync_filter.yaml`.
 
-use ruma::RoomId;
+use ruma::{OwnedRoomId, RoomId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -48,8 +48,8 @@ pub enum EventFormat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct RoomFilter {
-    rooms: Option<Vec<String>>,
-    not_rooms: Vec<String>,
+    rooms: Option<Vec<OwnedRoomId>>,
+    not_rooms: Vec<OwnedRoomId>,
     /// Receipts and typing.
     #[serde(deserialize_with = "json_object")]
     pub ephemeral: RoomEventFilter,
@@ -69,7 +69,7 @@ pub struct RoomFilter {
 impl RoomFilter {
     /// Whether anything of the room is sent.
     pub fn allows_room(&self, room: &RoomId) -> bool {
-        let is = |other: &String| other == room.as_str();
+        let is = |other: &OwnedRoomId| other == room;
         self.rooms.as_ref().is_none_or(|rooms| rooms.iter().any(is)) && !self.not_rooms.iter().any(is)
     }
 
@@ -92,8 +92,14 @@ impl Filter {
     /// Where and why it is none.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let filter = json_object(&mut deserializer)?;
+        let filter: Self = json_object(&mut deserializer)?;
         deserializer.end()?;
+        let room = &filter.room;
+        let of_rooms = [&room.ephemeral, &room.state, &room.timeline, &room.account_data];
+        let negative = |part: &&RoomEventFilter| part.limit.is_some_and(|limit| limit < 0);
+        if [&filter.account_data, &filter.presence].iter().chain(&of_rooms).any(negative) {
+            return Err(serde::de::Error::custom("a limit is below 0"));
+        }
         Ok(filter)
     }
 
@@ -174,6 +180,7 @@ mod tests {
             r#"{"event_format":"xml"}"#,
             r#"{"room":[]}"#,
             r#"{"room":{"timeline":[]}}"#,
+            r#"{"room":{"timeline":{"limit":-1}}}"#,
             "{} {}",
             r#"{"room":{"rooms":"!a:b"}}"#,
             r#"{"room":{"timeline":{"limit":"5"}}}"#,
@@ -188,7 +195,7 @@ mod tests {
         let limit = |json: &str| Filter::parse(json).unwrap().room.timeline_limit();
         assert_eq!(limit("{}"), DEFAULT_LIMIT);
         assert_eq!(limit(r#"{"room":{"timeline":{"limit":1}}}"#), 1);
-        assert_eq!(limit(r#"{"room":{"timeline":{"limit":-1}}}"#), 0);
+        assert_eq!(limit(r#"{"room":{"timeline":{"limit":0}}}"#), 0);
         assert_eq!(limit(r#"{"room":{"timeline":{"limit":1000000000}}}"#), MAX_LIMIT);
     }
 

@@ -56,10 +56,8 @@ pub(super) fn left(
     };
 
     let mut out = Object::default();
-    match view.state_after {
-        Some(name) => out.put_events(name, &state),
-        None => out.put_some_events("state", &state),
-    }
+    // Also without events: matrix-nio refuses a left room that has no state.
+    out.put_events(view.state_after.unwrap_or("state"), &state);
     timeline.write(view, &mut renderer, out.member("timeline"))?;
     if view.filter.room.account_data.allows_room(&room.room_id) {
         let events = account_data::events(view, &view.filter.room.account_data, changed)?;
@@ -78,9 +76,7 @@ fn outlier(view: &View<'_>, room: &Arc<RoomKey>, leaving: &EventRow) -> Result<O
     timeline.put("events", &events.array());
     timeline.put("limited", "false");
     let mut out = Object::default();
-    if let Some(name) = view.state_after {
-        out.put_events(name, &Events::default());
-    }
+    out.put_events(view.state_after.unwrap_or("state"), &Events::default());
     out.put("timeline", &timeline.finish());
     Ok(out)
 }

@@ -155,6 +155,12 @@ impl Notifier {
         })
     }
 
+    /// A snapshot shows everything up to `position`. A reader may see a commit before the store says so; without this, typing
+    /// that begins in between would be placed at that commit and pass for seen.
+    pub(super) fn seen(&self, position: i64) {
+        self.visible.fetch_max(position, Ordering::AcqRel);
+    }
+
     /// Later than anything that a token can have seen: for news that have no position, or one that is not known here.
     fn next_position(&self) -> i64 {
         self.visible.load(Ordering::Acquire) + 1

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::rooms::page_token::{BadToken, number};
+use crate::{
+    rooms::page_token::{BadToken, number},
+    store::backup::Restored,
+};
 
 /// How far a client has everything. Nothing is stored for a token: it can be used again, by several devices, after a restart.
 /// Spelled `s<position>_<incarnation>_<typing>_<presence>`; each is also a `PageToken` for /messages.
@@ -55,12 +58,15 @@ pub enum Since {
     Lost,
 }
 
-/// Reads a token against this server. `now`: its position and incarnation; `started_at`: its position when it started.
-pub fn place(token: SyncToken, now: (i64, i64), started_at: i64) -> Since {
+/// Reads a token against this server. `now`: its position and incarnation; `started_at`: its position when it started;
+/// `restores`: the backups that its database went back to.
+pub fn place(token: SyncToken, now: (i64, i64), started_at: i64, restores: &[Restored]) -> Since {
     let (position, incarnation) = now;
     // What an earlier start gave out beyond the position at which this one began was never in this database.
     let of_the_past = token.incarnation < incarnation && token.position > started_at;
-    if token.position > position || token.incarnation > incarnation || of_the_past {
+    // A restore leaves a gap of positions, so that the newest may be above places of the history that it left.
+    let left = |restored: &Restored| token.incarnation <= restored.incarnation && token.position > restored.position;
+    if token.position > position || token.incarnation > incarnation || of_the_past || restores.iter().any(left) {
         return Since::Lost;
     }
     let typing = if token.incarnation == incarnation { token.typing } else { 0 };
@@ -90,18 +96,30 @@ mod tests {
 
     #[test]
     fn a_token_of_this_start() {
-        assert_eq!(place(TOKEN, (80, 3), 10), Since::Place { position: 72, typing: 5 });
-        assert_eq!(place(TOKEN, (71, 3), 10), Since::Lost);
+        assert_eq!(place(TOKEN, (80, 3), 10, &[]), Since::Place { position: 72, typing: 5 });
+        assert_eq!(place(TOKEN, (71, 3), 10, &[]), Since::Lost);
     }
 
     #[test]
     fn a_token_of_an_earlier_start_keeps_its_position_alone() {
-        assert_eq!(place(TOKEN, (80, 4), 72), Since::Place { position: 72, typing: 0 });
+        assert_eq!(place(TOKEN, (80, 4), 72, &[]), Since::Place { position: 72, typing: 0 });
     }
 
     #[test]
     fn a_token_from_before_a_restore_is_lost_even_when_positions_have_caught_up() {
-        assert_eq!(place(TOKEN, (80, 4), 60), Since::Lost);
-        assert_eq!(place(TOKEN, (80, 2), 60), Since::Lost);
+        assert_eq!(place(TOKEN, (80, 4), 60, &[]), Since::Lost);
+        assert_eq!(place(TOKEN, (80, 2), 60, &[]), Since::Lost);
+    }
+
+    #[test]
+    fn a_token_of_a_history_that_a_restore_left_is_lost_in_the_gap_and_above_it() {
+        let restored = |incarnation, position| Restored { incarnation, position };
+        let at = |restores: &[Restored]| place(TOKEN, (1_000_080, 2_000), 1_000_070, restores);
+        assert_eq!(at(&[]), Since::Place { position: 72, typing: 0 });
+        assert_eq!(at(&[restored(1_500, 71)]), Since::Lost);
+        assert_eq!(at(&[restored(1_500, 72)]), Since::Place { position: 72, typing: 0 });
+        // Issued after the one restore, before the other.
+        assert_eq!(at(&[restored(2, 60), restored(1_500, 100)]), Since::Place { position: 72, typing: 0 });
+        assert_eq!(at(&[restored(2, 60), restored(1_500, 70)]), Since::Lost);
     }
 }

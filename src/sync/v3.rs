@@ -119,7 +119,10 @@ impl V3 {
         let filter = self.filter(session.user, request.filter).await?;
         let since = match token {
             None => Since::Nothing,
-            Some(token) => place(token, (self.store.position(), self.store.incarnation()), self.started_at),
+            Some(token) => {
+                let now = (self.store.position(), self.store.incarnation());
+                place(token, now, self.started_at, self.store.restores())
+            }
         };
         let asked = Asked {
             viewer: Viewer {
@@ -225,6 +228,7 @@ fn look(
         view.since = Some(position);
         view.typing_since = typing;
     }
+    notifier.seen(read.position());
     // Read before the rooms' typing is: what changes in between is told twice, not never.
     let next = SyncToken { position: read.position(), incarnation, typing: typing.serial(), presence: 0 };
 

@@ -19,7 +19,7 @@ use crate::{
         error::ApiError,
         extract::{Path, Query},
     },
-    rooms::{reading::Reading, timeline},
+    rooms::{access::OpenRoom, reading::Reading, timeline},
 };
 
 /// The routes under `/_matrix/client/v3`. They fail in no way of their own.
@@ -43,8 +43,8 @@ async fn context(
     let filter = reading::filter(params.filter.as_deref())?;
     let limit = reading::limit(params.limit, Some(&filter), 0)?;
     let event_id = path.event_id;
-    let found =
-        rooms.open(&session, &path.room_id, move |open| timeline::context(open, &event_id, limit, &filter)).await?;
+    let look = move |open: &mut OpenRoom<'_>| timeline::context(open, &event_id, limit, &filter);
+    let found = rooms.open_for_events(&session, &path.room_id, look).await?;
     Ok(RawJson(format!(
         "{{\"start\":\"{}\",\"end\":\"{}\",\"event\":{},\"events_before\":{},\"events_after\":{},\"state\":{}}}",
         found.start, found.end, found.event, found.before, found.after, found.state

@@ -59,7 +59,7 @@ async fn event(
     Path(path): Path<OfEvent>,
 ) -> Result<RawJson, ApiError> {
     let event_id = path.event_id;
-    let found = rooms.open(&session, &path.room_id, move |open| {
+    let found = rooms.open_for_events(&session, &path.room_id, move |open| {
         let event = timeline::visible(open, &event_id)?;
         let mut out = String::with_capacity(event.json.len() + 256);
         open.renderer.event(&event, &mut out)?;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{authentication::SessionOrGuest, reading::RawJson, state::ClientState};
 use crate::{
+    accounts::Sessions,
     api::{error::ApiError, extract::Query},
     sync::v3::{SyncError, SyncRequest, V3},
 };
@@ -56,6 +57,7 @@ enum Presence {
 /// `GET /sync`
 async fn sync(
     State(v3): State<Arc<V3>>,
+    State(sessions): State<Arc<Sessions>>,
     SessionOrGuest(session): SessionOrGuest,
     Query(params): Query<Params>,
 ) -> Result<RawJson, ApiError> {
@@ -71,5 +73,8 @@ async fn sync(
         timeout: Duration::from_millis(params.timeout),
         state_after,
     };
-    Ok(RawJson(v3.sync(&session, request).await?))
+    let answer = v3.sync(&session, request).await?;
+    // The session may have ended during the wait; what happened since is none of its business.
+    sessions.still_stands(&session).await?;
+    Ok(RawJson(answer))
 }

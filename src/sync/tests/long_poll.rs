@@ -91,6 +91,21 @@ async fn typing_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn who_leaves_types_no_more() {
+    let server = Server::new();
+    let alice = server.account("alice").await;
+    let bob = server.account("bob").await;
+    let room = server.room(&alice, "shared").await;
+    server.join(&room, &bob).await;
+    server.typing.set(bob.user, room.room_id.clone(), Some(Duration::from_secs(60))).await.unwrap();
+    let start = server.sync(&alice, now(None)).await;
+    assert_eq!(joined(&start, &room)["ephemeral"]["events"][0]["content"]["user_ids"], json!([bob.user_id]));
+    server.member(&room, &bob, &bob, "leave").await;
+    let answer = server.sync(&alice, now(Some(token(&start)))).await;
+    assert_eq!(joined(&answer, &room)["ephemeral"]["events"][0]["content"]["user_ids"], json!([]));
+}
+
+#[tokio::test]
 async fn all_devices_are_woken_and_stopping_ends_all() {
     let server = Server::new();
     let alice = server.account("alice").await;

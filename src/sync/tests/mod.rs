@@ -26,7 +26,7 @@ use crate::{
         append::{Appended, Appenders, LocalEvent, NewRoom, Signer},
         receipts::{Mark, ReceiptError, ReceiptKind, ReceiptThread, Receipts},
         state_hash::StateHashKey,
-        typing::Typing,
+        typing::{LeaversDontType, Typing, TypingNotes},
         wake::WakeMembers,
     },
     store::{
@@ -106,8 +106,10 @@ impl Server {
         };
         let clock = Arc::new(SystemClock);
         let key = StateHashKey::new([2; 32]);
-        let appenders = Arc::new(Appenders::new(store.clone(), clock.clone(), signer, key, notifier.clone()));
-        let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone()));
+        let notes = Arc::<TypingNotes>::default();
+        let wake = Arc::new(LeaversDontType { next: notifier.clone(), wake: notifier.clone(), notes: notes.clone() });
+        let appenders = Arc::new(Appenders::new(store.clone(), clock.clone(), signer, key, wake));
+        let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), notes));
         Self {
             receipts: Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone()),
             v3: V3::new(store.clone(), notifier.clone(), typing.clone(), clock),

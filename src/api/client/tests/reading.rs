@@ -172,6 +172,41 @@ async fn closed_rooms() {
     assert_eq!(bodies(&page, "chunk"), ["open"]);
 }
 
+/// What was said while anybody could read stays readable by its id; the pages of the room are closed again.
+#[tokio::test]
+async fn a_room_that_was_open_for_a_while() {
+    let app = App::open().await;
+    let (alice, bob) = (user(&app, "alice").await, user(&app, "bob").await);
+    let room = room(&app, &alice, json!({})).await;
+    let set = async |value: &str| {
+        let path = format!("/v3/rooms/{room}/state/m.room.history_visibility");
+        app.put(&path, Some(&alice), json!({ "history_visibility": value })).await.text("event_id")
+    };
+    let before = say(&app, &alice, &room, "1", text("closed")).await;
+    let opening = set("world_readable").await;
+    let during = say(&app, &alice, &room, "2", text("open")).await;
+    let closing = set("invited").await;
+    let after = say(&app, &alice, &room, "3", text("closed again")).await;
+    // An invitation changes nothing.
+    for _ in 0..2 {
+        for id in [&opening, &during, &closing] {
+            app.get(&format!("/v3/rooms/{room}/event/{id}"), Some(&bob)).await.ok();
+            let context = app.get(&format!("/v3/rooms/{room}/context/{id}?limit=50"), Some(&bob)).await.ok();
+            assert!(!context.to_string().contains("closed"), "{context}");
+        }
+        for id in [&before, &after] {
+            let event = app.get(&format!("/v3/rooms/{room}/event/{id}"), Some(&bob)).await;
+            assert_eq!(event.error(), (404, "M_NOT_FOUND"));
+            let context = app.get(&format!("/v3/rooms/{room}/context/{id}"), Some(&bob)).await;
+            assert_eq!(context.error(), (403, "M_FORBIDDEN"));
+        }
+        let page = app.get(&format!("/v3/rooms/{room}/messages?dir=b"), Some(&bob)).await;
+        assert_eq!(page.error(), (403, "M_FORBIDDEN"));
+        let body = json!({ "user_id": "@bob:a.example" });
+        app.post(&format!("/v3/rooms/{room}/invite"), Some(&alice), body).await.ok();
+    }
+}
+
 #[tokio::test]
 async fn bad_parameters() {
     let app = App::open().await;

@@ -1,6 +1,7 @@
 //! Login, tokens, refresh, logout, devices; and what needs no account.
 
 use super::*;
+use crate::accounts::AuthenticateError;
 
 #[tokio::test]
 async fn login_by_localpart_by_id_and_the_old_way() {
@@ -70,6 +71,28 @@ async fn wrong_passwords_run_out() {
     assert_eq!(answer.error(), (429, "M_LIMIT_EXCEEDED"));
     app.clock.advance(12_000);
     app.post("/v3/login", None, right).await.ok();
+}
+
+/// As a long poll asks before it answers.
+#[tokio::test]
+async fn a_session_stands_until_its_device_goes() {
+    let app = App::open().await;
+    app.register("alice").await;
+    let sessions = &app.state.sessions;
+    let mut body = password_login("alice", "secret");
+    body["refresh_token"] = json!(true);
+    let login = app.post("/v3/login", None, body).await.ok();
+    let session = sessions.authenticate(login["access_token"].as_str().unwrap()).await.unwrap();
+    // A client refreshes its tokens while it polls: the poll's own token is gone, the session is not.
+    let pair = app.post("/v3/refresh", None, json!({ "refresh_token": login["refresh_token"] })).await.ok();
+    let token = pair["access_token"].as_str().unwrap();
+    app.get("/v3/account/whoami", Some(token)).await.ok();
+    sessions.still_stands(&session).await.unwrap();
+    sessions.set_locked(session.user, true).await.unwrap();
+    assert!(matches!(sessions.still_stands(&session).await, Err(AuthenticateError::Locked)));
+    sessions.set_locked(session.user, false).await.unwrap();
+    app.post("/v3/logout", Some(token), json!({})).await.ok();
+    assert!(matches!(sessions.still_stands(&session).await, Err(AuthenticateError::Unknown)));
 }
 
 #[tokio::test]

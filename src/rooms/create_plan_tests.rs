@@ -1,3 +1,4 @@
+use linkim_federation::rules;
 use ruma::{room_alias_id, user_id};
 use serde_json::{Value, json};
 

@@ -27,7 +27,7 @@ impl Wake for NoWake {
 struct Fixture {
     store: Store,
     appenders: Appenders,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn fixture() -> Fixture {
@@ -45,7 +45,7 @@ fn fixture() -> Fixture {
         StateHashKey::new([2; 32]),
         Arc::new(NoWake),
     );
-    Fixture { store, appenders, _folder: folder }
+    Fixture { store, appenders, folder }
 }
 
 fn object(value: serde_json::Value) -> CanonicalJsonObject {
@@ -338,6 +338,19 @@ async fn check_room(version: RoomVersionId, seed: u64) {
         let expected = oracle.resolve(tips.iter().map(|tip| oracle.after[tip].clone()).collect());
         assert_eq!(current, expected, "seed {seed}: current state after {}", pdu.event_id());
     }
+    agrees(&f, seed).await;
+}
+
+/// Holds all that was derived from a fixture's events against `check-data`.
+async fn agrees(f: &Fixture, seed: u64) {
+    let key = f.store.write::<_, StoreError, _>(|tx| crate::store::secret(tx, "state_hash_key", [2; 32]));
+    key.await.unwrap();
+    f.store.close();
+    let config = crate::config::Config::new(server_name!("a.example").to_owned(), f.folder.path().to_owned());
+    let report = crate::ops::check_data::check_data(&config).unwrap();
+    let mut text = Vec::new();
+    report.write(&mut text).unwrap();
+    assert!(report.agrees(), "seed {seed}: {}", String::from_utf8_lossy(&text));
 }
 
 #[tokio::test]

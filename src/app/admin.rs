@@ -31,7 +31,7 @@ enum Server {
     /// Another process, by its socket.
     Running,
     /// Nobody else has the data.
-    Here { app: App, admin: Box<Admin>, runtime: tokio::runtime::Runtime },
+    Here { app: Box<App>, admin: Box<Admin>, runtime: tokio::runtime::Runtime },
 }
 
 /// Does an admin command. What was done goes to `out`, what went wrong to `err`. Returns whether it was done.
@@ -87,7 +87,7 @@ fn find(config: Config) -> Result<Server, TryError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let app = runtime.block_on(App::start(Arc::new(config), lock))?;
     let admin = Box::new(app.admin());
-    Ok(Server::Here { app, admin, runtime })
+    Ok(Server::Here { app: Box::new(app), admin, runtime })
 }
 
 /// Asks, and for a list as often as it has pages.

@@ -276,7 +276,7 @@ impl Appender {
         self.resolver = resolver;
         let judged = match judged {
             Ok(judged) => judged,
-            Err(NotJudged::Known(row)) => return Ok(Received::Known(row.nid)),
+            Err(NotJudged::Known(nid)) => return Ok(Received::Known(nid)),
             Err(NotJudged::MissingPrev(ids)) => return Ok(Received::MissingPrev(ids)),
             Err(NotJudged::MissingAuth(ids)) => return Ok(Received::MissingAuth(ids)),
             Err(NotJudged::Malformed(reason)) => return Ok(Received::Malformed(reason)),

@@ -41,6 +41,9 @@ pub(super) struct Planned {
     pub(super) linear: bool,
 }
 
+/// An event that a local event is built on: its id and, where the room version names it, its reference hash.
+type Previous = (OwnedEventId, Option<[u8; 32]>);
+
 /// What became of one event of a call.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
@@ -177,7 +180,7 @@ impl Batch {
         now_ms: i64,
     ) -> Result<Pdu, AppendError> {
         let hashes = names_hashes(head.rules);
-        let (prev, depth): (Vec<(OwnedEventId, Option<[u8; 32]>)>, i64) = match self.planned.last() {
+        let (prev, depth): (Vec<Previous>, i64) = match self.planned.last() {
             Some(last) => {
                 let hash = hashes.then(|| last.pdu.reference_hash(head.rules));
                 let depth = i64::try_from(last.pdu.depth()).unwrap_or(i64::MAX);

@@ -187,9 +187,7 @@ impl Oracle {
         &self,
         room: &RoomKey,
         sender: &ruma::UserId,
-        kind: &str,
-        state_key: Option<&str>,
-        content: serde_json::Value,
+        (kind, state_key, content): (&str, Option<&str>, serde_json::Value),
         prev: &[OwnedEventId],
         ts: u64,
     ) -> Arc<Pdu> {
@@ -300,7 +298,7 @@ fn random_dag(oracle: &mut Oracle, room: &RoomKey, start: &OwnedEventId, seed: u
             5 => ("m.room.join_rules", Some(String::new()), json!({ "join_rule": "public", "n": n })),
             _ => ("m.room.topic", Some(String::new()), json!({ "topic": n.to_string() })),
         };
-        let pdu = oracle.build(room, &user, kind, key.as_deref(), content, &prev, 1_000 + n as u64 % 7);
+        let pdu = oracle.build(room, &user, (kind, key.as_deref(), content), &prev, 1_000 + n as u64 % 7);
         // An event that its own server would refuse is refused by all; some are kept to see that.
         let allowed = oracle.add(pdu.clone());
         if allowed || dice.roll(4) == 0 {
@@ -456,7 +454,7 @@ async fn a_deep_fork_costs_a_row_a_change() {
     let mut oracle = Oracle::new(&f, &room, &first).await;
     let start = first.last().unwrap().event_id.clone();
     let bob = user_id!("@b:b.example");
-    let join = oracle.build(&room, bob, "m.room.member", Some(bob.as_str()), json!({"membership": "join"}), &[start], 1);
+    let join = oracle.build(&room, bob, ("m.room.member", Some(bob.as_str()), json!({"membership": "join"})), &[start], 1);
     oracle.add(join.clone());
     f.appenders.receive(room.nid, join.clone()).await.unwrap();
     // Ours goes on, theirs forks off and sets the topic again and again.
@@ -480,7 +478,7 @@ async fn a_deep_fork_costs_a_row_a_change() {
     let changes = 300;
     for n in 0..changes {
         let pdu =
-            oracle.build(&room, bob, "m.room.topic", Some(""), json!({ "topic": n }), &[prev], 10_000 + n as u64);
+            oracle.build(&room, bob, ("m.room.topic", Some(""), json!({ "topic": n })), &[prev], 10_000 + n as u64);
         oracle.add(pdu.clone());
         let received = f.appenders.receive(room.nid, pdu.clone()).await.unwrap();
         assert!(matches!(received, Received::Accepted(_)), "{received:?}");

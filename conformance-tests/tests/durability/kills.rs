@@ -50,7 +50,7 @@ async fn no_acknowledged_event_is_lost_or_doubled_by_kills() {
 }
 
 /// Waits until so many requests are acknowledged.
-pub async fn reached(crowd: &Crowd, point: u64) {
+pub(crate) async fn reached(crowd: &Crowd, point: u64) {
     let started = Instant::now();
     while crowd.progress.acknowledged.load(Ordering::Relaxed) < point {
         assert!(started.elapsed() < Duration::from_secs(120), "the crowd does not get on");

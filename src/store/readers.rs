@@ -123,9 +123,7 @@ impl Readers {
         let connection = lent.connection();
         let begun = || -> Result<i64, StoreError> {
             connection.prepare_cached("BEGIN")?.execute([])?;
-            Ok(connection
-                .prepare_cached("SELECT position FROM head WHERE id = 1")?
-                .query_row([], |row| row.get(0))?)
+            Ok(connection.prepare_cached("SELECT position FROM head WHERE id = 1")?.query_row([], |row| row.get(0))?)
         };
         let position = begun()?;
         let answer = read(&Snapshot { connection, ids: &self.ids, position });

@@ -135,7 +135,8 @@ impl Sender {
                 content["m.mentions"] = json!({ "user_ids": [other] });
             }
             1 => {
-                if let Some(root) = self.sent.iter().find(|sent| sent.room == room && !sent.redacted && !sent.threaded) {
+                if let Some(root) = self.sent.iter().find(|sent| sent.room == room && !sent.redacted && !sent.threaded)
+                {
                     threaded = true;
                     content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": root.event_id });
                 }
@@ -168,7 +169,8 @@ impl Sender {
         let started = Instant::now();
         loop {
             let body = content.to_string().into_bytes();
-            let reply = self.client.try_raw(Method::PUT, path, &[("content-type", "application/json")], Some(body)).await;
+            let reply =
+                self.client.try_raw(Method::PUT, path, &[("content-type", "application/json")], Some(body)).await;
             match reply {
                 Ok(reply) if reply.status == 200 => {
                     if let Some(id) = reply.json["event_id"].as_str() {

@@ -12,10 +12,6 @@ use linkim::{
     config, logging,
 };
 
-/// glibc's allocator keeps arenas for each thread and gives little back: it cost 15 % of the CPU of delivering a message.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let command = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match command {

@@ -67,8 +67,7 @@ impl Appender {
                 Err(_) => {
                     let Some(awake) = awake.upgrade() else { return };
                     let mut awake = awake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    // Under the lock nobody can be about to send: a sender clones it under the same lock, and a send
-                    // that loses this race finds the queue closed and wakes another appender.
+                    // Work is sent under the same lock.
                     if self.queue.is_empty() {
                         awake.remove(&self.room);
                         return;

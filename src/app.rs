@@ -4,7 +4,7 @@ mod admin;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use axum::{Router, extract::DefaultBodyLimit, http::{Method, header}, middleware, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, http::{HeaderName, Method, header}, middleware, routing::get};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -297,7 +297,13 @@ impl App {
             .allow_origin(Any)
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
             // The wildcard would not cover Authorization (Fetch standard).
-            .allow_headers([header::ORIGIN, header::CONTENT_TYPE, header::ACCEPT, header::AUTHORIZATION])
+            .allow_headers([
+                HeaderName::from_static("x-requested-with"),
+                header::ORIGIN,
+                header::CONTENT_TYPE,
+                header::ACCEPT,
+                header::AUTHORIZATION,
+            ])
             .max_age(std::time::Duration::from_secs(86_400));
         client::routes()
             .with_state(self.state.clone())

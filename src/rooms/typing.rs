@@ -180,7 +180,7 @@ impl Typing {
             self.sooner.notify_one();
         }
         if news {
-            self.tell(room).await;
+            self.tell(room, until.map(|_| user)).await;
         }
         Ok(())
     }
@@ -200,14 +200,22 @@ impl Typing {
             }
             let rooms = self.board().expire(Instant::now());
             for room in rooms {
-                self.tell(room).await;
+                self.tell(room, None).await;
             }
         }
     }
 
-    async fn tell(&self, room: RoomNid) {
+    /// Tells the members. If `new`, who began to type, is none of them, they left between the look at their membership and
+    /// the note: it ends.
+    async fn tell(&self, room: RoomNid, new: Option<UserNid>) {
         match self.appenders.local_members(room).await {
-            Ok(members) => self.wake.wake_users(&members.read().unwrap_or_else(PoisonError::into_inner)),
+            Ok(members) => {
+                let members = members.read().unwrap_or_else(PoisonError::into_inner);
+                if let Some(user) = new.filter(|user| !members.contains(user)) {
+                    self.board().set(room, user, None);
+                }
+                self.wake.wake_users(&members);
+            }
             Err(error) => tracing::debug!(%error, "typing will be seen late"),
         }
     }
@@ -267,6 +275,30 @@ mod tests {
         assert_eq!(board.rooms[&ROOM].keys().copied().collect::<Vec<_>>(), [BOB]);
         assert_eq!(board.expire(now + Duration::from_secs(60)), [ROOM]);
         assert!(board.rooms.is_empty(), "nothing is kept for a silent room");
+    }
+
+    #[test]
+    fn who_leaves_types_no_more() {
+        #[derive(Default)]
+        struct Told(Mutex<Vec<Vec<UserNid>>>);
+        impl Wake for Told {
+            fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, also: &[UserNid]) {
+                self.0.lock().unwrap().push(also.to_vec());
+            }
+        }
+        let told = Arc::new(Told::default());
+        let wake = LeaversDontType { next: told.clone(), notes: Arc::default() };
+        let until = Some(Instant::now() + Duration::from_secs(5));
+        for user in [ALICE, BOB] {
+            wake.notes.board().set(ROOM, user, until);
+        }
+        // Bob's name changed, then he left.
+        wake.room_changed(ROOM, 1, &HashSet::from([ALICE, BOB]), &[BOB]);
+        assert_eq!(wake.notes.board().serial, 2);
+        wake.room_changed(ROOM, 2, &HashSet::from([ALICE]), &[BOB]);
+        assert_eq!(wake.notes.board().rooms[&ROOM].keys().copied().collect::<Vec<_>>(), [ALICE]);
+        assert_eq!(wake.notes.board().changed.since(2, 9), Some(vec![ROOM]), "it is news");
+        assert_eq!(*told.0.lock().unwrap(), [[BOB], [BOB]]);
     }
 
     #[test]

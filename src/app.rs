@@ -20,7 +20,7 @@ pub use self::admin::admin;
 use crate::{
     accounts::{
         AccountData, Deactivation, Devices, Filters, LastSeen, Login, Passwords, Profiles, PushRules, RateLimits,
-        Registration, Sessions, SharedSecret, Tags, Uia, UserNames, keep_last_seen,
+        Registration, Restrictions, Sessions, SharedSecret, Tags, Uia, UserNames, keep_last_seen,
     },
     api::{
         client,
@@ -399,6 +399,7 @@ async fn services(
             sessions.clone(),
             follower.clone(),
         )),
+        restrictions: Arc::new(Restrictions::new(store.clone(), sessions.clone(), server_name.clone())),
         profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
         tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
         push_rules: Arc::new(PushRules::new(store.clone(), account_data.clone())),

@@ -80,6 +80,7 @@ impl Login {
                     user_id: &user_id,
                     guest: account.kind == AccountKind::Guest,
                     admin: account.admin,
+                    suspended: account.suspended,
                 };
                 let tokens = sessions.start(tx, holder, &device)?;
                 Ok((user_id, tokens))

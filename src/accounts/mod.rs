@@ -12,6 +12,7 @@ mod profiles;
 mod push_rules;
 mod rate_limits;
 mod registration;
+mod restrictions;
 mod session;
 mod sessions;
 mod shared_secret;
@@ -37,6 +38,7 @@ pub use self::{
     push_rules::{PushRuleError, PushRules},
     rate_limits::{LimitKey, Limited, RATES, Rate, RateLimits},
     registration::{NewAccount, Registered, Registration, RegistrationError},
+    restrictions::{Restriction, RestrictionError, Restrictions},
     session::Session,
     sessions::{AuthenticateError, DeviceRefused, IssuedTokens, NewDevice, RefreshError, Sessions},
     shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest},

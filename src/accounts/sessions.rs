@@ -125,6 +125,7 @@ pub(super) struct Holder<'a> {
     pub(super) user_id: &'a UserId,
     pub(super) guest: bool,
     pub(super) admin: bool,
+    pub(super) suspended: bool,
 }
 
 /// The sessions of this server's accounts.
@@ -263,6 +264,7 @@ impl Sessions {
             token: 0,
             guest: holder.guest,
             admin: holder.admin,
+            suspended: holder.suspended,
         };
         let pair = self.issue(tx, session, now, expires, true)?;
         Ok(pair.issued(device_id, expires.map(|_| ACCESS_TOKEN_MS)))
@@ -377,8 +379,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Makes every request of a user's sessions look at the account again, once this transaction is committed: it was locked,
-    /// or is another kind of account now.
+    /// Makes every request of a user's sessions look at the account again, once this transaction is committed: it was locked or
+    /// suspended, or is another kind of account now.
     pub(super) fn account_changed(&self, tx: &WriteTx<'_>, user: UserNid) -> Result<(), StoreError> {
         self.revoke_cached(tx, tokens::of_user(tx, user)?);
         Ok(())
@@ -432,6 +434,7 @@ fn entry_of(found: AccessToken) -> Result<Entry, StoreError> {
         token: token.nid,
         guest: found.guest,
         admin: found.admin,
+        suspended: found.suspended,
     };
     Ok(Entry::new(session, token.created_ts, token.expires_ts).with_locked(found.locked).with_used(token.used))
 }

@@ -85,13 +85,15 @@ pub struct AccessToken {
     pub admin: bool,
     /// Whether the account is locked.
     pub locked: bool,
+    /// Whether the account is suspended.
+    pub suspended: bool,
 }
 
 /// The access token of this number.
 pub fn access(read: &dyn Read, nid: i64) -> Result<Option<AccessToken>, StoreError> {
     read.one(
         "SELECT t.nid, t.user, t.device, t.created_ts, t.expires_ts, t.pair, t.replaced_by, t.used, \
-         u.user_id, d.device_id, a.kind, a.admin, a.locked \
+         u.user_id, d.device_id, a.kind, a.admin, a.locked, a.suspended \
          FROM tokens t JOIN users u ON u.nid = t.user JOIN devices d ON d.nid = t.device \
          JOIN accounts a ON a.user = t.user WHERE t.nid = ?1 AND t.kind = 1",
         params![nid],
@@ -103,6 +105,7 @@ pub fn access(read: &dyn Read, nid: i64) -> Result<Option<AccessToken>, StoreErr
                 guest: row.get::<i64>(10)? == AccountKind::Guest.number(),
                 admin: row.get(11)?,
                 locked: row.get(12)?,
+                suspended: row.get(13)?,
             })
         },
     )

@@ -1,6 +1,7 @@
 //! The Matrix client-server API.
 
 mod account;
+mod admin;
 mod account_data;
 mod aliases;
 mod append_error;
@@ -61,6 +62,7 @@ pub fn routes() -> Router<ClientState> {
 
 fn v1() -> Router<ClientState> {
     Router::new()
+        .merge(admin::routes_v1())
         .merge(register::routes_v1())
         .merge(relations::routes())
         .merge(room_summary::v1_routes())
@@ -72,6 +74,7 @@ fn v3() -> Router<ClientState> {
     Router::new()
         .merge(account::routes())
         .merge(account_data::routes())
+        .merge(admin::routes())
         .merge(aliases::routes())
         .merge(capabilities::routes())
         .merge(context::routes())

@@ -7,8 +7,8 @@ use ruma::OwnedServerName;
 
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits, Registration, Sessions,
-        SharedSecret, Tags, Uia, UserNames,
+        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits, Registration, Restrictions,
+        Sessions, SharedSecret, Tags, Uia, UserNames,
     },
     config::Config,
     rooms::{
@@ -39,6 +39,8 @@ pub struct ClientState {
     pub devices: Arc<Devices>,
     /// The end of accounts.
     pub deactivation: Arc<Deactivation>,
+    /// Locks and suspensions.
+    pub restrictions: Arc<Restrictions>,
     /// Profiles.
     pub profiles: Arc<Profiles>,
     /// Account data.
@@ -101,6 +103,7 @@ from_client_state!(
     uia: Uia,
     devices: Devices,
     deactivation: Deactivation,
+    restrictions: Restrictions,
     profiles: Profiles,
     account_data: AccountData,
     tags: Tags,

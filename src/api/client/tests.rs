@@ -5,6 +5,7 @@ mod profiles;
 mod pushrules;
 mod reading;
 mod registration;
+mod restrictions;
 mod sessions;
 mod uia;
 

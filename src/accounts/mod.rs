@@ -6,6 +6,7 @@ mod devices;
 mod filters;
 mod last_seen;
 mod login;
+mod login_tokens;
 mod passwords;
 mod profile_fields;
 mod profiles;
@@ -19,6 +20,7 @@ mod shared_secret;
 mod tags;
 mod token_cache;
 mod token_keys;
+mod turn;
 mod uia;
 mod user_names;
 
@@ -32,6 +34,7 @@ pub use self::{
     filters::{FilterError, Filters},
     last_seen::{LastSeen, keep_last_seen},
     login::{Login, LoginError},
+    login_tokens::{Grant, LoginTokens},
     passwords::{PasswordRefused, Passwords},
     profile_fields::{FieldName, FieldRefused},
     profiles::{ProfileError, Profiles},
@@ -43,6 +46,7 @@ pub use self::{
     sessions::{AuthenticateError, DeviceRefused, IssuedTokens, NewDevice, RefreshError, Sessions},
     shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest},
     tags::{TagError, Tags},
+    turn::{TurnAccess, TurnServer},
     uia::{AuthData, Challenge, Flows, Operation, PASSWORD_FLOWS, Stage, Uia, UiaError, UserIdentifier},
     user_names::{NameRefused, UserNames},
 };

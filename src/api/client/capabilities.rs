@@ -33,7 +33,7 @@ async fn capabilities(State(state): State<ClientState>, SessionOrGuest(session):
         "m.set_avatar_url": { "enabled": person },
         "m.profile_fields": profile_fields,
         "m.3pid_changes": { "enabled": false },
-        "m.get_login_token": { "enabled": false },
+        "m.get_login_token": { "enabled": person },
         "m.forget_forced_upon_leave": { "enabled": false },
     } });
     // To be left out where neither can be done.

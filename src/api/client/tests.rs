@@ -1,6 +1,7 @@
 //! The handlers through a router in this process, each test on a fresh database.
 
 mod account_data;
+mod at_login;
 mod profiles;
 mod pushrules;
 mod reading;

@@ -24,7 +24,7 @@ use crate::{
     },
     api::{
         client,
-        client::state::ClientState,
+        client::state::{ClientServices, ClientState},
         client_ip::{self, TrustedProxies},
         error::{ApiError, unknown_method, unknown_path},
         extract::MAX_BODY_BYTES,
@@ -373,7 +373,7 @@ async fn services(
         typing_notes.clone(),
     ));
     let summaries = Arc::new(Summaries::new(store.clone()));
-    Ok(ClientState {
+    Ok(ClientState::new(ClientServices {
         sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
         receipts: Arc::new(Receipts::new(
             store.clone(),
@@ -437,7 +437,7 @@ async fn services(
         account_data,
         limits,
         membership,
-    })
+    }))
 }
 
 /// Alive and able to answer. Needs no token.

@@ -64,7 +64,11 @@ async fn an_operator_makes_and_ends_users_with_and_without_a_running_server() {
         }
         let user = user.at(&server.base);
         let whoami = user.get(&v3!("/account/whoami")).await;
-        assert_eq!((whoami.status, &whoami.json["errcode"]), (401, &json!("M_UNKNOWN_TOKEN")), "old sessions are ended");
+        assert_eq!(
+            (whoami.status, &whoami.json["errcode"]),
+            (401, &json!("M_UNKNOWN_TOKEN")),
+            "old sessions are ended"
+        );
         assert_eq!(login_status(&server.base, name, "one").await, 403);
         let user = Client::login(&server.base, name, "two").await;
         if !running {

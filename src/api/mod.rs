@@ -6,3 +6,6 @@ pub mod client_ip;
 pub mod error;
 pub mod extract;
 pub mod well_known;
+
+#[cfg(test)]
+mod tests;

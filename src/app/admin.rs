@@ -31,7 +31,13 @@ enum Server {
     /// Another process, by its socket.
     Running,
     /// Nobody else has the data.
-    Here { app: App, admin: Box<Admin>, runtime: tokio::runtime::Runtime },
+    Here(Box<Here>),
+}
+
+struct Here {
+    app: App,
+    admin: Admin,
+    runtime: tokio::runtime::Runtime,
 }
 
 /// Does an admin command. What was done goes to `out`, what went wrong to `err`. Returns whether it was done.
@@ -58,8 +64,8 @@ fn run(config: Config, command: AdminCommand, out: impl Write) -> Result<Result<
     let data_dir = config.data_dir.clone();
     let server = find(config)?;
     let done = exchange(&server, &data_dir, request, out);
-    if let Server::Here { app, runtime, .. } = server {
-        runtime.block_on(app.stop());
+    if let Server::Here(here) = server {
+        here.runtime.block_on(here.app.stop());
     }
     done
 }
@@ -86,8 +92,8 @@ fn find(config: Config) -> Result<Server, TryError> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let app = runtime.block_on(App::start(Arc::new(config), lock))?;
-    let admin = Box::new(app.admin());
-    Ok(Server::Here { app, admin, runtime })
+    let admin = app.admin();
+    Ok(Server::Here(Box::new(Here { app, admin, runtime })))
 }
 
 /// Asks, and for a list as often as it has pages.
@@ -100,7 +106,7 @@ fn exchange(
     loop {
         let reply = match server {
             Server::Running => admin::call(data_dir, &request)?,
-            Server::Here { admin, runtime, .. } => runtime.block_on(admin.answer(request)),
+            Server::Here(here) => here.runtime.block_on(here.admin.answer(request)),
         };
         match reply {
             Reply::Done { text } => {

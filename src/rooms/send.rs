@@ -225,7 +225,7 @@ impl Sending {
             return Ok(room);
         }
         let room = room.to_owned();
-        self.store.read(move |read| ids::room(read, &room)?.ok_or(SendError::UnknownRoom)).await
+        self.store.read_short(move |read| ids::room(read, &room)?.ok_or(SendError::UnknownRoom)).await
     }
 
     async fn check_canonical_alias(&self, room: &RoomId, content: &CanonicalJsonObject) -> Result<(), SendError> {

@@ -16,7 +16,9 @@ pub enum StoreError {
     #[error("the store is stopping")]
     Stopping,
     /// The database was written by a newer LinkIM.
-    #[error("{path}: the database has schema {found}, this binary knows {known}; use the newer binary or restore a backup")]
+    #[error(
+        "{path}: the database has schema {found}, this binary knows {known}; use the newer binary or restore a backup"
+    )]
     TooNew {
         /// The database file.
         path: PathBuf,
@@ -26,7 +28,9 @@ pub enum StoreError {
         known: i64,
     },
     /// The database has an older schema, and must not be changed now.
-    #[error("{path}: the database has schema {found}, this binary knows {known}; start the server once to bring it up to date")]
+    #[error(
+        "{path}: the database has schema {found}, this binary knows {known}; start the server once to bring it up to date"
+    )]
     TooOld {
         /// The database file.
         path: PathBuf,

@@ -131,6 +131,17 @@ impl Store {
         self.inner.readers.run(read).await
     }
 
+    /// As [`Self::read`], for look-ups that are certain to be a few statements on a few rows: they may run on the caller's
+    /// thread.
+    pub async fn read_short<T, E, F>(&self, read: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Snapshot<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.inner.readers.run_short(read).await
+    }
+
     /// Runs changes in a savepoint of the next transaction; returns once they are durable. If `write` answers an error,
     /// nothing of it is there.
     pub async fn write<T, E, F>(&self, write: F) -> Result<T, E>

@@ -60,16 +60,21 @@ where
     read(&Snapshot { connection: &connection, ids: &ids, position })
 }
 
+/// Look-ups that run on the caller's thread at once, at most: fewer than the runtime has workers (main.rs), so that some are
+/// always left to serve sockets.
+const HERE: usize = 2;
+
 /// The pool. Bound: as many connections as permits; callers beyond wait.
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
+    here: Semaphore,
     ids: Arc<Ids>,
 }
 
 impl Readers {
     pub(super) fn new(connections: Vec<Connection>, ids: Arc<Ids>) -> Self {
-        Self { permits: Semaphore::new(connections.len()), idle: Mutex::new(connections), ids }
+        Self { permits: Semaphore::new(connections.len()), here: Semaphore::new(HERE), idle: Mutex::new(connections), ids }
     }
 
     /// Runs `read` under a new snapshot, off the async threads.
@@ -92,6 +97,20 @@ impl Readers {
         }
     }
 
+    /// Runs a `read` of a few statements under a new snapshot: on this thread if there is a place, since handing it to
+    /// another one and back costs as much as it does.
+    pub(super) async fn run_short<T, E, F>(self: &Arc<Self>, read: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Snapshot<'_>) -> Result<T, E> + Send + 'static,
+    {
+        if let (Ok(_here), Ok(_permit)) = (self.here.try_acquire(), self.permits.try_acquire()) {
+            return self.run_here(read);
+        }
+        self.run(read).await
+    }
+
     /// Runs `read` under a new snapshot on this thread; the caller holds a permit.
     fn run_here<T, E, F>(&self, read: F) -> Result<T, E>
     where
@@ -104,9 +123,7 @@ impl Readers {
         let connection = lent.connection();
         let begun = || -> Result<i64, StoreError> {
             connection.prepare_cached("BEGIN")?.execute([])?;
-            Ok(connection
-                .prepare_cached("SELECT position FROM head WHERE id = 1")?
-                .query_row([], |row| row.get(0))?)
+            Ok(connection.prepare_cached("SELECT position FROM head WHERE id = 1")?.query_row([], |row| row.get(0))?)
         };
         let position = begun()?;
         let answer = read(&Snapshot { connection, ids: &self.ids, position });

@@ -23,11 +23,14 @@ use crate::{
     accounts::Session,
     clock::Clock,
     rooms::{client_event::Viewer, page_token::BadToken, typing::Typing},
-    store::{Read, Store, StoreError, filters, ids::UserNid},
+    store::{Read, Snapshot, Store, StoreError, filters, ids::UserNid},
 };
 
 /// Longest wait for something new. Clients ask for 30 seconds; a proxy in between seldom allows more than a few minutes.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A client that is at most this many positions behind gets a short answer.
+const CLOSE_BEHIND: i64 = 200;
 
 /// Stored filters kept parsed; a few hundred bytes each.
 const CACHED_FILTERS: u64 = 10_000;
@@ -189,7 +192,12 @@ impl V3 {
     async fn look(&self, asked: Asked) -> Result<Look, StoreError> {
         let (notifier, typing) = (self.notifier.clone(), self.typing.clone());
         let incarnation = self.store.incarnation();
-        self.store.read(move |read| look(read, &asked, &notifier, &typing, incarnation)).await
+        let behind = match asked.since {
+            Since::Place { position, .. } if !asked.full_state => self.store.position() - position,
+            _ => i64::MAX,
+        };
+        let look = move |read: &Snapshot<'_>| look(read, &asked, &notifier, &typing, incarnation);
+        if behind <= CLOSE_BEHIND { self.store.read_short(look).await } else { self.store.read(look).await }
     }
 
     async fn filter(&self, user: UserNid, asked: Option<String>) -> Result<Arc<Filter>, SyncError> {

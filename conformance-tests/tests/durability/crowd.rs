@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A sent message.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// Its room, by number.
     pub room: usize,
     /// The id with which it was acknowledged.
@@ -32,7 +32,7 @@ pub struct Sent {
 
 /// What the crowd has achieved so far.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Acknowledged requests.
     pub acknowledged: AtomicU64,
     /// Requests that had no answer, or 5xx, and were repeated.
@@ -40,7 +40,7 @@ pub struct Progress {
 }
 
 /// Users and their rooms. The first room is everybody's.
-pub struct Crowd {
+pub(crate) struct Crowd {
     /// The users.
     pub users: Vec<Client>,
     /// Ids of the rooms.
@@ -51,7 +51,7 @@ pub struct Crowd {
 
 impl Crowd {
     /// Registers `users` users and makes `rooms` rooms: one with everybody in it, the others with every third user.
-    pub async fn gather(server: &Server, users: usize, rooms: usize) -> Self {
+    pub(crate) async fn gather(server: &Server, users: usize, rooms: usize) -> Self {
         let mut crowd = Self { users: Vec::new(), rooms: Vec::new(), progress: Arc::default() };
         for _ in 0..users {
             crowd.users.push(server.register("sender").await);
@@ -74,7 +74,7 @@ impl Crowd {
     }
 
     /// Has every user send `each` requests, all users at once.
-    pub fn send(&self, each: u64, dice: &mut Dice) -> Vec<JoinHandle<Vec<Sent>>> {
+    pub(crate) fn send(&self, each: u64, dice: &mut Dice) -> Vec<JoinHandle<Vec<Sent>>> {
         let rooms = self.rooms.len();
         self.users
             .iter()
@@ -135,7 +135,8 @@ impl Sender {
                 content["m.mentions"] = json!({ "user_ids": [other] });
             }
             1 => {
-                if let Some(root) = self.sent.iter().find(|sent| sent.room == room && !sent.redacted && !sent.threaded) {
+                if let Some(root) = self.sent.iter().find(|sent| sent.room == room && !sent.redacted && !sent.threaded)
+                {
                     threaded = true;
                     content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": root.event_id });
                 }
@@ -168,7 +169,8 @@ impl Sender {
         let started = Instant::now();
         loop {
             let body = content.to_string().into_bytes();
-            let reply = self.client.try_raw(Method::PUT, path, &[("content-type", "application/json")], Some(body)).await;
+            let reply =
+                self.client.try_raw(Method::PUT, path, &[("content-type", "application/json")], Some(body)).await;
             match reply {
                 Ok(reply) if reply.status == 200 => {
                     if let Some(id) = reply.json["event_id"].as_str() {
@@ -187,7 +189,7 @@ impl Sender {
 }
 
 /// All that was sent, when everybody is done.
-pub async fn finish(tasks: Vec<JoinHandle<Vec<Sent>>>) -> Vec<Sent> {
+pub(crate) async fn finish(tasks: Vec<JoinHandle<Vec<Sent>>>) -> Vec<Sent> {
     let mut sent = Vec::new();
     for task in tasks {
         sent.extend(task.await.expect("a sender had all its requests acknowledged"));
@@ -197,7 +199,7 @@ pub async fn finish(tasks: Vec<JoinHandle<Vec<Sent>>>) -> Vec<Sent> {
 
 /// What a room shows: how often each event id occurs, and each body, over its whole history.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     /// Event ids.
     pub ids: BTreeMap<String, u64>,
     /// Bodies of messages.
@@ -205,7 +207,7 @@ pub struct History {
 }
 
 /// Reads the history of a room.
-pub async fn history(client: &Client, room: &str) -> History {
+pub(crate) async fn history(client: &Client, room: &str) -> History {
     let mut out = History::default();
     for event in client.whole_history(room, 500).await {
         *out.ids.entry(event["event_id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;

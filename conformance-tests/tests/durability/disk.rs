@@ -7,13 +7,13 @@ use std::process::Command;
 use conformance_tests::Options;
 
 /// A disk that tests can fail: see `preload/disk.c`.
-pub struct Disk {
+pub(crate) struct Disk {
     folder: tempfile::TempDir,
 }
 
 impl Disk {
     /// Builds the library.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/disk.c");
         let built = Command::new("cc")
@@ -28,7 +28,7 @@ impl Disk {
     }
 
     /// Options of a server whose files go through the library. With `trace`, what it does is written down.
-    pub fn options(&self, trace: bool) -> Options {
+    pub(crate) fn options(&self, trace: bool) -> Options {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         // The library finds the data beside the configuration, in the folder that the server is started in.
         let mut environment = vec![
@@ -48,7 +48,7 @@ impl Disk {
     }
 
     /// Has the power fail after so many more calls that write or sync; `some`: a random choice of pages survives.
-    pub fn lose_power_after(&self, calls: u64, some: bool, seed: u64) {
+    pub(crate) fn lose_power_after(&self, calls: u64, some: bool, seed: u64) {
         let mode = if some { "some" } else { "all" };
         // Written aside first: the library must not read half of it.
         fs::write(self.path("lose.new"), format!("{calls} {mode} {seed}\n")).expect("a file can be written");
@@ -56,23 +56,23 @@ impl Disk {
     }
 
     /// Takes back a loss of power that has not come.
-    pub fn spare_power(&self) {
+    pub(crate) fn spare_power(&self) {
         // It is gone if the power failed.
         let _ = fs::remove_file(self.path("lose"));
     }
 
     /// Lets syncs succeed without doing anything.
-    pub fn lie(&self) {
+    pub(crate) fn lie(&self) {
         fs::write(self.path("lie"), "").expect("a file can be written");
     }
 
     /// Lets writes fail for want of space.
-    pub fn fill(&self) {
+    pub(crate) fn fill(&self) {
         self.fail("full");
     }
 
     /// Lets syncs fail.
-    pub fn break_syncs(&self) {
+    pub(crate) fn break_syncs(&self) {
         self.fail("sync");
     }
 
@@ -82,12 +82,12 @@ impl Disk {
     }
 
     /// Lets everything succeed again.
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         fs::remove_file(self.path("full")).expect("the disk was failing");
     }
 
     /// What was traced so far.
-    pub fn trace(&self) -> String {
+    pub(crate) fn trace(&self) -> String {
         fs::read_to_string(self.path("trace")).unwrap_or_default()
     }
 }

@@ -53,7 +53,8 @@ async fn fails_and_recovers(fail: impl Fn(&Disk), logged: &str) {
     server.restart();
     let bob = bob.at(&server.base);
     assert_eq!(bodies(&bob, &room).await, ["before", "0", "after"]);
-    check_data(&mut server);
+    server.terminate();
+    check_data(&server);
 }
 
 /// Requests that write: a message, state, account data, a profile.

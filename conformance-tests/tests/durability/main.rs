@@ -4,8 +4,8 @@
 //! simulated by a library (`preload/disk.c`) that stands between the server and its files, and undoes what was never synced.
 
 mod crowd;
-mod disk;
 mod dice;
+mod disk;
 mod full_disk;
 mod kills;
 mod order;

@@ -28,16 +28,22 @@ async fn the_log_is_synced_before_the_first_byte_of_an_answer() {
     let syncs: Vec<usize> =
         (0..lines.len()).filter(|at| lines[*at].starts_with("sync ") && lines[*at].ends_with("-wal")).collect();
     for sent in &sent {
-        let answer = *answers.get(&*sent.event_id).unwrap_or_else(|| panic!("no answer with {} was seen", sent.event_id));
+        let answer =
+            *answers.get(&*sent.event_id).unwrap_or_else(|| panic!("no answer with {} was seen", sent.event_id));
         let written = log_write_with(&lines[..answer], &sent.event_id);
-        let written = written.unwrap_or_else(|| panic!("{} was answered before it was written to the log", sent.event_id));
+        let written =
+            written.unwrap_or_else(|| panic!("{} was answered before it was written to the log", sent.event_id));
         assert!(
             syncs.iter().any(|sync| (written..answer).contains(sync)),
             "{}: written at {written}, answered at {answer}, not synced between them",
             sent.event_id
         );
     }
-    println!("{} answers, each after a sync of the log behind the write of its event; {} syncs", sent.len(), syncs.len());
+    println!(
+        "{} answers, each after a sync of the log behind the write of its event; {} syncs",
+        sent.len(),
+        syncs.len()
+    );
 }
 
 /// The first write to the log that holds the 32 bytes of an event id.

@@ -56,7 +56,8 @@ async fn survives(some: bool) {
     println!("{lost} losses of power, {total} requests acknowledged, {repeated} repeats, {verdict:?}");
     assert_eq!(verdict, Verdict::default());
     assert!(lost > losses / 2, "the power failed {lost} times only");
-    check_data(&mut server);
+    server.terminate();
+    check_data(&server);
 }
 
 /// Waits until the power has failed, or the crowd has nothing more to send that could make it fail; answers whether it has.

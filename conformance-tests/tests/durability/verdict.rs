@@ -8,7 +8,7 @@ use crate::crowd::{Crowd, Sent, history};
 
 /// What is wrong, in numbers.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Acknowledged and not there, by id or by body.
     pub missing: usize,
     /// There more than once, or with a body that nobody was told of.
@@ -18,7 +18,7 @@ pub struct Verdict {
 }
 
 /// Holds what the rooms show against what was acknowledged. Everything sent must have been acknowledged by now.
-pub async fn compare(crowd: &Crowd, sent: &[Sent]) -> Verdict {
+pub(crate) async fn compare(crowd: &Crowd, sent: &[Sent]) -> Verdict {
     let mut verdict = Verdict::default();
     for (number, room) in crowd.rooms.iter().enumerate() {
         let found = history(&crowd.users[0], room).await;
@@ -40,9 +40,8 @@ pub async fn compare(crowd: &Crowd, sent: &[Sent]) -> Verdict {
     verdict
 }
 
-/// Ends the server and has its data checked: derived from the events, and SQLite's own check of the file.
-pub fn check_data(server: &mut Server) {
-    server.terminate();
+/// Has the data of a server that was ended checked: what is derived from the events, and SQLite's own check of the file.
+pub(crate) fn check_data(server: &Server) {
     let (code, text) = server.run(&["check-data"]);
     assert_eq!(code, 0, "check-data: {text}");
     assert!(text.starts_with("ok"), "{text}");

@@ -19,9 +19,20 @@ use crate::{
     sync::v3::V3,
 };
 
-/// The services, one field each.
+/// The services. Every request takes a clone, so it is one reference.
 #[derive(Clone)]
-pub struct ClientState {
+pub struct ClientState(Arc<ClientServices>);
+
+impl std::ops::Deref for ClientState {
+    type Target = ClientServices;
+
+    fn deref(&self) -> &ClientServices {
+        &self.0
+    }
+}
+
+/// The services, one field each.
+pub struct ClientServices {
     /// The configuration.
     pub config: Arc<Config>,
     /// Sessions and tokens.
@@ -89,6 +100,11 @@ pub struct ClientState {
 }
 
 impl ClientState {
+    /// These services.
+    pub fn new(services: ClientServices) -> Self {
+        Self(Arc::new(services))
+    }
+
     /// The server's name.
     pub fn server_name(&self) -> &OwnedServerName {
         &self.config.server_name

@@ -4,6 +4,7 @@ mod account_data;
 mod at_login;
 mod profiles;
 mod pushrules;
+mod rate_limits;
 mod reading;
 mod registration;
 mod restrictions;

@@ -7,11 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Reply, Request,
-    protocol::MAX_REPLY,
-    socket::SOCKET,
-};
+use super::{Reply, Request, protocol::MAX_REPLY, socket::SOCKET};
 
 /// How long an answer may take: a password is hashed, and a deactivation waits for its commit.
 const PATIENCE: Duration = Duration::from_secs(60);

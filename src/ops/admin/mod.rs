@@ -19,9 +19,7 @@ pub use self::{
     socket::{AdminSocket, SOCKET},
 };
 use crate::{
-    accounts::{
-        Deactivation, Login, LoginError, NameRefused, NewAccount, Registration, RegistrationError, UserNames,
-    },
+    accounts::{Deactivation, Login, LoginError, NameRefused, NewAccount, Registration, RegistrationError, UserNames},
     store::{Store, StoreError, accounts, ids, ids::UserNid},
 };
 

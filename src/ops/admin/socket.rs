@@ -13,10 +13,7 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use super::{
-    Admin, Reply, Request,
-    protocol::MAX_REQUEST,
-};
+use super::{Admin, Reply, Request, protocol::MAX_REQUEST};
 
 /// Name of the socket in the data directory.
 pub const SOCKET: &str = "admin.sock";

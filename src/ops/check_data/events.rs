@@ -86,7 +86,7 @@ fn check_relation(
     }
     let (thread, known_before) = thread(room, event, body.relation.as_ref());
     // A target that came later may or may not have been noted.
-    if event.thread != thread && !(event.thread == 0 && !known_before) {
+    if event.thread != thread && (known_before || event.thread != 0) {
         let what = format!("thread {} is stored, its relation leads to {thread}", event.thread);
         report.add(Kind::Relation, &event.event_id, what);
     }

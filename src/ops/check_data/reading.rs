@@ -24,12 +24,7 @@ use crate::{
 };
 
 /// Checks a room's read marks, personal notifications and unread counts.
-pub(super) fn check(
-    site: &Site<'_>,
-    room: &Room,
-    replayed: &Replayed,
-    report: &mut Report,
-) -> Result<(), StoreError> {
+pub(super) fn check(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
     marks(site, room, replayed, report)?;
     counts(site, room, replayed, report)
 }
@@ -64,7 +59,10 @@ fn marks(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report)
             };
             let event = &room.events[*at];
             let place = name(room, event.nid);
-            if [thread, WHOLE_ROOM].iter().any(|thread| read_to.get(&(user, *thread)).is_some_and(|read| *read >= position)) {
+            if [thread, WHOLE_ROOM]
+                .iter()
+                .any(|thread| read_to.get(&(user, *thread)).is_some_and(|read| *read >= position))
+            {
                 report.add(Kind::Unread, &place, format_args!("user {user} is notified of it and has read it"));
             }
             let wanted = (i64::from(!event.is(flag::NOTIFY)), i64::from(!event.is(flag::HIGHLIGHT)));
@@ -110,13 +108,7 @@ impl Marks {
 }
 
 /// Counts what a member has not read, event by event.
-fn count(
-    room: &Room,
-    replayed: &Replayed,
-    user: UserNid,
-    marks: &Marks,
-    ignored: &HashSet<UserNid>,
-) -> RoomUnread {
+fn count(room: &Room, replayed: &Replayed, user: UserNid, marks: &Marks, ignored: &HashSet<UserNid>) -> RoomUnread {
     let mut out = RoomUnread::default();
     let counts = |event: &Event| {
         !event.is(flag::HIDDEN)

@@ -67,8 +67,7 @@ impl Appender {
                 Err(_) => {
                     let Some(awake) = awake.upgrade() else { return };
                     let mut awake = awake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    // Under the lock nobody can be about to send: a sender clones it under the same lock, and a send
-                    // that loses this race finds the queue closed and wakes another appender.
+                    // Work is sent under the same lock.
                     if self.queue.is_empty() {
                         awake.remove(&self.room);
                         return;
@@ -276,7 +275,7 @@ impl Appender {
         self.resolver = resolver;
         let judged = match judged {
             Ok(judged) => judged,
-            Err(NotJudged::Known(row)) => return Ok(Received::Known(row.nid)),
+            Err(NotJudged::Known(nid)) => return Ok(Received::Known(nid)),
             Err(NotJudged::MissingPrev(ids)) => return Ok(Received::MissingPrev(ids)),
             Err(NotJudged::MissingAuth(ids)) => return Ok(Received::MissingAuth(ids)),
             Err(NotJudged::Malformed(reason)) => return Ok(Received::Malformed(reason)),
@@ -325,7 +324,7 @@ async fn prepare(
     }
     let (entries, repeats) = shared
         .store
-        .read::<_, StoreError, _>(move |read| {
+        .read_short::<_, StoreError, _>(move |read| {
             let mut repeats = Repeats::new();
             for (device, key) in transactions {
                 if let Some(event_id) = events::of_transaction(read, device, &key)?

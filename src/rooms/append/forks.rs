@@ -63,7 +63,7 @@ pub(super) struct Judged {
 #[derive(Debug)]
 pub(super) enum NotJudged {
     /// It is here already.
-    Known(EventRow),
+    Known(EventNid),
     /// These previous events are not here, or have no state.
     MissingPrev(Vec<OwnedEventId>),
     /// These auth events are not here.
@@ -92,7 +92,7 @@ pub(super) fn judge(
     if let Some(row) = events::by_id(read, pdu.event_id())?
         && !row.is(flag::OUTLIER)
     {
-        return Err(NotJudged::Known(row));
+        return Err(NotJudged::Known(row.nid));
     }
     let prev = previous(read, room, pdu)?;
     if prev.is_empty() {

@@ -271,7 +271,7 @@ impl Appenders {
         along: Option<Along>,
     ) -> Result<Vec<Appended>, AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.send(room, Work::Append(actor::Call { events, along, reply })).await?;
+        self.send(room, Work::Append(actor::Call { events, along, reply }))?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into()).into()))
     }
 
@@ -294,7 +294,7 @@ impl Appenders {
     /// [`AppendError`]; nothing was written then.
     pub async fn receive(&self, room: RoomNid, pdu: Arc<Pdu>) -> Result<Received, AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.send(room, Work::Receive(pdu, reply)).await?;
+        self.send(room, Work::Receive(pdu, reply))?;
         Ok(answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into())))?)
     }
 
@@ -304,7 +304,7 @@ impl Appenders {
     /// [`AppendError`] if the room can't be loaded.
     pub async fn local_members(&self, room: RoomNid) -> Result<LocalMembers, AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.send(room, Work::Members(reply)).await?;
+        self.send(room, Work::Members(reply))?;
         Ok(answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into())))?)
     }
 
@@ -319,34 +319,27 @@ impl Appenders {
         awake.values().map(|queue| queue.max_capacity() - queue.capacity()).sum()
     }
 
-    /// Hands work to the room's appender, waking it if need be.
-    async fn send(&self, room: RoomNid, mut work: Work) -> Result<(), AppendError> {
-        loop {
-            let sender = {
-                let mut awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
-                awake
-                    .entry(room)
-                    .or_insert_with(|| {
-                        let (sender, queue) = mpsc::channel(QUEUE);
-                        let appender = actor::Appender::new(self.shared.clone(), room, queue);
-                        tokio::spawn(appender.run(Arc::downgrade(&self.awake)));
-                        sender
-                    })
-                    .clone()
-            };
-            match sender.try_send(work) {
-                Ok(()) => return Ok(()),
-                Err(mpsc::error::TrySendError::Full(_)) => return Err(AppendError::Busy),
-                // It went to sleep, or panicked, between the look and the send: wake another.
-                Err(mpsc::error::TrySendError::Closed(back)) => {
-                    work = back;
-                    let mut awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
-                    if awake.get(&room).is_some_and(mpsc::Sender::is_closed) {
-                        awake.remove(&room);
-                    }
-                }
+    /// Hands work to the room's appender, waking it if need be. All under the lock, under which an appender also goes to
+    /// sleep: so none sleeps with work in its queue, and no room ever has two.
+    fn send(&self, room: RoomNid, work: Work) -> Result<(), AppendError> {
+        let mut awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = awake.entry(room).or_insert_with(|| self.wake(room));
+        match sender.try_send(work) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(AppendError::Busy),
+            // It panicked; what was in its hands failed, the room goes on.
+            Err(mpsc::error::TrySendError::Closed(work)) => {
+                *sender = self.wake(room);
+                sender.try_send(work).map_err(|_| AppendError::Busy)
             }
         }
+    }
+
+    fn wake(&self, room: RoomNid) -> mpsc::Sender<Work> {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let appender = actor::Appender::new(self.shared.clone(), room, queue);
+        tokio::spawn(appender.run(Arc::downgrade(&self.awake)));
+        sender
     }
 }
 

@@ -41,6 +41,9 @@ pub(super) struct Planned {
     pub(super) linear: bool,
 }
 
+/// An event that a local event is built on: its id and, where the room version names it, its reference hash.
+type Previous = (OwnedEventId, Option<[u8; 32]>);
+
 /// What became of one event of a call.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
@@ -107,7 +110,7 @@ impl Batch {
         signer: &Signer,
         now_ms: i64,
     ) -> Result<Outcome, AppendError> {
-        if let Some(found) = self.repeated(head, &event, repeats) {
+        if let Some(found) = self.sent_before(&event, repeats) {
             return Ok(found);
         }
         let auth: Vec<(AuthRef, Arc<Pdu>)> = auth_keys(head, &event)?
@@ -119,6 +122,9 @@ impl Batch {
             self.state(head, &kind.to_string(), key).map(|(_, pdu)| pdu)
         })
         .map_err(|denied| AppendError::Denied(denied.reason().to_owned()))?;
+        if let Some(found) = self.says_the_same(head, &event) {
+            return Ok(found);
+        }
         let power = self.power(head);
         let index = self.planned.len();
         self.planned.push(Planned {
@@ -135,17 +141,19 @@ impl Batch {
         Ok(Outcome::New(index))
     }
 
-    /// The event that this one repeats: by its transaction, or because the state says the same already.
-    fn repeated(&self, head: &Head, event: &LocalEvent, repeats: &Repeats) -> Option<Outcome> {
-        if let Some(t) = &event.transaction {
-            let same = |other: &Transaction| other.device == t.device && other.key == t.key;
-            if let Some(index) = self.planned.iter().position(|p| p.transaction.as_ref().is_some_and(same)) {
-                return Some(Outcome::New(index));
-            }
-            if let Some((_, _, found)) = repeats.iter().find(|(d, k, _)| *d == t.device && *k == t.key) {
-                return Some(Outcome::Repeated(found.clone()));
-            }
+    /// The event that an earlier request with the same transaction made.
+    fn sent_before(&self, event: &LocalEvent, repeats: &Repeats) -> Option<Outcome> {
+        let t = event.transaction.as_ref()?;
+        let same = |other: &Transaction| other.device == t.device && other.key == t.key;
+        if let Some(index) = self.planned.iter().position(|p| p.transaction.as_ref().is_some_and(same)) {
+            return Some(Outcome::New(index));
         }
+        let (_, _, found) = repeats.iter().find(|(d, k, _)| *d == t.device && *k == t.key)?;
+        Some(Outcome::Repeated(found.clone()))
+    }
+
+    /// The state event that says the same already, for a sender who may send it.
+    fn says_the_same(&self, head: &Head, event: &LocalEvent) -> Option<Outcome> {
         let key = event.state_key.as_deref()?;
         let (at, pdu) = self.state(head, &event.kind, key)?;
         let same = pdu.sender() == event.sender
@@ -172,7 +180,7 @@ impl Batch {
         now_ms: i64,
     ) -> Result<Pdu, AppendError> {
         let hashes = names_hashes(head.rules);
-        let (prev, depth): (Vec<(OwnedEventId, Option<[u8; 32]>)>, i64) = match self.planned.last() {
+        let (prev, depth): (Vec<Previous>, i64) = match self.planned.last() {
             Some(last) => {
                 let hash = hashes.then(|| last.pdu.reference_hash(head.rules));
                 let depth = i64::try_from(last.pdu.depth()).unwrap_or(i64::MAX);

@@ -27,7 +27,7 @@ impl Wake for NoWake {
 struct Fixture {
     store: Store,
     appenders: Appenders,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn fixture() -> Fixture {
@@ -45,7 +45,7 @@ fn fixture() -> Fixture {
         StateHashKey::new([2; 32]),
         Arc::new(NoWake),
     );
-    Fixture { store, appenders, _folder: folder }
+    Fixture { store, appenders, folder }
 }
 
 fn object(value: serde_json::Value) -> CanonicalJsonObject {
@@ -187,9 +187,7 @@ impl Oracle {
         &self,
         room: &RoomKey,
         sender: &ruma::UserId,
-        kind: &str,
-        state_key: Option<&str>,
-        content: serde_json::Value,
+        (kind, state_key, content): (&str, Option<&str>, serde_json::Value),
         prev: &[OwnedEventId],
         ts: u64,
     ) -> Arc<Pdu> {
@@ -300,7 +298,7 @@ fn random_dag(oracle: &mut Oracle, room: &RoomKey, start: &OwnedEventId, seed: u
             5 => ("m.room.join_rules", Some(String::new()), json!({ "join_rule": "public", "n": n })),
             _ => ("m.room.topic", Some(String::new()), json!({ "topic": n.to_string() })),
         };
-        let pdu = oracle.build(room, &user, kind, key.as_deref(), content, &prev, 1_000 + n as u64 % 7);
+        let pdu = oracle.build(room, &user, (kind, key.as_deref(), content), &prev, 1_000 + n as u64 % 7);
         // An event that its own server would refuse is refused by all; some are kept to see that.
         let allowed = oracle.add(pdu.clone());
         if allowed || dice.roll(4) == 0 {
@@ -338,6 +336,19 @@ async fn check_room(version: RoomVersionId, seed: u64) {
         let expected = oracle.resolve(tips.iter().map(|tip| oracle.after[tip].clone()).collect());
         assert_eq!(current, expected, "seed {seed}: current state after {}", pdu.event_id());
     }
+    agrees(&f, seed).await;
+}
+
+/// Holds all that was derived from a fixture's events against `check-data`.
+async fn agrees(f: &Fixture, seed: u64) {
+    let key = f.store.write::<_, StoreError, _>(|tx| crate::store::secret(tx, "state_hash_key", [2; 32]));
+    key.await.unwrap();
+    f.store.close();
+    let config = crate::config::Config::new(server_name!("a.example").to_owned(), f.folder.path().to_owned());
+    let report = crate::ops::check_data::check_data(&config).unwrap();
+    let mut text = Vec::new();
+    report.write(&mut text).unwrap();
+    assert!(report.agrees(), "seed {seed}: {}", String::from_utf8_lossy(&text));
 }
 
 #[tokio::test]
@@ -443,7 +454,7 @@ async fn a_deep_fork_costs_a_row_a_change() {
     let mut oracle = Oracle::new(&f, &room, &first).await;
     let start = first.last().unwrap().event_id.clone();
     let bob = user_id!("@b:b.example");
-    let join = oracle.build(&room, bob, "m.room.member", Some(bob.as_str()), json!({"membership": "join"}), &[start], 1);
+    let join = oracle.build(&room, bob, ("m.room.member", Some(bob.as_str()), json!({"membership": "join"})), &[start], 1);
     oracle.add(join.clone());
     f.appenders.receive(room.nid, join.clone()).await.unwrap();
     // Ours goes on, theirs forks off and sets the topic again and again.
@@ -467,7 +478,7 @@ async fn a_deep_fork_costs_a_row_a_change() {
     let changes = 300;
     for n in 0..changes {
         let pdu =
-            oracle.build(&room, bob, "m.room.topic", Some(""), json!({ "topic": n }), &[prev], 10_000 + n as u64);
+            oracle.build(&room, bob, ("m.room.topic", Some(""), json!({ "topic": n })), &[prev], 10_000 + n as u64);
         oracle.add(pdu.clone());
         let received = f.appenders.receive(room.nid, pdu.clone()).await.unwrap();
         assert!(matches!(received, Received::Accepted(_)), "{received:?}");

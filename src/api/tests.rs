@@ -1,0 +1,3 @@
+//! What concerns the HTTP interface as a whole.
+
+mod coverage;

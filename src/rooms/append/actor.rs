@@ -263,12 +263,12 @@ impl Appender {
         let head = self.load().await?;
         let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
         let mut resolver = std::mem::take(&mut self.resolver);
-        let (judged_room, judged_pdu, pdus) = (room.clone(), pdu.clone(), self.shared.site.pdus.clone());
+        let (judged_room, judged_pdu, site) = (room.clone(), pdu.clone(), self.shared.site.clone());
         let (resolver, judged) = self
             .shared
             .store
             .read::<_, StoreError, _>(move |read| {
-                let judged = judge(read, &judged_room, rules, &judged_pdu, &mut resolver, &pdus);
+                let judged = judge(read, &judged_room, rules, &judged_pdu, &mut resolver, &site);
                 Ok((resolver, judged))
             })
             .await?;

@@ -116,6 +116,9 @@ impl ForkCommit {
             state::put(tx, StateRef { line, epoch }, *key, event.map(EventNid))?;
         }
         let at = StateRef { line, epoch };
+        if let Some(hash) = state.hash {
+            state::put_hash(tx, self.room.nid, hash, at)?;
+        }
         self.remember(tx, state, at)?;
         Ok(at)
     }

@@ -16,16 +16,19 @@ use linkim_federation::{Pdu, RoomVersionRules, check_against_state, check_auth_e
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    resolution::{Resolver, Virtual},
     PduCache,
+    commit::Site,
+    resolution::{Resolver, Virtual, difference},
 };
 use crate::{
-    rooms::power::Power,
+    rooms::{power::Power, state_hash::StateHashKey},
     store::{
         Read, StoreError, events,
         events::{EventRow, StateRef, flag},
         ids::{self, EventNid, RoomKey},
         rooms,
+        rooms::RoomHeadRow,
+        state,
     },
 };
 
@@ -87,8 +90,9 @@ pub(super) fn judge(
     rules: &RoomVersionRules,
     pdu: &Arc<Pdu>,
     resolver: &mut Resolver,
-    pdus: &PduCache,
+    site: &Site,
 ) -> Result<Judged, NotJudged> {
+    let (pdus, hash_key) = (&site.pdus, &site.hash_key);
     if let Some(row) = events::by_id(read, pdu.event_id())?
         && !row.is(flag::OUTLIER)
     {
@@ -110,7 +114,8 @@ pub(super) fn judge(
         Virtual::stored(current)
     } else {
         let states = prev.iter().filter_map(|row| row.after).map(Virtual::stored).collect();
-        resolver.resolve(read, room, rules, states, current, pdus)?
+        let before = resolver.resolve(read, room, rules, states, current, pdus)?;
+        share(read, room, hash_key, &head, before)?
     };
 
     let judgement = checks(read, rules, pdu, &auth, &before, current, resolver, pdus)?;
@@ -137,7 +142,7 @@ pub(super) fn judge(
             states.extend(events::by_nid(read, *tip)?.after.map(Virtual::stored));
         }
         let after = resolver.resolve(read, room, rules, states, current, pdus)?;
-        judged.current = resolver.difference(read, current, &after)?;
+        judged.current = difference(read, current, &after)?;
         let newest = rooms::newest_event(read, room.nid)?.map(|(nid, _)| nid);
         judged.linear = prev.len() == 1 && newest == prev.first().map(|row| row.nid);
     }
@@ -145,6 +150,37 @@ pub(super) fn judge(
     judged.redacts_others = power.of(pdu.sender()) >= power.to_redact();
     judged.may_notify_room = power.of(pdu.sender()) >= power.to_notify_room();
     Ok(judged)
+}
+
+/// The stored fork that has this state, if one has: two forks that come to the same state share its rows. The hash finds it,
+/// a comparison entry by entry confirms it.
+fn share(
+    read: &dyn Read,
+    room: &RoomKey,
+    hash_key: &StateHashKey,
+    head: &RoomHeadRow,
+    mut state: Virtual,
+) -> Result<Virtual, StoreError> {
+    if state.changes.is_empty() {
+        return Ok(state);
+    }
+    let current = StateRef { line: room.main_line, epoch: head.state_position };
+    let mut hash = head.state_hash;
+    for (key, new) in difference(read, current, &state)? {
+        if let Some(old) = state::current_value(read, room.nid, key)? {
+            hash = hash.wrapping_sub(hash_key.entry(key, old));
+        }
+        if let Some(new) = new {
+            hash = hash.wrapping_add(hash_key.entry(key, EventNid(new)));
+        }
+    }
+    for at in state::with_hash(read, room.nid, hash)? {
+        if difference(read, at, &state)?.is_empty() {
+            return Ok(Virtual { memo: state.memo, ..Virtual::stored(at) });
+        }
+    }
+    state.hash = Some(hash);
+    Ok(state)
 }
 
 /// The event's previous events; all must be here with a state.

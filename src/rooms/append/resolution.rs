@@ -30,18 +30,21 @@ pub(super) struct Virtual {
     pub(super) changes: BTreeMap<i64, Option<i64>>,
     /// Key of the memo of the resolution that made it.
     pub(super) memo: Option<[u8; 32]>,
+    /// Its hash, where it is to be stored as a fork of its own.
+    pub(super) hash: Option<u128>,
 }
 
 impl Virtual {
     /// A stored state.
     pub(super) fn stored(at: StateRef) -> Self {
-        Self { base: Some(at), changes: BTreeMap::new(), memo: None }
+        Self { base: Some(at), changes: BTreeMap::new(), memo: None, hash: None }
     }
 
     /// This state and the event being judged, if that is a state event.
     pub(super) fn with_new(&self, resolver: &Resolver, pdu: &Pdu) -> Self {
         let mut after = self.clone();
         after.memo = None;
+        after.hash = None;
         if pdu.is_state() {
             after.changes.insert(resolver.new_key, Some(Resolver::NEW));
         }
@@ -148,11 +151,11 @@ impl Resolver {
         current: StateRef,
         pdus: &PduCache,
     ) -> Result<Virtual, StoreError> {
-        states.iter_mut().for_each(|state| state.memo = None);
+        states.iter_mut().for_each(|state| (state.memo, state.hash) = (None, None));
         states.sort_unstable();
         states.dedup();
         if states.len() < 2 {
-            return Ok(states.pop().unwrap_or(Virtual { base: None, changes: BTreeMap::new(), memo: None }));
+            return Ok(states.pop().unwrap_or(Virtual { base: None, changes: BTreeMap::new(), memo: None, hash: None }));
         }
         let memo = memo_key(&states);
         if let Some(memo) = memo
@@ -225,29 +228,28 @@ impl Resolver {
             .as_ref()
             .is_some_and(|pdu| pdu.state_key() == Some(key) && pdu.event_type().to_string() == kind)
     }
+}
 
-    /// What a state has other than the current one.
-    pub(super) fn difference(
-        &self,
-        read: &dyn Read,
-        current: StateRef,
-        other: &Virtual,
-    ) -> Result<Vec<(i64, Option<i64>)>, StoreError> {
-        let mut keys: BTreeSet<i64> = other.changes.keys().copied().collect();
-        match other.base {
-            Some(base) => keys.extend(touched(read, current, base)?),
-            None => keys.extend(state::full(read, current)?.into_iter().map(|(key, _)| key)),
-        }
-        let mut out = Vec::new();
-        let here = Virtual::stored(current);
-        for key in keys {
-            let new = value(read, other, key)?;
-            if value(read, &here, key)? != new {
-                out.push((key, new));
-            }
-        }
-        Ok(out)
+/// What `other` has otherwise than a stored state: (key, event or none).
+pub(super) fn difference(
+    read: &dyn Read,
+    stored: StateRef,
+    other: &Virtual,
+) -> Result<Vec<(i64, Option<i64>)>, StoreError> {
+    let mut keys: BTreeSet<i64> = other.changes.keys().copied().collect();
+    match other.base {
+        Some(base) => keys.extend(touched(read, stored, base)?),
+        None => keys.extend(state::full(read, stored)?.into_iter().map(|(key, _)| key)),
     }
+    let mut out = Vec::new();
+    let here = Virtual::stored(stored);
+    for key in keys {
+        let new = value(read, other, key)?;
+        if value(read, &here, key)? != new {
+            out.push((key, new));
+        }
+    }
+    Ok(out)
 }
 
 fn value(read: &dyn Read, at: &Virtual, key: i64) -> Result<Option<i64>, StoreError> {
@@ -361,7 +363,7 @@ fn nearest(
             best = (state.base, changes);
         }
     }
-    Ok(Virtual { base: best.0, changes: best.1, memo: None })
+    Ok(Virtual { base: best.0, changes: best.1, memo: None, hash: None })
 }
 
 /// What turns one state into another.

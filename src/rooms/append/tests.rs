@@ -493,3 +493,43 @@ async fn a_deep_fork_costs_a_row_a_change() {
     oracle.add(ours);
     assert_eq!(current, oracle.resolve(tips.iter().map(|t| oracle.after[t].clone()).collect()));
 }
+
+/// A message of bob's on these previous events, received; answers the line of the state before it.
+async fn line_before(f: &Fixture, oracle: &mut Oracle, room: &RoomKey, prev: &[OwnedEventId]) -> i64 {
+    let bob = user_id!("@b:b.example");
+    let content = json!({ "body": prev.len(), "msgtype": "m.text" });
+    let pdu = oracle.build(room, bob, ("m.room.message", None, content), prev, 99_999);
+    oracle.add(pdu.clone());
+    f.appenders.receive(room.nid, pdu.clone()).await.unwrap();
+    let id = pdu.event_id().to_owned();
+    assert_eq!(states_of(f, &id).await.0, oracle.before[&id]);
+    let row = f.store.read::<_, StoreError, _>(move |read| events::by_id(read, &id)).await.unwrap().unwrap();
+    row.before.unwrap().line
+}
+
+#[tokio::test]
+async fn forks_that_come_to_the_same_state_share_its_rows() {
+    let f = fixture();
+    let (room, first) = room(&f, room_version_id!("11")).await;
+    let mut oracle = Oracle::new(&f, &room, &first).await;
+    let start = first.last().unwrap().event_id.clone();
+    let (bob, alice) = (user_id!("@b:b.example"), alice());
+    let add = async |oracle: &mut Oracle, sender: &ruma::UserId, kind: &str, key: &str, content, prev, ts| {
+        let pdu = oracle.build(&room, sender, (kind, Some(key), content), &[prev], ts);
+        assert!(oracle.add(pdu.clone()));
+        f.appenders.receive(room.nid, pdu.clone()).await.unwrap();
+        pdu.event_id().to_owned()
+    };
+    let join = json!({ "membership": "join" });
+    let join = add(&mut oracle, bob, "m.room.member", bob.as_str(), join, start, 1).await;
+    // Two forks; in one of them another topic, which loses to the first one's.
+    let topic = add(&mut oracle, bob, "m.room.topic", "", json!({ "topic": "wins" }), join.clone(), 50).await;
+    let name = add(&mut oracle, &alice, "m.room.name", "", json!({ "name": "n" }), join, 20).await;
+    let loser = add(&mut oracle, bob, "m.room.topic", "", json!({ "topic": "loses" }), name.clone(), 10).await;
+    // The newest extremities are others than the ones joined here, so the joined states are not the current one.
+    let third = add(&mut oracle, &alice, "m.room.avatar", "", json!({ "url": "mxc://a/b" }), loser.clone(), 30).await;
+    let _ = third;
+    let one = line_before(&f, &mut oracle, &room, &[topic.clone(), name]).await;
+    let other = line_before(&f, &mut oracle, &room, &[topic, loser]).await;
+    assert_eq!(one, other, "two lines hold one state");
+}

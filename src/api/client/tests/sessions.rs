@@ -40,7 +40,7 @@ async fn a_wrong_login_says_why() {
     }
     let cases = [
         (json!({}), "M_BAD_JSON"),
-        (json!({ "type": "m.login.token", "token": "x" }), "M_UNKNOWN"),
+        (json!({ "type": "m.login.sso", "token": "x" }), "M_UNKNOWN"),
         (json!({ "type": "m.login.password", "user": "alice" }), "M_MISSING_PARAM"),
         (json!({ "type": "m.login.password", "password": "secret" }), "M_MISSING_PARAM"),
         (

@@ -286,8 +286,15 @@ mod tests {
                 self.0.lock().unwrap().push(also.to_vec());
             }
         }
+        impl WakeMembers for Told {
+            fn will_change(&self, _: RoomNid, _: i64) {}
+            fn wake_user(&self, _: UserNid) {}
+            fn wake_users(&self, users: &HashSet<UserNid>) {
+                self.0.lock().unwrap().push(users.iter().copied().collect());
+            }
+        }
         let told = Arc::new(Told::default());
-        let wake = LeaversDontType { next: told.clone(), notes: Arc::default() };
+        let wake = LeaversDontType { next: told.clone(), wake: told.clone(), notes: Arc::default() };
         let until = Some(Instant::now() + Duration::from_secs(5));
         for user in [ALICE, BOB] {
             wake.notes.board().set(ROOM, user, until);
@@ -298,7 +305,8 @@ mod tests {
         wake.room_changed(ROOM, 2, &HashSet::from([ALICE]), &[BOB]);
         assert_eq!(wake.notes.board().rooms[&ROOM].keys().copied().collect::<Vec<_>>(), [ALICE]);
         assert_eq!(wake.notes.board().changed.since(2, 9), Some(vec![ROOM]), "it is news");
-        assert_eq!(*told.0.lock().unwrap(), [[BOB], [BOB]]);
+        // Twice of Bob's member events, once to Alice, who stays, of the typing.
+        assert_eq!(*told.0.lock().unwrap(), [[BOB], [BOB], [ALICE]]);
     }
 
     #[test]

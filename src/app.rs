@@ -19,8 +19,8 @@ use tower_http::{
 pub use self::admin::admin;
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, LastSeen, Login, Passwords, Profiles, PushRules, RateLimits,
-        Registration, Sessions, SharedSecret, Tags, Uia, UserNames, keep_last_seen,
+        AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules, RateLimits,
+        Registration, Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames, keep_last_seen,
     },
     api::{
         client,
@@ -50,11 +50,13 @@ use crate::{
         membership::Membership,
         reading::Reading,
         receipts::Receipts,
+        reports::Reports,
         send::Sending,
         state_hash::StateHashKey,
         typing::{LeaversDontType, Typing, TypingNotes},
         summary::Summaries,
         upgrade::Upgrades,
+        user_directory::UserDirectory,
     },
     store::{self, Store, StoreError},
     sync::{notifier::Notifier, v3::V3},
@@ -405,6 +407,7 @@ async fn services(
             sessions.clone(),
             follower.clone(),
         )),
+        restrictions: Arc::new(Restrictions::new(store.clone(), sessions.clone(), server_name.clone())),
         profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
         tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
         push_rules: Arc::new(PushRules::new(store.clone(), account_data.clone())),
@@ -427,6 +430,10 @@ async fn services(
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
         hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),
         upgrades: Arc::new(Upgrades::new(store.clone(), appenders.clone())),
+        reports: Arc::new(Reports::new(store.clone(), clock.clone())),
+        user_directory: Arc::new(UserDirectory::new(store.clone())),
+        turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
+        login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
         config: config.clone(),
         sessions,

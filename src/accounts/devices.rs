@@ -4,14 +4,16 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use ruma::OwnedUserId;
+
 use super::{
     last_seen::LastSeen,
     sessions::{DeviceRefused, Sessions, check_device_name},
 };
 use crate::store::{
-    Store, StoreError,
+    Store, StoreError, accounts,
     devices::{self, Device},
-    ids::UserNid,
+    ids::{self, UserNid},
 };
 
 /// A device as its user sees it.
@@ -23,6 +25,8 @@ pub struct Seen {
     pub display_name: Option<String>,
     /// From where it was last used.
     pub last_seen_ip: Option<String>,
+    /// With what it was last used: a `User-Agent`.
+    pub user_agent: Option<String>,
     /// When it was last used, in milliseconds.
     pub last_seen_ts: i64,
 }
@@ -46,6 +50,21 @@ impl Devices {
         Ok(found.into_iter().map(|device| self.seen(device)).collect())
     }
 
+    /// All devices of an account of this server, oldest first; none if there is no such account.
+    pub async fn of_account(&self, user_id: OwnedUserId) -> Result<Option<Vec<Seen>>, StoreError> {
+        let found = self
+            .store
+            .read::<_, StoreError, _>(move |read| {
+                let Some(user) = ids::user_nid(read, &user_id)? else { return Ok(None) };
+                if !accounts::exists(read, user)? {
+                    return Ok(None);
+                }
+                devices::of_user(read, user).map(Some)
+            })
+            .await?;
+        Ok(found.map(|devices| devices.into_iter().map(|device| self.seen(device)).collect()))
+    }
+
     /// One of a user's devices.
     pub async fn get(&self, user: UserNid, device_id: String) -> Result<Option<Seen>, StoreError> {
         let found = self.store.read::<_, StoreError, _>(move |read| devices::get(read, user, &device_id)).await?;
@@ -59,6 +78,7 @@ impl Devices {
             device_id: device.device_id,
             display_name: device.display_name,
             last_seen_ip: ip.map(|ip| ip.to_string()).or(device.last_seen_ip),
+            user_agent: noted.as_ref().and_then(|access| access.user_agent.clone()).or(device.user_agent),
             last_seen_ts: noted.map_or(device.last_seen_ts, |access| access.ts.max(device.last_seen_ts)),
         }
     }

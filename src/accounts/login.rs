@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ruma::{OwnedUserId, UserId};
 
 use super::{
+    login_tokens::Grant,
     passwords::{PasswordRefused, Passwords},
     rate_limits::{Limited, Rate, RateLimits},
     session::Session,
@@ -15,6 +16,7 @@ use super::{
 use crate::store::{
     Store, StoreError,
     accounts::{self, Account, AccountKind},
+    devices,
     ids::{self, UserNid},
 };
 
@@ -24,6 +26,9 @@ pub enum LoginError {
     /// There is no such user, or the password is another.
     #[error("Invalid username or password")]
     WrongCredentials,
+    /// There is no such token, or it was used, or is too old.
+    #[error("Invalid login token")]
+    WrongToken,
     /// The account was deactivated.
     #[error("This account has been deactivated")]
     Deactivated,
@@ -80,9 +85,41 @@ impl Login {
                     user_id: &user_id,
                     guest: account.kind == AccountKind::Guest,
                     admin: account.admin,
+                    suspended: account.suspended,
                 };
                 let tokens = sessions.start(tx, holder, &device)?;
                 Ok((user_id, tokens))
+            })
+            .await
+    }
+
+    /// Starts a session with what a token granted, if the session that asked for the token is still there.
+    pub async fn with_grant(
+        &self,
+        grant: Option<Grant>,
+        device: NewDevice,
+    ) -> Result<(OwnedUserId, IssuedTokens), LoginError> {
+        let grant = grant.ok_or(LoginError::WrongToken)?;
+        let sessions = self.sessions.clone();
+        self.store
+            .write(move |tx| {
+                let user = ids::user_nid(tx, &grant.user_id)?.ok_or(LoginError::WrongToken)?;
+                let account = accounts::get(tx, user)?.ok_or(LoginError::WrongToken)?;
+                if account.locked {
+                    return Err(LoginError::Locked);
+                }
+                if !devices::of_user(tx, user)?.iter().any(|found| found.nid == grant.device) {
+                    return Err(LoginError::WrongToken);
+                }
+                let holder = Holder {
+                    user,
+                    user_id: &grant.user_id,
+                    guest: account.kind == AccountKind::Guest,
+                    admin: account.admin,
+                    suspended: account.suspended,
+                };
+                let tokens = sessions.start(tx, holder, &device)?;
+                Ok((grant.user_id, tokens))
             })
             .await
     }

@@ -6,18 +6,21 @@ mod devices;
 mod filters;
 mod last_seen;
 mod login;
+mod login_tokens;
 mod passwords;
 mod profile_fields;
 mod profiles;
 mod push_rules;
 mod rate_limits;
 mod registration;
+mod restrictions;
 mod session;
 mod sessions;
 mod shared_secret;
 mod tags;
 mod token_cache;
 mod token_keys;
+mod turn;
 mod uia;
 mod user_names;
 
@@ -31,16 +34,19 @@ pub use self::{
     filters::{FilterError, Filters},
     last_seen::{LastSeen, keep_last_seen},
     login::{Login, LoginError},
+    login_tokens::{Grant, LoginTokens},
     passwords::{PasswordRefused, Passwords},
     profile_fields::{FieldName, FieldRefused},
     profiles::{ProfileError, Profiles},
     push_rules::{PushRuleError, PushRules},
     rate_limits::{LimitKey, Limited, RATES, Rate, RateLimits},
     registration::{NewAccount, Registered, Registration, RegistrationError},
+    restrictions::{Restriction, RestrictionError, Restrictions},
     session::Session,
     sessions::{AuthenticateError, DeviceRefused, IssuedTokens, NewDevice, RefreshError, Sessions},
     shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest},
     tags::{TagError, Tags},
+    turn::{TurnAccess, TurnServer},
     uia::{AuthData, Challenge, Flows, Operation, PASSWORD_FLOWS, Stage, Uia, UiaError, UserIdentifier},
     user_names::{NameRefused, UserNames},
 };

@@ -19,6 +19,8 @@ pub enum Rate {
     NameLookup,
     /// `POST /login` and `POST /refresh`, per address.
     Login,
+    /// Tokens that let another device in, per user.
+    LoginToken,
     /// Wrong passwords, per account.
     FailedLogin,
     /// Events sent and redactions, per user.
@@ -45,10 +47,11 @@ pub enum Rate {
 ///
 /// A whole office may stand behind one address, so the limits per address are wide; those per user are above what people do
 /// and below what a runaway client does.
-pub const RATES: [(Rate, u32, u32); 13] = [
+pub const RATES: [(Rate, u32, u32); 14] = [
     (Rate::Registration, 30, 30),
     (Rate::NameLookup, 60, 120),
     (Rate::Login, 100, 300),
+    (Rate::LoginToken, 3, 1),
     (Rate::FailedLogin, 10, 5),
     (Rate::Message, 50, 600),
     (Rate::State, 50, 300),

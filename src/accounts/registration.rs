@@ -215,7 +215,13 @@ impl Registration {
                     return Err(RegistrationError::NotThatGuest);
                 }
                 sessions.account_changed(tx, guest.user)?;
-                let holder = Holder { user: guest.user, user_id: &user_id, guest: false, admin: guest.admin };
+                let holder = Holder {
+                    user: guest.user,
+                    user_id: &user_id,
+                    guest: false,
+                    admin: guest.admin,
+                    suspended: accounts::get(tx, guest.user)?.is_some_and(|account| account.suspended),
+                };
                 let tokens = match &device {
                     Some(device) => Some(sessions.start(tx, holder, device)?),
                     None => None,
@@ -240,8 +246,13 @@ fn insert(
     }
     accounts::insert(tx, user, account.kind, hash, account.admin, now)?;
     account_data::insert(tx, user, None, "m.push_rules", rules, tx.next_position())?;
-    let holder =
-        Holder { user, user_id: &account.user_id, guest: account.kind == AccountKind::Guest, admin: account.admin };
+    let holder = Holder {
+        user,
+        user_id: &account.user_id,
+        guest: account.kind == AccountKind::Guest,
+        admin: account.admin,
+        suspended: false,
+    };
     let tokens = match &account.device {
         Some(device) => Some(sessions.start(tx, holder, device)?),
         None => None,

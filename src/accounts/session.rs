@@ -21,4 +21,6 @@ pub struct Session {
     pub guest: bool,
     /// Whether the account is an administrator.
     pub admin: bool,
+    /// Whether the account is suspended (Client-Server API, "Account suspension"): it reads, but does not speak.
+    pub suspended: bool,
 }

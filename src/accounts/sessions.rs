@@ -17,13 +17,19 @@ use crate::{
     random::Random,
     store::{
         Store, StoreError, WriteTx, accounts, devices,
-        ids::{DeviceNid, UserNid},
+        ids::{self, DeviceNid, UserNid},
         tokens::{self, AccessToken, Token, TokenKind},
     },
 };
 
 /// How long an access token is valid whose client asked for a refresh token, in milliseconds. Others do not expire.
 const ACCESS_TOKEN_MS: i64 = 60 * 60 * 1000;
+
+/// How long an OpenID token is valid, in milliseconds.
+const OPENID_MS: i64 = 60 * 60 * 1000;
+
+/// OpenID tokens of a device at once at most; the oldest go.
+const MAX_OPENID: i64 = 10;
 
 /// Longest device id and device name, in bytes.
 const MAX_DEVICE_TEXT: usize = 255;
@@ -125,6 +131,7 @@ pub(super) struct Holder<'a> {
     pub(super) user_id: &'a UserId,
     pub(super) guest: bool,
     pub(super) admin: bool,
+    pub(super) suspended: bool,
 }
 
 /// The sessions of this server's accounts.
@@ -263,6 +270,7 @@ impl Sessions {
             token: 0,
             guest: holder.guest,
             admin: holder.admin,
+            suspended: holder.suspended,
         };
         let pair = self.issue(tx, session, now, expires, true)?;
         Ok(pair.issued(device_id, expires.map(|_| ACCESS_TOKEN_MS)))
@@ -377,11 +385,48 @@ impl Sessions {
         Ok(())
     }
 
-    /// Makes every request of a user's sessions look at the account again, once this transaction is committed: it was locked,
-    /// or is another kind of account now.
+    /// Makes every request of a user's sessions look at the account again, once this transaction is committed: it was locked or
+    /// suspended, or is another kind of account now.
     pub(super) fn account_changed(&self, tx: &WriteTx<'_>, user: UserNid) -> Result<(), StoreError> {
         self.revoke_cached(tx, tokens::of_user(tx, user)?);
         Ok(())
+    }
+
+    /// A token that proves to a third party who this session's user is, and how many seconds it is valid. It ends with the
+    /// session.
+    pub async fn openid_token(self: &Arc<Self>, session: &Session) -> Result<(String, i64), AuthenticateError> {
+        let (this, user, device) = (self.clone(), session.user, session.device);
+        let now = self.clock.now_ms();
+        self.store
+            .write(move |tx| {
+                // It may have ended since the request was let in.
+                if !devices::of_user(tx, user)?.iter().any(|found| found.nid == device) {
+                    return Err(AuthenticateError::Unknown);
+                }
+                tokens::trim_openid(tx, device, now, MAX_OPENID - 1)?;
+                let (kind, expires) = (TokenKind::OpenId, now + OPENID_MS);
+                let nid = tokens::insert(tx, user, device, kind, now, Some(expires), true)?;
+                Ok((this.keys.sign(nid, kind, now, Some(expires))?, OPENID_MS / 1_000))
+            })
+            .await
+    }
+
+    /// Whose OpenID token this is (Server-Server API, `GET /openid/userinfo`); none if it is not valid, or not any more.
+    pub async fn openid_user(&self, token: &str) -> Result<Option<OwnedUserId>, StoreError> {
+        let Some(claims) = self.keys.verify(token, TokenKind::OpenId) else { return Ok(None) };
+        let now = self.clock.now_ms();
+        self.store
+            .read(move |read| {
+                let found = tokens::get(read, claims.nid, TokenKind::OpenId)?
+                    .filter(|token| token.created_ts == claims.ts)
+                    .filter(|token| token.expires_ts.is_some_and(|expires| expires > now));
+                let Some(token) = found else { return Ok(None) };
+                if accounts::get(read, token.user)?.is_none_or(|account| account.locked) {
+                    return Ok(None);
+                }
+                ids::user_id(read, token.user).map(Some)
+            })
+            .await
     }
 
     /// Ends a session (`POST /logout`).
@@ -432,6 +477,7 @@ fn entry_of(found: AccessToken) -> Result<Entry, StoreError> {
         token: token.nid,
         guest: found.guest,
         admin: found.admin,
+        suspended: found.suspended,
     };
     Ok(Entry::new(session, token.created_ts, token.expires_ts).with_locked(found.locked).with_used(token.used))
 }

@@ -112,6 +112,7 @@ mod tests {
             token: 3,
             guest: false,
             admin: false,
+            suspended: false,
         };
         Arc::new(Entry::new(session, 4, None))
     }

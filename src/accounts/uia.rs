@@ -66,6 +66,8 @@ pub enum Operation {
     ChangePassword,
     /// `POST /account/deactivate`
     Deactivate,
+    /// `POST /login/get_token`
+    LoginToken,
 }
 
 /// A user identifier object (Client-Server API, "Identifier types").

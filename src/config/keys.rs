@@ -87,11 +87,11 @@ pub(super) const KEYS: &[Key] = &[
     key("presence.enabled", Effect::NotYet),
     key("appservices.registrations", Effect::NotYet),
     key("rooms.default_version", Effect::Yes),
-    key("turn.uris", Effect::NotYet),
-    secret("turn.shared_secret", Effect::NotYet),
-    key("turn.username", Effect::NotYet),
-    secret("turn.password", Effect::NotYet),
-    key("turn.ttl_seconds", Effect::NotYet),
+    key("turn.uris", Effect::Yes),
+    secret("turn.shared_secret", Effect::Yes),
+    key("turn.username", Effect::Yes),
+    secret("turn.password", Effect::Yes),
+    key("turn.ttl_seconds", Effect::Yes),
     key("log.filter", Effect::Yes),
 ];
 

@@ -359,7 +359,7 @@ impl Default for Rooms {
 /// `[turn]`: the answer of `/voip/turnServer` (Client-Server API, "Voice over IP").
 #[derive(Clone, Debug)]
 pub struct Turn {
-    /// `turn:`, `turns:`, `stun:` or `stuns:` addresses; none: the answer is empty.
+    /// `turn:`, `turns:`, `stun:` or `stuns:` addresses; none: there is no TURN server.
     pub uris: Vec<String>,
     /// How clients prove themselves to the TURN server; none: nothing is asked of them.
     pub credentials: Option<TurnCredentials>,

@@ -118,6 +118,7 @@ impl Fixture {
             token: user.0,
             guest,
             admin: false,
+            suspended: false,
         }
     }
 

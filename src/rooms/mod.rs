@@ -31,6 +31,7 @@ mod reading_fixture;
 pub mod receipts;
 pub(crate) mod recency;
 pub mod relations;
+pub mod reports;
 mod restricted;
 pub mod send;
 pub mod state;
@@ -46,6 +47,7 @@ pub mod typing;
 pub mod unread;
 pub mod upgrade;
 mod upgrade_plan;
+pub mod user_directory;
 pub mod visibility;
 pub mod wake;
 

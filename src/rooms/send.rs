@@ -39,6 +39,9 @@ pub enum SendError {
     /// The user may not.
     #[error("{0}")]
     Forbidden(String),
+    /// The user is suspended, and the event to be redacted is another's.
+    #[error("a suspended user can redact their own events alone")]
+    Suspended,
     /// The user has annotated the event in this way already.
     #[error("you have annotated this event so already")]
     DuplicateAnnotation,
@@ -298,6 +301,9 @@ fn check_redaction(read: &dyn Read, by: &Session, room: &RoomKey, target: &Event
     }
     if row.sender == by.user {
         return Ok(());
+    }
+    if by.suspended {
+        return Err(SendError::Suspended);
     }
     let power = Power::of_room(read, room)?;
     if power.of(&by.user_id) >= power.to_redact() {

@@ -121,6 +121,12 @@ pub fn set_locked(tx: &WriteTx<'_>, user: UserNid, locked: bool) -> Result<(), S
     Ok(())
 }
 
+/// Suspends an account, or lifts that.
+pub fn set_suspended(tx: &WriteTx<'_>, user: UserNid, suspended: bool) -> Result<(), StoreError> {
+    tx.execute("UPDATE accounts SET suspended = ?2 WHERE user = ?1", params![user, suspended])?;
+    Ok(())
+}
+
 /// Deactivates an account for good; its password is forgotten.
 pub fn deactivate(tx: &WriteTx<'_>, user: UserNid, now: i64, erase: bool) -> Result<(), StoreError> {
     tx.execute(

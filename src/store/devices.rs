@@ -19,6 +19,8 @@ pub struct Device {
     pub last_seen_ts: i64,
     /// From where it was last used.
     pub last_seen_ip: Option<String>,
+    /// With what it was last used.
+    pub user_agent: Option<String>,
 }
 
 fn device(row: &Row<'_>) -> Result<Device, StoreError> {
@@ -28,13 +30,14 @@ fn device(row: &Row<'_>) -> Result<Device, StoreError> {
         display_name: row.get(2)?,
         last_seen_ts: row.get(3)?,
         last_seen_ip: row.get(4)?,
+        user_agent: row.get(5)?,
     })
 }
 
 /// A user's devices, oldest first.
 pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<Device>, StoreError> {
     read.all(
-        "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip FROM devices WHERE user = ?1 ORDER BY nid",
+        "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip, user_agent FROM devices WHERE user = ?1 ORDER BY nid",
         params![user],
         device,
     )
@@ -43,7 +46,7 @@ pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<Device>, StoreError
 /// A user's device of this id.
 pub fn get(read: &dyn Read, user: UserNid, device_id: &str) -> Result<Option<Device>, StoreError> {
     read.one(
-        "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip FROM devices \
+        "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip, user_agent FROM devices \
          WHERE user = ?1 AND device_id = ?2",
         params![user, device_id],
         device,

@@ -10,7 +10,10 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// All migrations in order; the schema's version is their count.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_reports.sql"),
+];
 
 /// The newest schema version that this binary knows.
 pub(super) fn known() -> i64 {

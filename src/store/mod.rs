@@ -23,6 +23,7 @@ pub mod profiles;
 mod readers;
 pub mod receipts;
 pub mod relations;
+pub mod reports;
 pub mod rooms;
 mod sql;
 mod sqlite;
@@ -31,6 +32,7 @@ pub mod stripped_state;
 pub mod sync;
 pub mod tokens;
 pub mod unread;
+pub mod user_directory;
 mod writer;
 
 use std::{

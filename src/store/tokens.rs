@@ -14,6 +14,8 @@ pub enum TokenKind {
     Access,
     /// It is exchanged for a new pair.
     Refresh,
+    /// It proves to a third party whose it is (Client-Server API, "OpenID"), and nothing to us.
+    OpenId,
 }
 
 impl TokenKind {
@@ -22,6 +24,7 @@ impl TokenKind {
         match self {
             Self::Access => 1,
             Self::Refresh => 2,
+            Self::OpenId => 3,
         }
     }
 }
@@ -85,13 +88,15 @@ pub struct AccessToken {
     pub admin: bool,
     /// Whether the account is locked.
     pub locked: bool,
+    /// Whether the account is suspended.
+    pub suspended: bool,
 }
 
 /// The access token of this number.
 pub fn access(read: &dyn Read, nid: i64) -> Result<Option<AccessToken>, StoreError> {
     read.one(
         "SELECT t.nid, t.user, t.device, t.created_ts, t.expires_ts, t.pair, t.replaced_by, t.used, \
-         u.user_id, d.device_id, a.kind, a.admin, a.locked \
+         u.user_id, d.device_id, a.kind, a.admin, a.locked, a.suspended \
          FROM tokens t JOIN users u ON u.nid = t.user JOIN devices d ON d.nid = t.device \
          JOIN accounts a ON a.user = t.user WHERE t.nid = ?1 AND t.kind = 1",
         params![nid],
@@ -103,6 +108,7 @@ pub fn access(read: &dyn Read, nid: i64) -> Result<Option<AccessToken>, StoreErr
                 guest: row.get::<i64>(10)? == AccountKind::Guest.number(),
                 admin: row.get(11)?,
                 locked: row.get(12)?,
+                suspended: row.get(13)?,
             })
         },
     )
@@ -163,6 +169,16 @@ pub fn first_use(tx: &WriteTx<'_>, device: DeviceNid, access: i64) -> Result<Vec
 pub fn delete_of_device(tx: &WriteTx<'_>, device: DeviceNid) -> Result<Vec<i64>, StoreError> {
     let read: &dyn Read = tx;
     read.all("DELETE FROM tokens WHERE device = ?1 RETURNING nid", params![device], |row| row.get(0))
+}
+
+/// Makes room for one more OpenID token of a device: those expired go, and the oldest beyond `keep`.
+pub fn trim_openid(tx: &WriteTx<'_>, device: DeviceNid, now: i64, keep: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM tokens WHERE device = ?1 AND kind = 3 AND (expires_ts <= ?2 OR nid <= \
+         (SELECT nid FROM tokens WHERE device = ?1 AND kind = 3 ORDER BY nid DESC LIMIT 1 OFFSET ?3))",
+        params![device, now, keep],
+    )?;
+    Ok(())
 }
 
 /// The numbers of a user's tokens.

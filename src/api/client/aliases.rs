@@ -7,7 +7,7 @@ use ruma::{OwnedRoomAliasId, OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::state::ClientState;
+use super::{authentication::Active, state::ClientState};
 use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{
@@ -71,7 +71,7 @@ struct RoomAliases {
 
 /// `PUT /directory/room/{roomAlias}`
 async fn create(
-    session: Session,
+    Active(session): Active,
     State(aliases): State<Arc<Aliases>>,
     State(limits): State<Arc<RateLimits>>,
     Path(alias): Path<OwnedRoomAliasId>,
@@ -94,7 +94,7 @@ async fn resolve(
 
 /// `DELETE /directory/room/{roomAlias}`
 async fn delete(
-    session: Session,
+    Active(session): Active,
     State(aliases): State<Arc<Aliases>>,
     State(limits): State<Arc<RateLimits>>,
     Path(alias): Path<OwnedRoomAliasId>,

@@ -1,6 +1,6 @@
 //! Who is asking: extractors that turn an access token into a session.
 //!
-//! Source: Client-Server API, "Using access tokens", "Guest Access", "Account locking".
+//! Source: Client-Server API, "Using access tokens", "Guest Access", "Account locking", "Account suspension".
 
 use std::sync::Arc;
 
@@ -21,6 +21,14 @@ pub struct SessionOrGuest(pub Session);
 /// The session of a request that guests and locked accounts may make, too: to log out.
 #[derive(Clone, Debug)]
 pub struct SessionToEnd(pub Session);
+
+/// The session of a request that guests may make, too, but suspended accounts may not.
+#[derive(Clone, Debug)]
+pub struct ActiveOrGuest(pub Session);
+
+/// The session of a request that neither guests nor suspended accounts may make.
+#[derive(Clone, Debug)]
+pub struct Active(pub Session);
 
 /// 401: no token was sent.
 fn missing_token() -> ApiError {
@@ -93,6 +101,30 @@ where
     }
 }
 
+impl<S: Sync> FromRequestParts<S> for ActiveOrGuest
+where
+    Arc<Sessions>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let SessionOrGuest(session) = SessionOrGuest::from_request_parts(parts, state).await?;
+        if session.suspended { Err(suspended()) } else { Ok(Self(session)) }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Active
+where
+    Arc<Sessions>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let session = Session::from_request_parts(parts, state).await?;
+        if session.suspended { Err(suspended()) } else { Ok(Self(session)) }
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for SessionToEnd
 where
     Arc<Sessions>: FromRef<S>,
@@ -104,6 +136,15 @@ where
         let token = access_token(parts).ok_or_else(missing_token)?;
         Ok(Self(sessions.authenticate_locked(&token).await?))
     }
+}
+
+/// 403: suspended accounts may not do this.
+pub fn suspended() -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        "M_USER_SUSPENDED",
+        "You cannot perform this action while suspended.",
+    )
 }
 
 /// 403: guests may not do this.

@@ -23,7 +23,7 @@ async fn capabilities(State(state): State<ClientState>, SessionOrGuest(session):
     if session.guest {
         profile_fields["allowed"] = json!(["displayname"]);
     }
-    Json(json!({ "capabilities": {
+    let mut answer = json!({ "capabilities": {
         "m.room_versions": {
             "default": state.config.rooms.default_version.as_str(),
             "available": available,
@@ -33,7 +33,12 @@ async fn capabilities(State(state): State<ClientState>, SessionOrGuest(session):
         "m.set_avatar_url": { "enabled": person },
         "m.profile_fields": profile_fields,
         "m.3pid_changes": { "enabled": false },
-        "m.get_login_token": { "enabled": false },
+        "m.get_login_token": { "enabled": person },
         "m.forget_forced_upon_leave": { "enabled": false },
-    } }))
+    } });
+    // To be left out where neither can be done.
+    if session.admin {
+        answer["capabilities"]["m.account_moderation"] = json!({ "suspend": true, "lock": true });
+    }
+    Json(answer)
 }

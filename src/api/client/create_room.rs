@@ -7,9 +7,9 @@ use ruma::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::state::ClientState;
+use super::{authentication::Active, state::ClientState};
 use crate::{
-    accounts::{Rate, RateLimits, Session},
+    accounts::{Rate, RateLimits},
     api::{error::ApiError, extract::Json},
     rooms::{
         create::{CreateError, CreateRequest, InitialState, RoomCreation},
@@ -140,7 +140,7 @@ struct Answer {
 
 /// `POST /createRoom`
 async fn create_room(
-    session: Session,
+    Active(session): Active,
     State(rooms): State<Arc<RoomCreation>>,
     State(limits): State<Arc<RateLimits>>,
     Json(body): Json<Body>,

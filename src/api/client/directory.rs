@@ -10,7 +10,7 @@ use ruma::{OwnedRoomId, OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::state::ClientState;
+use super::{authentication::Active, state::ClientState};
 use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{
@@ -89,7 +89,7 @@ async fn visibility(
 
 /// `PUT /directory/list/room/{roomId}`
 async fn set_visibility(
-    session: Session,
+    Active(session): Active,
     State(directory): State<Arc<Directory>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomId>,

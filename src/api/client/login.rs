@@ -1,6 +1,7 @@
 //! `GET` and `POST /login`.
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
+use ruma::OwnedUserId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use super::{
     state::ClientState,
 };
 use crate::{
-    accounts::{DeviceRefused, Limited, LoginError, NewDevice, PasswordRefused, Rate, UserIdentifier},
+    accounts::{DeviceRefused, IssuedTokens, Limited, LoginError, NewDevice, PasswordRefused, Rate, UserIdentifier},
     api::{client_ip::ClientIp, error::ApiError, extract::Json, well_known},
 };
 
@@ -50,7 +51,7 @@ impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let text = error.to_string();
         match error {
-            LoginError::WrongCredentials => Self::forbidden(text),
+            LoginError::WrongCredentials | LoginError::WrongToken => Self::forbidden(text),
             LoginError::Deactivated => Self::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", text),
             LoginError::Locked => Self::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", text).with("soft_logout", true),
             LoginError::Limited(limited) => limited.into(),
@@ -83,7 +84,10 @@ pub(super) fn routes() -> Router<ClientState> {
 
 /// `GET /login`
 async fn flows() -> Json<Value> {
-    Json(json!({ "flows": [{ "type": "m.login.password" }] }))
+    Json(json!({ "flows": [
+        { "type": "m.login.password" },
+        { "type": "m.login.token", "get_login_token": true },
+    ] }))
 }
 
 #[derive(Deserialize)]
@@ -96,10 +100,17 @@ struct Body {
     /// Deprecated in favour of `identifier`.
     medium: Option<String>,
     password: Option<String>,
+    token: Option<String>,
     device_id: Option<String>,
     initial_device_display_name: Option<String>,
     #[serde(default)]
     refresh_token: bool,
+}
+
+impl Body {
+    fn device(self) -> Result<NewDevice, DeviceRefused> {
+        NewDevice::new(self.device_id, self.initial_device_display_name, self.refresh_token)
+    }
 }
 
 /// `POST /login`
@@ -109,17 +120,27 @@ async fn login(
     Json(body): Json<Body>,
 ) -> Result<Json<Account>, ApiError> {
     limit(&state.limits, Rate::Login, ip)?;
-    if body.kind != "m.login.password" {
-        return Err(Error::UnknownType.into());
-    }
-    let user = named(&body)?.to_owned();
-    let password = body.password.ok_or(Error::Missing("password"))?;
-    let device =
-        NewDevice::new(body.device_id, body.initial_device_display_name, body.refresh_token).map_err(Error::Device)?;
-    let user_id = state.names.named(&user);
-    let (user_id, tokens) = state.login.with_password(user_id, password, device).await?;
+    let (user_id, tokens) = match body.kind.as_str() {
+        "m.login.password" => with_password(&state, body).await?,
+        "m.login.token" => with_token(&state, body).await?,
+        _ => return Err(Error::UnknownType.into()),
+    };
     let well_known = well_known::client_information(&state.config);
     Ok(Json(Account::new(&user_id, Some(tokens)).with_well_known(well_known)))
+}
+
+async fn with_password(state: &ClientState, mut body: Body) -> Result<(OwnedUserId, IssuedTokens), Error> {
+    let user = named(&body)?.to_owned();
+    let password = body.password.take().ok_or(Error::Missing("password"))?;
+    let user_id = state.names.named(&user);
+    Ok(state.login.with_password(user_id, password, body.device()?).await?)
+}
+
+async fn with_token(state: &ClientState, mut body: Body) -> Result<(OwnedUserId, IssuedTokens), Error> {
+    let token = body.token.take().ok_or(Error::Missing("token"))?;
+    // Before the token is used up.
+    let device = body.device()?;
+    Ok(state.login.with_grant(state.login_tokens.take(&token), device).await?)
 }
 
 /// The localpart or user id that a login names.

@@ -10,7 +10,7 @@ use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId, Us
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{authentication::SessionOrGuest, state::ClientState};
+use super::{authentication::{Active, ActiveOrGuest, SessionOrGuest}, state::ClientState};
 use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{
@@ -111,7 +111,7 @@ async fn resolve(membership: &Membership, name: &str) -> Result<OwnedRoomId, Api
 
 /// `POST /join/{roomIdOrAlias}`
 async fn join_by_alias(
-    session: Session,
+    Active(session): Active,
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
@@ -125,7 +125,7 @@ async fn join_by_alias(
 
 /// `POST /rooms/{roomId}/join`
 async fn join(
-    SessionOrGuest(session): SessionOrGuest,
+    ActiveOrGuest(session): ActiveOrGuest,
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
@@ -138,7 +138,7 @@ async fn join(
 
 /// `POST /knock/{roomIdOrAlias}`
 async fn knock(
-    session: Session,
+    Active(session): Active,
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
@@ -177,7 +177,7 @@ async fn forget(
 
 /// `POST /rooms/{roomId}/invite`
 async fn invite(
-    session: Session,
+    Active(session): Active,
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
@@ -190,7 +190,7 @@ async fn invite(
 
 /// `POST /rooms/{roomId}/kick`
 async fn kick(
-    session: Session,
+    Active(session): Active,
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
@@ -203,7 +203,7 @@ async fn kick(
 
 /// `POST /rooms/{roomId}/ban`
 async fn ban(
-    session: Session,
+    Active(session): Active,
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
@@ -216,7 +216,7 @@ async fn ban(
 
 /// `POST /rooms/{roomId}/unban`
 async fn unban(
-    session: Session,
+    Active(session): Active,
     State(membership): State<Arc<Membership>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,

@@ -1,6 +1,7 @@
 //! The Matrix client-server API.
 
 mod account;
+mod admin;
 mod account_data;
 mod aliases;
 mod append_error;
@@ -15,10 +16,12 @@ mod filter;
 mod joined_members;
 mod joined_rooms;
 mod login;
+mod login_token;
 mod logout;
 mod members;
 mod membership;
 mod messages;
+mod openid;
 mod profile;
 mod pushrules;
 mod read_markers;
@@ -27,18 +30,22 @@ mod receipts;
 mod refresh;
 pub(crate) mod register;
 mod relations;
+mod report;
 mod room_summary;
 mod send;
 pub mod state;
 mod state_get;
 mod sync;
 mod tags;
+mod third_party;
 mod threads;
 mod timestamp_to_event;
 mod typing;
 mod uia;
 mod upgrade;
+mod user_directory;
 mod versions;
+mod voip;
 
 #[cfg(test)]
 mod tests;
@@ -61,6 +68,8 @@ pub fn routes() -> Router<ClientState> {
 
 fn v1() -> Router<ClientState> {
     Router::new()
+        .merge(admin::routes_v1())
+        .merge(login_token::routes_v1())
         .merge(register::routes_v1())
         .merge(relations::routes())
         .merge(room_summary::v1_routes())
@@ -72,6 +81,7 @@ fn v3() -> Router<ClientState> {
     Router::new()
         .merge(account::routes())
         .merge(account_data::routes())
+        .merge(admin::routes())
         .merge(aliases::routes())
         .merge(capabilities::routes())
         .merge(context::routes())
@@ -87,16 +97,21 @@ fn v3() -> Router<ClientState> {
         .merge(members::routes())
         .merge(membership::routes())
         .merge(messages::routes())
+        .merge(openid::routes())
         .merge(profile::routes())
         .merge(pushrules::routes())
         .merge(read_markers::routes())
         .merge(receipts::routes())
         .merge(refresh::routes())
         .merge(register::routes())
+        .merge(report::routes())
         .merge(send::routes())
         .merge(state_get::routes())
         .merge(sync::routes())
         .merge(tags::routes())
+        .merge(third_party::routes())
         .merge(typing::routes())
         .merge(upgrade::routes())
+        .merge(user_directory::routes())
+        .merge(voip::routes())
 }

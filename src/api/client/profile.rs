@@ -7,7 +7,7 @@ use ruma::OwnedUserId;
 use serde_json::{Map, Value, json};
 
 use super::{
-    authentication::{SessionOrGuest, guest_forbidden},
+    authentication::{ActiveOrGuest, guest_forbidden},
     state::ClientState,
 };
 use crate::{
@@ -101,7 +101,7 @@ async fn field(
 /// `PUT /profile/{userId}/{keyName}`
 async fn set(
     State(state): State<ClientState>,
-    SessionOrGuest(session): SessionOrGuest,
+    ActiveOrGuest(session): ActiveOrGuest,
     Path((user_id, name)): Path<(OwnedUserId, String)>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Json<Value>, ApiError> {
@@ -114,7 +114,7 @@ async fn set(
 /// `DELETE /profile/{userId}/{keyName}`
 async fn delete(
     State(state): State<ClientState>,
-    SessionOrGuest(session): SessionOrGuest,
+    ActiveOrGuest(session): ActiveOrGuest,
     Path((user_id, name)): Path<(OwnedUserId, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let field = change(&state, &session, &user_id, &name)?;

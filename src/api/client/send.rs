@@ -7,7 +7,7 @@ use axum::{Router, extract::State, routing::put};
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId};
 use serde::Serialize;
 
-use super::{append_error::too_large, authentication::SessionOrGuest, state::ClientState};
+use super::{append_error::too_large, authentication::{ActiveOrGuest, SessionOrGuest, suspended}, state::ClientState};
 use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{
@@ -49,6 +49,7 @@ impl From<SendError> for ApiError {
             SendError::UnknownRoom | SendError::UnknownEvent => Self::not_found(text),
             SendError::NameTooLong => too_large(text),
             SendError::Forbidden(_) => Self::forbidden(text),
+            SendError::Suspended => suspended(),
             SendError::DuplicateAnnotation => Self::bad_request("M_DUPLICATE_ANNOTATION", text),
             SendError::Content(error) => error.into(),
             SendError::Membership(error) => error.into(),
@@ -97,6 +98,10 @@ async fn send(
     Path((room, kind, txn_id)): Path<(OwnedRoomId, String, String)>,
     Json(content): Json<CanonicalJsonObject>,
 ) -> Result<Json<Sent>, ApiError> {
+    // Redactions of one's own events are left to a suspended account.
+    if session.suspended && kind != "m.room.redaction" {
+        return Err(suspended());
+    }
     limits.check(Rate::Message, session.user)?;
     let transaction = transaction(&session, ["send", room.as_str(), &kind], txn_id)?;
     let event_id = sending.send(&session, &room, &kind, content, transaction).await?;
@@ -125,7 +130,7 @@ async fn redact(
 
 /// `PUT /rooms/{roomId}/state/{eventType}`
 async fn put_state(
-    SessionOrGuest(session): SessionOrGuest,
+    ActiveOrGuest(session): ActiveOrGuest,
     State(sending): State<Arc<Sending>>,
     State(limits): State<Arc<RateLimits>>,
     Path((room, kind)): Path<(OwnedRoomId, String)>,
@@ -138,7 +143,7 @@ async fn put_state(
 
 /// `PUT /rooms/{roomId}/state/{eventType}/{stateKey}`
 async fn put_state_with_key(
-    SessionOrGuest(session): SessionOrGuest,
+    ActiveOrGuest(session): ActiveOrGuest,
     State(sending): State<Arc<Sending>>,
     State(limits): State<Arc<RateLimits>>,
     Path((room, kind, state_key)): Path<(OwnedRoomId, String, String)>,

@@ -7,13 +7,14 @@ use ruma::OwnedServerName;
 
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, Login, Profiles, PushRules, RateLimits, Registration, Sessions,
-        SharedSecret, Tags, Uia, UserNames,
+        AccountData, Deactivation, Devices, Filters, Login, LoginTokens, Profiles, PushRules, RateLimits, Registration, Restrictions,
+        Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
     },
     config::Config,
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
-        reading::Reading, receipts::Receipts, send::Sending, summary::Summaries, typing::Typing, upgrade::Upgrades,
+        reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing, upgrade::Upgrades,
+        user_directory::UserDirectory,
     },
     sync::v3::V3,
 };
@@ -44,12 +45,16 @@ pub struct ClientServices {
     pub shared_secret: Arc<SharedSecret>,
     /// Passwords.
     pub login: Arc<Login>,
+    /// Tokens that let another device in.
+    pub login_tokens: Arc<LoginTokens>,
     /// User-interactive authentication.
     pub uia: Arc<Uia>,
     /// Devices.
     pub devices: Arc<Devices>,
     /// The end of accounts.
     pub deactivation: Arc<Deactivation>,
+    /// Locks and suspensions.
+    pub restrictions: Arc<Restrictions>,
     /// Profiles.
     pub profiles: Arc<Profiles>,
     /// Account data.
@@ -86,6 +91,12 @@ pub struct ClientServices {
     pub hierarchy: Arc<Hierarchy>,
     /// Room upgrades.
     pub upgrades: Arc<Upgrades>,
+    /// What users report.
+    pub reports: Arc<Reports>,
+    /// Finding people.
+    pub user_directory: Arc<UserDirectory>,
+    /// The TURN server.
+    pub turn: Arc<TurnServer>,
 }
 
 impl ClientState {
@@ -114,9 +125,11 @@ from_client_state!(
     registration: Registration,
     shared_secret: SharedSecret,
     login: Login,
+    login_tokens: LoginTokens,
     uia: Uia,
     devices: Devices,
     deactivation: Deactivation,
+    restrictions: Restrictions,
     profiles: Profiles,
     account_data: AccountData,
     tags: Tags,
@@ -135,4 +148,7 @@ from_client_state!(
     summaries: Summaries,
     hierarchy: Hierarchy,
     upgrades: Upgrades,
+    reports: Reports,
+    user_directory: UserDirectory,
+    turn: TurnServer,
 );

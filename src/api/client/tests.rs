@@ -1,11 +1,13 @@
 //! The handlers through a router in this process, each test on a fresh database.
 
 mod account_data;
+mod at_login;
 mod profiles;
 mod pushrules;
 mod rate_limits;
 mod reading;
 mod registration;
+mod restrictions;
 mod sessions;
 mod uia;
 

@@ -6,9 +6,9 @@ use axum::{Router, extract::State, routing::post};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::state::ClientState;
+use super::{authentication::Active, state::ClientState};
 use crate::{
-    accounts::{Rate, RateLimits, Session},
+    accounts::{Rate, RateLimits},
     api::{
         error::ApiError,
         extract::{Json, Path},
@@ -68,7 +68,7 @@ struct Answer {
 
 /// `POST /rooms/{roomId}/upgrade`
 async fn upgrade(
-    session: Session,
+    Active(session): Active,
     State(upgrades): State<Arc<Upgrades>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomId>,

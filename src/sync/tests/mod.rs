@@ -156,6 +156,7 @@ impl Server {
             token: 1,
             guest: false,
             admin: false,
+            suspended: false,
         }
     }
 

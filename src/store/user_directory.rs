@@ -1,0 +1,20 @@
+//! Statements of the user directory.
+
+use super::{Read, StoreError, accounts::AccountKind, ids::UserNid};
+use crate::params;
+
+/// Calls `each` with every user that can be found: number, id, and of users of this server the display name as JSON. Left out
+/// are deactivated accounts and the server's own.
+pub fn each(
+    read: &dyn Read,
+    each: &mut dyn FnMut(UserNid, String, Option<String>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    read.each(
+        "SELECT u.nid, u.user_id, p.value FROM users u \
+         LEFT JOIN accounts a ON a.user = u.nid \
+         LEFT JOIN profiles p ON p.user = u.nid AND p.field = 'displayname' \
+         WHERE a.user IS NULL OR (a.deactivated_ts IS NULL AND a.kind <> ?1)",
+        params![AccountKind::Service.number()],
+        &mut |row| each(row.get(0)?, row.get(1)?, row.get(2)?),
+    )
+}

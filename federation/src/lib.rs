@@ -1,5 +1,5 @@
-//! What two Matrix servers must agree on: the format of events, their signatures, who may do what, and which state a
-//! room has when its history forked.
+//! What two Matrix servers must agree on: the format of events, their signatures, who may do what, which state a room
+//! has when its history forked, and how one server finds another and knows that it is the one.
 //!
 //! Pure protocol: nothing here reads a clock, draws a random number, opens a socket or a file, or waits. Events come in
 //! as bytes or as [`Pdu`]s, state as integers that the caller's store chose, and answers go out as values.
@@ -15,6 +15,11 @@
 //! | [`authorise`] | whether an event is allowed by the state before it |
 //! | [`auth_dag`] | auth chains, their difference and the conflicted subgraph, on integers |
 //! | [`mod@resolve`] | state resolution, room versions 1 to 12 |
+//! | [`server_name`] | what a server name is |
+//! | [`discovery`], [`well_known`] | where to connect to reach a server, and how long that may be believed |
+//! | [`private_address`] | where not to connect |
+//! | [`server_keys`] | which keys a server signs with, and what each is good for |
+//! | [`x_matrix`] | who sent a request |
 //!
 //! # Room versions 1 to 5
 //!
@@ -31,13 +36,19 @@ pub mod auth_dag;
 pub mod authorise;
 pub mod build;
 pub mod canonical;
+pub mod discovery;
 pub mod pdu;
+pub mod private_address;
 pub mod redact;
 pub mod resolve;
 pub mod room_version;
+pub mod server_keys;
+pub mod server_name;
 pub mod signing;
 mod value;
 pub mod verify;
+pub mod well_known;
+pub mod x_matrix;
 
 pub use auth_dag::AuthDag;
 pub use authorise::{Denied, auth_types, check_against_state, check_auth_events};

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ed25519_dalek::Signer as _;
+use ruma::serde::Base64;
 use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 use thiserror::Error;
 
@@ -141,6 +142,11 @@ impl SigningKey {
     /// The public half, in unpadded base64.
     pub fn public_key(&self) -> String {
         BASE64.encode(self.key.verifying_key().as_bytes())
+    }
+
+    /// The public half, as what verifies takes it.
+    pub fn public_key_base64(&self) -> Base64 {
+        Base64::new(self.key.verifying_key().as_bytes().to_vec())
     }
 
     /// The signature of the bytes, in unpadded base64.

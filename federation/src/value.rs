@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod tests;
+pub(crate) mod rewrite;
 mod write;
 
 use std::borrow::Cow;

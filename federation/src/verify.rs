@@ -197,7 +197,8 @@ pub fn required_servers(
     Ok(servers)
 }
 
-fn verify_signatures<'s>(
+/// Checks that one of `entity`'s signatures of the message is by a given key, and right.
+pub(crate) fn verify_signatures<'s>(
     entity: &str,
     signatures: impl Iterator<Item = (&'s str, &'s str)>,
     keys: &PublicKeyMap,

@@ -3,14 +3,19 @@
 //! The fuzz targets call the same functions; here they are driven by random bytes, and by texts that are nearly right.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use linkim_federation::canonical::canonical_text;
+use linkim_federation::server_keys::{KeyDocument, KnownKeys, parse_notary_response};
+use linkim_federation::server_name::ParsedServerName;
+use linkim_federation::well_known::{MAX_LIFETIME, MIN_LIFETIME, WellKnownResponse, read_well_known, well_known_body};
+use linkim_federation::x_matrix::{RequestAuthentication, SignedRequest, XMatrix};
 use linkim_federation::{
     AuthDag, Pdu, PublicKeyMap, RoomVersionRules, STABLE_VERSIONS, SigningKey, auth_types,
     canonical_object, redact, required_servers, rules, verify_event, verify_json,
 };
-use ruma::RoomVersionId;
 use ruma::serde::Base64;
+use ruma::{RoomVersionId, ServerName, server_name};
 
 /// Takes the room version off the first byte.
 fn version_of(data: &[u8]) -> Option<(&'static RoomVersionRules, &[u8])> {
@@ -126,6 +131,89 @@ pub(crate) fn auth_dag(data: &[u8]) {
     assert_eq!(AuthDag::decode(chunks.iter().map(Vec::as_slice)), Ok(dag));
 }
 
+/// A server name.
+pub(crate) fn server_name(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(parsed) = ParsedServerName::parse(text) else {
+        return;
+    };
+    assert_eq!(parsed.name().as_str(), text);
+    assert!(text.starts_with(parsed.hostname()));
+    assert_eq!(text.len() > parsed.hostname().len(), parsed.port().is_some());
+}
+
+/// The value of an `Authorization` header, a zero byte, and the body of the request.
+pub(crate) fn authorization(data: &[u8]) {
+    let (value, body) = data.split_at(data.iter().position(|byte| *byte == 0).unwrap_or(data.len()));
+    if let Ok(header) = XMatrix::parse(value) {
+        let again = header.to_header_value();
+        assert_eq!(XMatrix::parse(again.as_bytes()).as_ref(), Ok(&header));
+        let authentication = RequestAuthentication::from_headers([value]).expect("one header is enough");
+        assert_eq!(authentication.origin(), header.origin);
+    }
+    let content = body.get(1..);
+    let request = SignedRequest { method: "PUT", uri: "/_matrix/x?%00", content };
+    let (origin, destination) = (server_name!("a.example"), server_name!("b.example"));
+    let Ok(text) = request.signed_text(origin, destination) else {
+        return;
+    };
+    if let Some(read) = content.and_then(|content| canonical_object(content, true).ok()) {
+        let object = canonical_object(text.as_slice(), false).expect("what is signed is canonical JSON");
+        assert_eq!(canonical_text(&object).as_bytes(), text);
+        assert_eq!(object["content"], ruma::CanonicalJsonValue::Object(read));
+    }
+}
+
+/// The headers of a well-known document, one a line, an empty line, and its body.
+pub(crate) fn well_known(data: &[u8]) {
+    let mut lines = data.splitn(6, |byte| *byte == b'\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (first, second, expires, date, age, body) = (next(), next(), next(), next(), next(), next());
+    let cache_control = [first, second];
+    let response = WellKnownResponse {
+        status: 200,
+        cache_control: &cache_control,
+        expires: Some(expires),
+        date: Some(date),
+        age: Some(age),
+        body,
+    };
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    let read = read_well_known(Some(&response), now, 3);
+    assert!((MIN_LIFETIME..=MAX_LIFETIME).contains(&read.lifetime));
+    if let Ok(name) = read.delegated {
+        let body = well_known_body(&name);
+        let again = WellKnownResponse { body: body.as_bytes(), ..response };
+        assert_eq!(read_well_known(Some(&again), now, 3).delegated, Ok(name));
+    }
+}
+
+/// A key document, and a notary's response.
+pub(crate) fn key_document(data: &[u8]) {
+    let server = server_name!("a.example");
+    // What is nearly right is signed, so that it gets further.
+    let mut texts = vec![data.to_vec()];
+    if let (Ok(mut object), Ok(key)) = (canonical_object(data, true), SigningKey::generate([1; 32], "1")) {
+        key.sign_json(&mut object, "a.example");
+        texts.push(canonical_text(&object).into_bytes());
+    }
+    let notary = PublicKeyMap::new();
+    for text in texts {
+        let _ = parse_notary_response(&text, server, &notary, |_: &ServerName| true);
+        let Ok(document) = KeyDocument::parse(&text, server) else {
+            continue;
+        };
+        assert_eq!(KeyDocument::parse(document.json().as_bytes(), server).as_ref(), Ok(&document));
+        let mut known = KnownKeys::default();
+        known.merge(&document, 1_000_000);
+        let once = known.clone();
+        assert!(!known.merge(&document, 1_000_000), "merging is idempotent");
+        assert_eq!(known, once);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -138,12 +226,39 @@ mod tests {
         super::signatures(data);
         super::signing_key_file(data);
         super::auth_dag(data);
+        super::server_name(data);
+        super::authorization(data);
+        super::well_known(data);
+        super::key_document(data);
     }
+
+    /// A text with some pieces of it replaced.
+    fn cut(text: &str, cuts: &[(prop::sample::Index, usize, String)]) -> String {
+        let mut text = text.to_owned();
+        for (at, length, instead) in cuts {
+            let at = at.index(text.len());
+            text.replace_range(at..(at + length).min(text.len()), instead);
+        }
+        text
+    }
+
+    const HEADER: &str = "X-Matrix origin=\"a.example:80\",destination=\"[::1]\",key=\"ed25519:1\",sig=\"ABCDEF\"\0{\"b\":[1,{\"c\":2.5}],\"a\":\"x\"}";
+    const WELL_KNOWN: &str = "max-age=100\npublic, no-store\nSun, 06 Nov 1994 08:49:37 GMT\nSun, 06 Nov 1994 08:49:37 GMT\n12\n{\"m.server\":\"b.example:443\"}";
+    const KEYS: &str = r#"{"server_name":"a.example","verify_keys":{"ed25519:1":{"key":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w"}},"old_verify_keys":{"ed25519:2":{"key":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w","expired_ts":1}},"valid_until_ts":1652262000000}"#;
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(data in proptest::collection::vec(any::<u8>(), 0..400)) {
             all(&data);
+        }
+
+        /// What another server says before it sends an event, with pieces replaced at random.
+        #[test]
+        fn anything_like_what_a_server_says_is_survived(
+            text in prop::sample::select(vec![HEADER, WELL_KNOWN, KEYS, "[1234:5678::abcd]:5678", "1.2.3.4:1234"]),
+            cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0..8_usize, "[\"\\[\\]{}:,=a-z0-9 .\\\\\n]{0,4}"), 0..3),
+        ) {
+            all(cut(text, &cuts).as_bytes());
         }
 
         /// Pieces of events, put together at random.
@@ -152,11 +267,7 @@ mod tests {
             version in any::<u8>(),
             cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0..30_usize, "[\"\\[\\]{}:,0-9a-z$@!.\\\\]{0,6}"), 0..4),
         ) {
-            let mut text = EVENT.to_owned();
-            for (at, length, instead) in cuts {
-                let at = at.index(text.len());
-                text.replace_range(at..(at + length).min(text.len()), &instead);
-            }
+            let text = cut(EVENT, &cuts);
             let mut data = vec![version];
             data.extend_from_slice(text.as_bytes());
             all(&data);

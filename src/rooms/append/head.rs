@@ -18,8 +18,9 @@ use crate::{
     },
 };
 
-/// State entries kept at most; above, all are dropped and read again as needed.
-const MAX_STATE_ENTRIES: usize = 4096;
+/// State entries from which on all are dropped before the next batch, and read again as needed. Few in tests, so that they
+/// see it.
+const MAX_STATE_ENTRIES: usize = if cfg!(test) { 16 } else { 4096 };
 
 /// A state event that the appender has at hand.
 #[derive(Clone, Debug)]
@@ -90,8 +91,8 @@ impl Head {
     /// Reads a room.
     pub(super) fn load(read: &dyn Read, room: RoomNid) -> Result<Self, StoreError> {
         let room = ids::room_by_nid(read, room)?;
-        let rules = rules(&room.version)
-            .ok_or_else(|| StoreError::Damaged(format!("room version {}", room.version)))?;
+        let rules =
+            rules(&room.version).ok_or_else(|| StoreError::Damaged(format!("room version {}", room.version)))?;
         let tips = rooms::extremities(read, room.nid)?
             .into_iter()
             .map(|nid| tip(read, rules, nid))
@@ -141,11 +142,15 @@ impl Head {
         }
     }
 
-    /// Remembers what a state key has.
-    pub(super) fn put(&mut self, kind: &str, key: &str, entry: Option<Entry>) {
+    /// Before a batch: keeps the entries bounded. Never within one, which relies on all that was found at hand or read for it.
+    pub(super) fn make_room(&mut self) {
         if self.entries >= MAX_STATE_ENTRIES {
             self.forget_state();
         }
+    }
+
+    /// Remembers what a state key has.
+    pub(super) fn put(&mut self, kind: &str, key: &str, entry: Option<Entry>) {
         let keys = self.state.entry(kind.to_owned()).or_default();
         if keys.insert(key.to_owned(), entry).is_none() {
             self.entries += 1;
@@ -196,8 +201,5 @@ pub(super) fn tip(read: &dyn Read, rules: &RoomVersionRules, nid: EventNid) -> R
 
 /// Whether events of this version name others with their reference hashes (versions 1 and 2).
 pub(super) fn names_hashes(rules: &RoomVersionRules) -> bool {
-    matches!(
-        rules.events_reference_format,
-        ruma::room_version_rules::EventsReferenceFormatVersion::V1
-    )
+    matches!(rules.events_reference_format, ruma::room_version_rules::EventsReferenceFormatVersion::V1)
 }

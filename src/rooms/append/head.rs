@@ -1,13 +1,13 @@
 //! What an appender keeps of its room in memory: always what the database says, since nobody else writes the room.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use linkim_federation::{Pdu, RoomVersionRules, rules};
 use ruma::OwnedEventId;
 
 use super::LocalMembers;
 use crate::{
-    rooms::state,
+    rooms::{power::Power, state},
     store::{
         Read, StoreError, events,
         events::Running,
@@ -50,10 +50,44 @@ pub(super) struct Head {
     pub(super) newest: Option<EventNid>,
     pub(super) running: Running,
     pub(super) members: LocalMembers,
+    pub(super) power: KnownPower,
     state: HashMap<String, HashMap<String, Option<Entry>>>,
     entries: usize,
     /// Whether `state` is the whole state: what it lacks does not exist.
     complete: bool,
+}
+
+/// The power levels as they were last asked for: read once, not for each message.
+#[derive(Default)]
+pub(super) struct KnownPower(RefCell<Option<PowerOf>>);
+
+struct PowerOf {
+    create: Option<Arc<Pdu>>,
+    levels: Option<Arc<Pdu>>,
+    power: Arc<Power>,
+}
+
+impl KnownPower {
+    /// Of a room with this create event and these power levels.
+    pub(super) fn of(
+        &self,
+        rules: &RoomVersionRules,
+        create: Option<Arc<Pdu>>,
+        levels: Option<Arc<Pdu>>,
+    ) -> Arc<Power> {
+        let same = |a: &Option<Arc<Pdu>>, b: &Option<Arc<Pdu>>| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        let mut known = self.0.borrow_mut();
+        if let Some(known) = known.as_ref().filter(|known| same(&known.create, &create) && same(&known.levels, &levels))
+        {
+            return known.power.clone();
+        }
+        let power = Arc::new(Power::new(rules, create.as_deref(), levels.as_deref()));
+        *known = Some(PowerOf { create, levels, power: power.clone() });
+        power
+    }
 }
 
 /// What is at hand about one state key.
@@ -82,6 +116,7 @@ impl Head {
             newest: None,
             running: Running::default(),
             members: LocalMembers::default(),
+            power: KnownPower::default(),
             state: HashMap::new(),
             entries: 0,
             complete: true,
@@ -106,6 +141,7 @@ impl Head {
             newest,
             running,
             members: Arc::new(std::sync::RwLock::new(members)),
+            power: KnownPower::default(),
             state: HashMap::new(),
             entries: 0,
             complete: false,

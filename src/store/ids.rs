@@ -128,10 +128,9 @@ pub fn intern_user(tx: &WriteTx<'_>, user: &UserId) -> Result<UserNid, StoreErro
         return Ok(nid);
     }
     let server = intern_server(tx, user.server_name().as_str())?;
-    Ok(UserNid(tx.insert(
-        "INSERT INTO users (user_id, server) VALUES (?1, ?2) RETURNING nid",
-        params![user.as_str(), server],
-    )?))
+    Ok(UserNid(
+        tx.insert("INSERT INTO users (user_id, server) VALUES (?1, ?2) RETURNING nid", params![user.as_str(), server])?,
+    ))
 }
 
 /// The number of a server, made if we never met it.
@@ -161,11 +160,8 @@ pub fn room_by_nid(read: &dyn Read, nid: RoomNid) -> Result<Arc<RoomKey>, StoreE
     if let Some(room) = read.ids().rooms_by_nid.get(&nid) {
         return Ok(room);
     }
-    let found = read.one(
-        "SELECT nid, room_id, version, main_line FROM rooms WHERE nid = ?1",
-        params![nid],
-        room_key,
-    )?;
+    let found =
+        read.one("SELECT nid, room_id, version, main_line FROM rooms WHERE nid = ?1", params![nid], room_key)?;
     remember_room(read, found)?.ok_or_else(|| StoreError::Damaged(format!("no room {}", nid.0)))
 }
 
@@ -268,8 +264,5 @@ pub fn intern_state_key(tx: &WriteTx<'_>, kind: &str, state_key: &str) -> Result
         return Ok(nid);
     }
     let kind = intern_type(tx, kind)?;
-    tx.insert(
-        "INSERT INTO state_keys (type, state_key) VALUES (?1, ?2) RETURNING nid",
-        params![kind, state_key],
-    )
+    tx.insert("INSERT INTO state_keys (type, state_key) VALUES (?1, ?2) RETURNING nid", params![kind, state_key])
 }

@@ -90,8 +90,8 @@ impl Head {
     /// Reads a room.
     pub(super) fn load(read: &dyn Read, room: RoomNid) -> Result<Self, StoreError> {
         let room = ids::room_by_nid(read, room)?;
-        let rules = rules(&room.version)
-            .ok_or_else(|| StoreError::Damaged(format!("room version {}", room.version)))?;
+        let rules =
+            rules(&room.version).ok_or_else(|| StoreError::Damaged(format!("room version {}", room.version)))?;
         let tips = rooms::extremities(read, room.nid)?
             .into_iter()
             .map(|nid| tip(read, rules, nid))
@@ -196,8 +196,5 @@ pub(super) fn tip(read: &dyn Read, rules: &RoomVersionRules, nid: EventNid) -> R
 
 /// Whether events of this version name others with their reference hashes (versions 1 and 2).
 pub(super) fn names_hashes(rules: &RoomVersionRules) -> bool {
-    matches!(
-        rules.events_reference_format,
-        ruma::room_version_rules::EventsReferenceFormatVersion::V1
-    )
+    matches!(rules.events_reference_format, ruma::room_version_rules::EventsReferenceFormatVersion::V1)
 }

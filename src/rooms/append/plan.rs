@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use linkim_federation::{
-    BuildError, EventReference, EventTemplate, Pdu, auth_types, build_event, check_against_state,
-};
+use linkim_federation::{BuildError, EventReference, EventTemplate, Pdu, auth_types, build_event, check_against_state};
 use ruma::{CanonicalJsonValue, OwnedEventId};
 use serde_json::value::RawValue;
 
@@ -113,15 +111,11 @@ impl Batch {
         if let Some(found) = self.sent_before(&event, repeats) {
             return Ok(found);
         }
-        let auth: Vec<(AuthRef, Arc<Pdu>)> = auth_keys(head, &event)?
-            .iter()
-            .filter_map(|(kind, key)| self.state(head, kind, key))
-            .collect();
+        let auth: Vec<(AuthRef, Arc<Pdu>)> =
+            auth_keys(head, &event)?.iter().filter_map(|(kind, key)| self.state(head, kind, key)).collect();
         let pdu = Arc::new(self.build(head, &event, &auth, signer, now_ms)?);
-        check_against_state(head.rules, &pdu, |kind, key| {
-            self.state(head, &kind.to_string(), key).map(|(_, pdu)| pdu)
-        })
-        .map_err(|denied| AppendError::Denied(denied.reason().to_owned()))?;
+        check_against_state(head.rules, &pdu, |kind, key| self.state(head, &kind.to_string(), key).map(|(_, pdu)| pdu))
+            .map_err(|denied| AppendError::Denied(denied.reason().to_owned()))?;
         if let Some(found) = self.says_the_same(head, &event) {
             return Ok(found);
         }

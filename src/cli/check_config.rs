@@ -22,11 +22,7 @@ pub fn check_config(
                 writeln!(err, "{warning}")?;
             }
             let file = loaded.file.as_deref().unwrap_or("no linkim.toml");
-            writeln!(
-                out,
-                "{file}: the configuration of {} is right",
-                loaded.config.server_name
-            )?;
+            writeln!(out, "{file}: the configuration of {} is right", loaded.config.server_name)?;
             Ok(true)
         }
         Err(mistakes) => {

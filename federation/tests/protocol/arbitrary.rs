@@ -11,8 +11,8 @@ use linkim_federation::server_name::ParsedServerName;
 use linkim_federation::well_known::{MAX_LIFETIME, MIN_LIFETIME, WellKnownResponse, read_well_known, well_known_body};
 use linkim_federation::x_matrix::{RequestAuthentication, SignedRequest, XMatrix};
 use linkim_federation::{
-    AuthDag, Pdu, PublicKeyMap, RoomVersionRules, STABLE_VERSIONS, SigningKey, auth_types,
-    canonical_object, redact, required_servers, rules, verify_event, verify_json,
+    AuthDag, Pdu, PublicKeyMap, RoomVersionRules, STABLE_VERSIONS, SigningKey, auth_types, canonical_object, redact,
+    required_servers, rules, verify_event, verify_json,
 };
 use ruma::serde::Base64;
 use ruma::{RoomVersionId, ServerName, server_name};
@@ -33,28 +33,16 @@ pub(crate) fn pdu(data: &[u8]) {
         return;
     };
     assert!(pdu.json().len() <= 65_536);
-    let again =
-        Pdu::from_peer(pdu.json().as_bytes(), rules).expect("what was accepted is accepted again");
+    let again = Pdu::from_peer(pdu.json().as_bytes(), rules).expect("what was accepted is accepted again");
     assert_eq!(again.json(), pdu.json());
     assert_eq!(again.event_id(), pdu.event_id());
-    let stored =
-        Pdu::from_trusted(pdu.event_id().to_owned(), pdu.json(), false).expect("and can be stored");
+    let stored = Pdu::from_trusted(pdu.event_id().to_owned(), pdu.json(), false).expect("and can be stored");
     assert_eq!(stored.json(), pdu.json());
     let redacted = redact(&pdu, rules);
-    assert_eq!(
-        redacted.reference_hash(rules),
-        pdu.reference_hash(rules),
-        "redaction keeps the identifier"
-    );
+    assert_eq!(redacted.reference_hash(rules), pdu.reference_hash(rules), "redaction keeps the identifier");
     assert_eq!(redact(&redacted, rules).json(), redacted.json());
     let event_type = pdu.event_type().to_string();
-    let _ = auth_types(
-        &event_type,
-        pdu.sender(),
-        pdu.state_key(),
-        pdu.content(),
-        rules,
-    );
+    let _ = auth_types(&event_type, pdu.sender(), pdu.state_key(), pdu.content(), rules);
     let _ = linkim_federation::check_auth_events(rules, &pdu, |_| None);
     let _ = linkim_federation::check_against_state(rules, &pdu, |_, _| None);
     let _ = required_servers(&pdu, rules);
@@ -84,10 +72,7 @@ pub(crate) fn signatures(data: &[u8]) {
     let Ok(public) = Base64::parse(key.public_key()) else {
         return;
     };
-    let own = BTreeMap::from([
-        ("ed25519:1".to_owned(), public),
-        ("ed25519:2".to_owned(), Base64::new(vec![1, 2])),
-    ]);
+    let own = BTreeMap::from([("ed25519:1".to_owned(), public), ("ed25519:2".to_owned(), Base64::new(vec![1, 2]))]);
     let keys = PublicKeyMap::from([("a.example".to_owned(), own.clone()), ("b".to_owned(), own)]);
     if let Ok(pdu) = Pdu::from_peer(json, rules) {
         let nobody = required_servers(&pdu, rules).is_ok_and(|servers| servers.is_empty());
@@ -125,9 +110,7 @@ pub(crate) fn auth_dag(data: &[u8]) {
     let _ = dag.auth_chain(&all);
     let _ = dag.conflicted_subgraph(&all);
     let _ = dag.auth_difference(&[all.clone(), all.into_iter().step_by(3).collect()]);
-    let chunks: Vec<Vec<u8>> = (0..dag.chunk_count())
-        .map(|chunk| dag.encode_chunk(chunk))
-        .collect();
+    let chunks: Vec<Vec<u8>> = (0..dag.chunk_count()).map(|chunk| dag.encode_chunk(chunk)).collect();
     assert_eq!(AuthDag::decode(chunks.iter().map(Vec::as_slice)), Ok(dag));
 }
 

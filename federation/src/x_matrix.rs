@@ -100,7 +100,7 @@ impl SignedRequest<'_> {
     pub fn signed_text(&self, origin: &ServerName, destination: &ServerName) -> Result<Vec<u8>, CanonicalError> {
         let mut out = Vec::with_capacity(256 + self.content.map_or(0, <[u8]>::len));
         out.push(b'{');
-        if let Some(content) = self.content {
+        if let Some(content) = self.content.filter(|content| !content.is_empty()) {
             out.extend_from_slice(b"\"content\":");
             write_canonical(&mut out, content)?;
             out.push(b',');

@@ -29,9 +29,13 @@ pub enum CanonicalError {
     /// An integer is outside -(2^53 - 1) to 2^53 - 1.
     #[error("an integer is outside the range -(2^53)+1 to (2^53)-1")]
     IntegerOutOfRange,
-    /// Objects and arrays nest deeper than 100 levels.
+    /// Objects and arrays nest deeper than 100 levels; in the body of a request, than 10,000.
     #[error("objects and arrays are nested too deeply")]
     TooDeep,
+    /// In the body of a request, whose depth and order are not those of one event: its objects have too many members, or
+    /// too many in disorder, to be put in order.
+    #[error("objects have too many members to be put in order")]
+    TooManyMembers,
 }
 
 /// A JSON text, from whichever of the usual types holds it.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use linkim_federation::canonical::canonical_text;
-use linkim_federation::server_keys::{KeyDocument, KnownKeys, parse_notary_response};
+use linkim_federation::server_keys::{KeyDocument, KeyQuery, KnownKeys, parse_notary_response};
 use linkim_federation::server_name::ParsedServerName;
 use linkim_federation::well_known::{MAX_LIFETIME, MIN_LIFETIME, WellKnownResponse, read_well_known, well_known_body};
 use linkim_federation::x_matrix::{RequestAuthentication, SignedRequest, XMatrix};
@@ -173,8 +173,11 @@ pub(crate) fn well_known(data: &[u8]) {
     }
 }
 
-/// A key document, and a notary's response.
+/// A key document, a notary's response, and a query.
 pub(crate) fn key_document(data: &[u8]) {
+    if let Ok(query) = KeyQuery::parse(data) {
+        assert_eq!(KeyQuery::parse(query.to_json().as_bytes()), Ok(query));
+    }
     let server = server_name!("a.example");
     // What is nearly right is signed, so that it gets further.
     let mut texts = vec![data.to_vec()];
@@ -227,6 +230,7 @@ mod tests {
 
     const HEADER: &str = "X-Matrix origin=\"a.example:80\",destination=\"[::1]\",key=\"ed25519:1\",sig=\"ABCDEF\"\0{\"b\":[1,{\"c\":2.5}],\"a\":\"x\"}";
     const WELL_KNOWN: &str = "max-age=100\npublic, no-store\nSun, 06 Nov 1994 08:49:37 GMT\nSun, 06 Nov 1994 08:49:37 GMT\n12\n{\"m.server\":\"b.example:443\"}";
+    const QUERY: &str = r#"{"server_keys":{"a.example":{"ed25519:1":{"minimum_valid_until_ts":5},"x":{}}}}"#;
     const KEYS: &str = r#"{"server_name":"a.example","verify_keys":{"ed25519:1":{"key":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w"}},"old_verify_keys":{"ed25519:2":{"key":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w","expired_ts":1}},"valid_until_ts":1652262000000}"#;
 
     proptest! {
@@ -238,7 +242,7 @@ mod tests {
         /// What another server says before it sends an event, with pieces replaced at random.
         #[test]
         fn anything_like_what_a_server_says_is_survived(
-            text in prop::sample::select(vec![HEADER, WELL_KNOWN, KEYS, "[1234:5678::abcd]:5678", "1.2.3.4:1234"]),
+            text in prop::sample::select(vec![HEADER, WELL_KNOWN, KEYS, QUERY, "[1234:5678::abcd]:5678", "1.2.3.4:1234"]),
             cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0..8_usize, "[\"\\[\\]{}:,=a-z0-9 .\\\\\n]{0,4}"), 0..3),
         ) {
             all(cut(text, &cuts).as_bytes());

@@ -26,10 +26,6 @@ use self::{
     storage::Storage,
 };
 
-/// As the server's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Messages and state changes over which a cost is averaged.
 const TIMES: usize = 500;
 

@@ -93,6 +93,7 @@ impl Server {
                             token: user.0,
                             guest: false,
                             admin: false,
+                            suspended: false,
                         })
                     })
                     .collect()

@@ -8,10 +8,7 @@ mod password;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -63,19 +60,6 @@ pub enum Command {
         /// Whether data that is there is moved aside.
         replace: bool,
     },
-}
-
-impl Command {
-    /// The configuration file that the command line names.
-    pub fn config(&self) -> Option<&Path> {
-        let (Self::Serve { config }
-        | Self::CheckConfig { config }
-        | Self::CheckData { config }
-        | Self::Admin { config, .. }
-        | Self::Backup { config, .. }
-        | Self::Restore { config, .. }) = self;
-        config.as_deref()
-    }
 }
 
 /// What `linkim admin` can do. Localparts are checked: they can be those of a new user.

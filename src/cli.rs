@@ -8,7 +8,11 @@ mod password;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -17,7 +21,7 @@ pub use check_config::check_config;
 pub use check_data::check_data;
 pub use password::{PasswordError, PasswordSource};
 
-use crate::config::is_localpart;
+use crate::config::{self, Loaded, is_localpart};
 
 /// What the command line asks for. `config` is the file that it names, for [`crate::config::load`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +170,24 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
             Command::Restore { config, from, replace }
         }
     })
+}
+
+/// The configuration; None if it has mistakes: they are then on `err`.
+///
+/// # Errors
+/// What `err` says.
+pub fn load(
+    config: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    err: &mut impl Write,
+) -> io::Result<Option<Loaded>> {
+    match config::load(config, environment) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(mistakes) => {
+            writeln!(err, "{mistakes}")?;
+            Ok(None)
+        }
+    }
 }
 
 fn localpart(text: &str) -> Result<String, &'static str> {

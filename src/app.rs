@@ -4,7 +4,13 @@ mod admin;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use axum::{Router, extract::DefaultBodyLimit, http::{HeaderName, Method, header}, middleware, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, Method, header},
+    middleware,
+    routing::get,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -19,8 +25,9 @@ use tower_http::{
 pub use self::admin::admin;
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules, RateLimits,
-        Registration, Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames, keep_last_seen,
+        AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
+        RateLimits, Registration, Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
+        keep_last_seen,
     },
     api::{
         client,
@@ -33,8 +40,8 @@ use crate::{
     config::{Config, StorageUrl},
     listen,
     ops::{
-        data_dir::{self, DataDirLock},
         admin::{Admin, AdminSocket, SOCKET},
+        data_dir::{self, DataDirLock},
         metrics, signing_key,
         signing_key::SigningKeyError,
         sweepers,
@@ -53,8 +60,8 @@ use crate::{
         reports::Reports,
         send::Sending,
         state_hash::StateHashKey,
-        typing::{LeaversDontType, Typing, TypingNotes},
         summary::Summaries,
+        typing::{LeaversDontType, Typing, TypingNotes},
         upgrade::Upgrades,
         user_directory::UserDirectory,
     },
@@ -237,8 +244,7 @@ impl App {
         let key = signing_key::load_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
-        let hash_key =
-            store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
+        let hash_key = store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
         let typing_notes = Arc::<TypingNotes>::default();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
@@ -355,8 +361,7 @@ async fn services(
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
-    let sessions =
-        Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
+    let sessions = Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
@@ -372,41 +377,20 @@ async fn services(
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
-    let typing = Arc::new(Typing::new(
-        store.clone(),
-        appenders.clone(),
-        notifier.clone(),
-        typing_notes.clone(),
-    ));
+    let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
         sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
-        receipts: Arc::new(Receipts::new(
-            store.clone(),
-            appenders.clone(),
-            notifier.clone(),
-            clock.clone(),
-        )),
+        receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone())),
         typing,
-        uia: Arc::new(Uia::new(
-            login.clone(),
-            registration.clone(),
-            names.clone(),
-            clock.clone(),
-            random.clone(),
-        )),
+        uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
         shared_secret: Arc::new(SharedSecret::new(
             config.registration.shared_secret.clone(),
             clock.clone(),
             random.clone(),
         )),
         devices: Arc::new(Devices::new(store.clone(), sessions.clone(), last_seen.clone())),
-        deactivation: Arc::new(Deactivation::new(
-            store.clone(),
-            clock.clone(),
-            sessions.clone(),
-            follower.clone(),
-        )),
+        deactivation: Arc::new(Deactivation::new(store.clone(), clock.clone(), sessions.clone(), follower.clone())),
         restrictions: Arc::new(Restrictions::new(store.clone(), sessions.clone(), server_name.clone())),
         profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
         tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
@@ -420,12 +404,7 @@ async fn services(
             clock.clone(),
         )),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
-        sending: Arc::new(Sending::new(
-            store.clone(),
-            appenders.clone(),
-            membership.clone(),
-            server_name.clone(),
-        )),
+        sending: Arc::new(Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
         hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),

@@ -73,11 +73,7 @@ pub fn read(sources: &Sources) -> Result<Loaded, Mistakes> {
     debug_assert!(unread.is_empty(), "keys that nothing reads: {unread:?}");
     match Mistakes::sorted(mistakes) {
         Some(mistakes) => Err(mistakes),
-        None => Ok(Loaded {
-            config,
-            warnings,
-            file: file.map(|file| file.name.clone()),
-        }),
+        None => Ok(Loaded { config, warnings, file: file.map(|file| file.name.clone()) }),
     }
 }
 
@@ -87,43 +83,20 @@ fn find_sources(
 ) -> Result<Sources, Mistake> {
     let name = file.unwrap_or(Path::new(DEFAULT_FILE));
     let unreadable = |error: &dyn std::fmt::Display| {
-        Mistake::new(
-            Place::File(name.display().to_string()),
-            "",
-            format!("cannot be read: {error}"),
-        )
+        Mistake::new(Place::File(name.display().to_string()), "", format!("cannot be read: {error}"))
     };
     let working_directory = std::env::current_dir().map_err(|error| unreadable(&error))?;
     let environment = environment.into_iter().collect();
     // Only a file that is not there at all is no file: one that cannot be read must not turn into an open server.
-    let absent = file.is_none()
-        && name
-            .symlink_metadata()
-            .is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let absent = file.is_none() && name.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
     if absent {
-        return Ok(Sources {
-            file: None,
-            working_directory,
-            environment,
-        });
+        return Ok(Sources { file: None, working_directory, environment });
     }
     let text = read_text(name)?;
     let path = working_directory.join(name);
-    let directory = path
-        .parent()
-        .unwrap_or(&working_directory)
-        .components()
-        .collect();
-    let source = SourceFile {
-        name: name.display().to_string(),
-        text,
-        directory,
-    };
-    Ok(Sources {
-        file: Some(source),
-        working_directory,
-        environment,
-    })
+    let directory = path.parent().unwrap_or(&working_directory).components().collect();
+    let source = SourceFile { name: name.display().to_string(), text, directory };
+    Ok(Sources { file: Some(source), working_directory, environment })
 }
 
 /// The text of a file; the mistake names the first byte that is not UTF-8.
@@ -135,17 +108,11 @@ fn read_text(name: &Path) -> Result<String, Mistake> {
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|error| whole(format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(whole(format!(
-            "too large; allowed: at most {MAX_FILE} bytes"
-        )));
+        return Err(whole(format!("too large; allowed: at most {MAX_FILE} bytes")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-        Mistake::new(
-            Place::of_byte(&shown, &text, valid),
-            "",
-            "found a byte that is not UTF-8; allowed: UTF-8 text",
-        )
+        Mistake::new(Place::of_byte(&shown, &text, valid), "", "found a byte that is not UTF-8; allowed: UTF-8 text")
     })
 }

@@ -25,19 +25,9 @@ struct Store {
 }
 
 impl Store {
-    fn add(
-        &mut self,
-        sender: &str,
-        event_type: &str,
-        state_key: &str,
-        content: &Value,
-        auth: &[i64],
-    ) -> (i64, i64) {
+    fn add(&mut self, sender: &str, event_type: &str, state_key: &str, content: &Value, auth: &[i64]) -> (i64, i64) {
         let nid = self.events.len() as i64;
-        let ids: Vec<&EventId> = auth
-            .iter()
-            .map(|nid| self.events[*nid as usize].event_id())
-            .collect();
+        let ids: Vec<&EventId> = auth.iter().map(|nid| self.events[*nid as usize].event_id()).collect();
         let mut event = json!({
             "auth_events": ids, "content": content, "depth": nid, "hashes": {}, "origin_server_ts": 1_700_000_000 + nid,
             "prev_events": [], "sender": sender, "signatures": {}, "state_key": state_key, "type": event_type,
@@ -50,11 +40,8 @@ impl Store {
         let scrambled = (nid as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let id = EventId::parse(format!("${scrambled:016x}aaaaaaaaaaaaaaaaaaaaaaaaaaa")).unwrap();
         self.by_id.insert(id.clone(), nid);
-        self.events.push(Arc::new(
-            Pdu::from_trusted(id, event.to_string(), false).unwrap(),
-        ));
-        self.dag
-            .push(&auth.iter().map(|nid| *nid as u32).collect::<Vec<_>>());
+        self.events.push(Arc::new(Pdu::from_trusted(id, event.to_string(), false).unwrap()));
+        self.dag.push(&auth.iter().map(|nid| *nid as u32).collect::<Vec<_>>());
         let key = (StateEventType::from(event_type), state_key.to_owned());
         let next = self.keys.len() as i64;
         let number = *self.by_key.entry(key.clone()).or_insert(next);
@@ -76,9 +63,7 @@ impl ResolutionEvents for Store {
         self.keys.get(key as usize).cloned()
     }
     fn key_nid(&self, event_type: &StateEventType, state_key: &str) -> Option<i64> {
-        self.by_key
-            .get(&(event_type.clone(), state_key.to_owned()))
-            .copied()
+        self.by_key.get(&(event_type.clone(), state_key.to_owned())).copied()
     }
     fn dag_index(&self, nid: i64) -> Option<u32> {
         Some(nid as u32)
@@ -98,51 +83,24 @@ fn put(state: &mut StateMap, (key, event): (i64, i64)) {
 /// In every branch Alice kicks some members that the other branches know nothing of, others leave and set new names, and
 /// the power levels and the topic change. `changes` is how many memberships each branch touches.
 fn forked(version_12: bool, changes: usize) -> (Store, Vec<StateMap>) {
-    let mut store = Store {
-        version_12,
-        ..Store::default()
-    };
+    let mut store = Store { version_12, ..Store::default() };
     let mut state = StateMap::new();
     let alice = "@alice:a.example";
     let levels = |levels: i64| {
-        let mut users: serde_json::Map<_, _> = (0..50)
-            .map(|at| (format!("@user{at}:b.example"), json!(10 + levels)))
-            .collect();
+        let mut users: serde_json::Map<_, _> =
+            (0..50).map(|at| (format!("@user{at}:b.example"), json!(10 + levels))).collect();
         if !version_12 {
             users.insert(alice.to_owned(), json!(100));
         }
         json!({"users": users})
     };
-    let create = store.add(
-        alice,
-        "m.room.create",
-        "",
-        &json!({"room_version": "11"}),
-        &[],
-    );
+    let create = store.add(alice, "m.room.create", "", &json!({"room_version": "11"}), &[]);
     let base: &[i64] = if version_12 { &[] } else { &[0] };
     let with = |more: &[i64]| [base, more].concat();
-    let join = store.add(
-        alice,
-        "m.room.member",
-        alice,
-        &json!({"membership": "join"}),
-        base,
-    );
-    let first_levels = store.add(
-        alice,
-        "m.room.power_levels",
-        "",
-        &levels(0),
-        &with(&[join.1]),
-    );
-    let rules = store.add(
-        alice,
-        "m.room.join_rules",
-        "",
-        &json!({"join_rule": "public"}),
-        &with(&[join.1, first_levels.1]),
-    );
+    let join = store.add(alice, "m.room.member", alice, &json!({"membership": "join"}), base);
+    let first_levels = store.add(alice, "m.room.power_levels", "", &levels(0), &with(&[join.1]));
+    let rules =
+        store.add(alice, "m.room.join_rules", "", &json!({"join_rule": "public"}), &with(&[join.1, first_levels.1]));
     for entry in [create, join, first_levels, rules] {
         put(&mut state, entry);
     }
@@ -150,51 +108,23 @@ fn forked(version_12: bool, changes: usize) -> (Store, Vec<StateMap>) {
     let mut joined = Vec::new();
     for at in 0..MEMBERS {
         let auth = with(&[first_levels.1, rules.1]);
-        let entry = store.add(
-            &user(at),
-            "m.room.member",
-            &user(at),
-            &json!({"membership": "join"}),
-            &auth,
-        );
+        let entry = store.add(&user(at), "m.room.member", &user(at), &json!({"membership": "join"}), &auth);
         put(&mut state, entry);
         joined.push(entry.1);
     }
     let mut states = Vec::new();
     for branch in 0..BRANCHES {
         let mut state = state.clone();
-        let changed = store.add(
-            alice,
-            "m.room.power_levels",
-            "",
-            &levels(branch as i64 + 1),
-            &with(&[join.1, first_levels.1]),
-        );
+        let changed =
+            store.add(alice, "m.room.power_levels", "", &levels(branch as i64 + 1), &with(&[join.1, first_levels.1]));
         put(&mut state, changed);
-        put(
-            &mut state,
-            store.add(
-                alice,
-                "m.room.topic",
-                "",
-                &json!({"topic": branch}),
-                &with(&[join.1, changed.1]),
-            ),
-        );
+        put(&mut state, store.add(alice, "m.room.topic", "", &json!({"topic": branch}), &with(&[join.1, changed.1])));
         for change in 0..changes {
             let at = (branch * changes + change) * 7 % MEMBERS;
             let (who, own) = (user(at), joined[at]);
             let (sender, content, auth) = match change % 3 {
-                0 => (
-                    alice,
-                    json!({"membership": "leave"}),
-                    with(&[join.1, changed.1, own]),
-                ),
-                1 => (
-                    who.as_str(),
-                    json!({"membership": "leave"}),
-                    with(&[changed.1, own]),
-                ),
+                0 => (alice, json!({"membership": "leave"}), with(&[join.1, changed.1, own])),
+                1 => (who.as_str(), json!({"membership": "leave"}), with(&[changed.1, own])),
                 _ => {
                     let content = json!({"membership": "join", "displayname": "new"});
                     (who.as_str(), content, with(&[changed.1, own, rules.1]))
@@ -209,19 +139,14 @@ fn forked(version_12: bool, changes: usize) -> (Store, Vec<StateMap>) {
 }
 
 fn resolution(criterion: &mut Criterion) {
-    for (name, version, version_12) in [
-        ("11", RoomVersionId::V11, false),
-        ("12", RoomVersionId::V12, true),
-    ] {
+    for (name, version, version_12) in [("11", RoomVersionId::V11, false), ("12", RoomVersionId::V12, true)] {
         let rules = rules(&version).unwrap();
         for changes in [50, 500] {
             let (store, states) = forked(version_12, changes);
             for count in [2, BRANCHES] {
                 let title = format!("version {name}, {count} states, {changes} changes in each");
                 criterion.bench_function(&title, |bench| {
-                    bench.iter(|| {
-                        black_box(resolve(rules, &states[..count], &store.dag, &store).unwrap())
-                    });
+                    bench.iter(|| black_box(resolve(rules, &states[..count], &store.dag, &store).unwrap()));
                 });
             }
         }

@@ -40,10 +40,7 @@ impl Default for AuthDag {
 impl AuthDag {
     /// An empty DAG.
     pub fn new() -> Self {
-        Self {
-            starts: vec![0],
-            edges: Vec::new(),
-        }
+        Self { starts: vec![0], edges: Vec::new() }
     }
 
     /// How many events it has; also the index of the next.
@@ -62,10 +59,7 @@ impl AuthDag {
     /// If an auth event has no smaller index: the caller has mixed up its indices, and every answer would be wrong.
     pub fn push(&mut self, auth: &[u32]) -> u32 {
         let index = self.len() as u32;
-        assert!(
-            auth.iter().all(|target| *target < index),
-            "an event comes after its auth events"
-        );
+        assert!(auth.iter().all(|target| *target < index), "an event comes after its auth events");
         let start = self.edges.len();
         self.edges.extend_from_slice(auth);
         self.edges[start..].sort_unstable_by(|a, b| b.cmp(a));
@@ -126,20 +120,11 @@ impl AuthDag {
         if sets.len() < 2 {
             return Vec::new();
         }
-        let Some(top) = sets
-            .iter()
-            .filter_map(|set| self.top(set))
-            .chain(self.top(shared))
-            .max()
-        else {
+        let Some(top) = sets.iter().filter_map(|set| self.top(set)).chain(self.top(shared)).max() else {
             return Vec::new();
         };
         let words = sets.len().div_ceil(64);
-        let mut bits = Bits {
-            words,
-            all: all_of(sets.len()),
-            reached: vec![0; (top + 1) * words],
-        };
+        let mut bits = Bits { words, all: all_of(sets.len()), reached: vec![0; (top + 1) * words] };
         for event in self.known(shared) {
             bits.fill(event);
         }
@@ -190,9 +175,7 @@ impl AuthDag {
         }
         let mut to = from.clone();
         let targets = |at: usize| {
-            self.auth_events(at as u32)
-                .iter()
-                .filter_map(move |target| (*target as usize).checked_sub(bottom))
+            self.auth_events(at as u32).iter().filter_map(move |target| (*target as usize).checked_sub(bottom))
         };
         for at in (bottom..=top).rev() {
             if from[at - bottom] {
@@ -204,10 +187,7 @@ impl AuthDag {
         for at in bottom..=top {
             to[at - bottom] = to[at - bottom] || targets(at).any(|target| to[target]);
         }
-        (bottom..=top)
-            .filter(|at| from[at - bottom] && to[at - bottom])
-            .map(|at| at as u32)
-            .collect()
+        (bottom..=top).filter(|at| from[at - bottom] && to[at - bottom]).map(|at| at as u32).collect()
     }
 
     /// How many chunks it takes to store it.
@@ -273,10 +253,7 @@ impl AuthDag {
             let mut above = self.len() as u32;
             for _ in 0..read_varint(&mut bytes)? {
                 let distance = read_varint(&mut bytes)?;
-                above = above
-                    .checked_sub(distance)
-                    .filter(|_| distance > 0)
-                    .ok_or(ChunkError::Edge)?;
+                above = above.checked_sub(distance).filter(|_| distance > 0).ok_or(ChunkError::Edge)?;
                 self.edges.push(above);
             }
             self.starts.push(self.edges.len() as u32);
@@ -286,10 +263,7 @@ impl AuthDag {
 
     fn known<'e>(&self, events: &'e [u32]) -> impl Iterator<Item = usize> + use<'e> {
         let len = self.len();
-        events
-            .iter()
-            .map(|event| *event as usize)
-            .filter(move |event| *event < len)
+        events.iter().map(|event| *event as usize).filter(move |event| *event < len)
     }
 
     fn top(&self, events: &[u32]) -> Option<usize> {
@@ -341,12 +315,7 @@ fn all_of(sets: usize) -> Vec<u64> {
 }
 
 fn indices_of(marks: &[bool]) -> Vec<u32> {
-    marks
-        .iter()
-        .enumerate()
-        .filter(|(_, marked)| **marked)
-        .map(|(at, _)| at as u32)
-        .collect()
+    marks.iter().enumerate().filter(|(_, marked)| **marked).map(|(at, _)| at as u32).collect()
 }
 
 fn write_varint(out: &mut Vec<u8>, mut value: u32) {

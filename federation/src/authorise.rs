@@ -55,14 +55,7 @@ pub(crate) fn auth_types_of(
     content: &RawValue,
     rules: &RoomVersionRules,
 ) -> Result<Vec<(StateEventType, String)>, Denied> {
-    ruma::state_res::auth_types_for_event(
-        event_type,
-        sender,
-        state_key,
-        content,
-        &rules.authorization,
-    )
-    .map_err(Denied)
+    ruma::state_res::auth_types_for_event(event_type, sender, state_key, content, &rules.authorization).map_err(Denied)
 }
 
 /// Checks an event against what it names as its authority: that `auth_events` are the right ones (none twice, none
@@ -80,24 +73,15 @@ pub fn check_auth_events(
     fetch: impl Fn(&EventId) -> Option<Arc<Pdu>>,
 ) -> Result<(), Denied> {
     ruma::state_res::check_state_independent_auth_rules(&rules.authorization, pdu, &fetch)?;
-    let mut named: Vec<Arc<Pdu>> = pdu
-        .auth_events()
-        .iter()
-        .filter_map(|id| fetch(id))
-        .collect();
-    if rules.authorization.room_create_event_id_as_room_id
-        && *pdu.event_type() != TimelineEventType::RoomCreate
-    {
+    let mut named: Vec<Arc<Pdu>> = pdu.auth_events().iter().filter_map(|id| fetch(id)).collect();
+    if rules.authorization.room_create_event_id_as_room_id && *pdu.event_type() != TimelineEventType::RoomCreate {
         named.extend(create_event_id(pdu).and_then(|id| fetch(&id)));
     }
-    let state: Vec<_> = named
-        .into_iter()
-        .map(|event| (StateEventType::from(event.event_type().to_string()), event))
-        .collect();
+    let state: Vec<_> =
+        named.into_iter().map(|event| (StateEventType::from(event.event_type().to_string()), event)).collect();
     check_against_state(rules, pdu, |event_type, state_key| {
-        let mut found = state
-            .iter()
-            .filter(|(known, event)| known == event_type && event.state_key() == Some(state_key));
+        let mut found =
+            state.iter().filter(|(known, event)| known == event_type && event.state_key() == Some(state_key));
         found.next().map(|(_, event)| event.clone())
     })
 }
@@ -111,18 +95,10 @@ pub fn check_against_state(
     pdu: &Pdu,
     fetch_state: impl Fn(&StateEventType, &str) -> Option<Arc<Pdu>>,
 ) -> Result<(), Denied> {
-    Ok(ruma::state_res::check_state_dependent_auth_rules(
-        &rules.authorization,
-        pdu,
-        fetch_state,
-    )?)
+    Ok(ruma::state_res::check_state_dependent_auth_rules(&rules.authorization, pdu, fetch_state)?)
 }
 
 /// The create event of a room of version 12 or later: the room's identifier with `$` for `!`.
 fn create_event_id(pdu: &Pdu) -> Option<OwnedEventId> {
-    EventId::parse(format!(
-        "${}",
-        pdu.room_id().as_str().trim_start_matches('!')
-    ))
-    .ok()
+    EventId::parse(format!("${}", pdu.room_id().as_str().trim_start_matches('!'))).ok()
 }

@@ -3,9 +3,7 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#adding-hashes-and-signatures-to-outgoing-events>
 
 use base64::Engine as _;
-use ruma::room_version_rules::{
-    EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionRules,
-};
+use ruma::room_version_rules::{EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionRules};
 use ruma::{CanonicalJsonObject, EventId, RoomId, ServerName, UserId};
 use thiserror::Error;
 
@@ -14,8 +12,8 @@ use crate::pdu::{MAX_AUTH_EVENTS, MAX_PDU_BYTES, MAX_PREV_EVENTS, Pdu};
 use crate::redact::{empties_content, keeps_top_level, redacted_content, redacted_text};
 use crate::signing::{BASE64, SigningKey};
 use crate::value::{
-    MAX_INTEGER, Numbers, Value, get, insert, into_text, parse_object, write_integer,
-    write_members, write_object, write_string,
+    MAX_INTEGER, Numbers, Value, get, insert, into_text, parse_object, write_integer, write_members, write_object,
+    write_string,
 };
 use crate::verify::{event_id_of_hash, sha256};
 
@@ -94,35 +92,25 @@ pub fn build_event(
     if let Some(redacts) = template.redacts
         && rules.redaction.content_field_redacts
     {
-        template
-            .content
-            .insert("redacts".to_owned(), redacts.as_str().into());
+        template.content.insert("redacts".to_owned(), redacts.as_str().into());
     }
     let members = Members::of(&template, rules)?;
 
     let hash = sha256(&members.text(Form::Hashed));
     let hashes = format!(r#"{{"sha256":"{}"}}"#, BASE64.encode(hash));
-    let signed = members.text(Form::Signed {
-        hashes: &hashes,
-        rules,
-    });
+    let signed = members.text(Form::Signed { hashes: &hashes, rules });
     let event_id = match template.event_id_v1 {
         Some(event_id) => event_id.to_owned(),
-        None => event_id_of_hash(&sha256(&signed), rules)
-            .map_err(|_| BuildError::Template("no event identifier"))?,
+        None => event_id_of_hash(&sha256(&signed), rules).map_err(|_| BuildError::Template("no event identifier"))?,
     };
     let mut signatures = Vec::with_capacity(160);
     write_signatures(&mut signatures, origin, key, &signed);
 
-    let text = members.text(Form::Whole {
-        hashes: &hashes,
-        signatures: &signatures,
-    });
+    let text = members.text(Form::Whole { hashes: &hashes, signatures: &signatures });
     if text.len() > MAX_PDU_BYTES {
         return Err(BuildError::TooLarge);
     }
-    Pdu::read(event_id, into_text(text).into(), false, rules)
-        .map_err(|_| BuildError::Template("unreadable"))
+    Pdu::read(event_id, into_text(text).into(), false, rules).map_err(|_| BuildError::Template("unreadable"))
 }
 
 /// Adds this server's signature to an event of another, which stays the same event: an invitation of our user, a
@@ -137,22 +125,11 @@ pub fn add_signature(
     key: &SigningKey,
 ) -> Result<Pdu, BuildError> {
     let unreadable = BuildError::Template("unreadable");
-    let mut object =
-        parse_object(pdu.json().as_bytes(), Numbers::Loose).map_err(|_| unreadable.clone())?;
+    let mut object = parse_object(pdu.json().as_bytes(), Numbers::Loose).map_err(|_| unreadable.clone())?;
     let signed = redacted_text(&object, &rules.redaction, &["signatures", "unsigned"]);
-    let mut signatures = get(&object, "signatures")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    let mut own = get(&signatures, origin.as_str())
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    insert(
-        &mut own,
-        key.key_id().into(),
-        Value::String(key.sign_bytes(&signed).into()),
-    );
+    let mut signatures = get(&object, "signatures").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut own = get(&signatures, origin.as_str()).and_then(Value::as_object).cloned().unwrap_or_default();
+    insert(&mut own, key.key_id().into(), Value::String(key.sign_bytes(&signed).into()));
     insert(&mut signatures, origin.as_str().into(), Value::Object(own));
     insert(&mut object, "signatures".into(), Value::Object(signatures));
     let mut text = Vec::with_capacity(pdu.json().len() + 160);
@@ -160,8 +137,7 @@ pub fn add_signature(
     if text.len() > MAX_PDU_BYTES {
         return Err(BuildError::TooLarge);
     }
-    pdu.with_text(into_text(text), rules)
-        .map_err(|_| unreadable)
+    pdu.with_text(into_text(text), rules).map_err(|_| unreadable)
 }
 
 fn check(template: &EventTemplate<'_>, rules: &RoomVersionRules) -> Result<(), BuildError> {
@@ -177,8 +153,7 @@ fn check(template: &EventTemplate<'_>, rules: &RoomVersionRules) -> Result<(), B
     if template.auth_events.len() > MAX_AUTH_EVENTS {
         return Err(BuildError::Template("more than 10 auth_events"));
     }
-    let names_room =
-        !rules.event_format.require_room_create_room_id && template.event_type == "m.room.create";
+    let names_room = !rules.event_format.require_room_create_room_id && template.event_type == "m.room.create";
     if template.room_id.is_none() != names_room {
         return Err(BuildError::Template("room_id"));
     }
@@ -210,9 +185,7 @@ fn nesting(content: &CanonicalJsonObject) -> usize {
 fn write_signatures(out: &mut Vec<u8>, origin: &ServerName, key: &SigningKey, signed: &[u8]) {
     let signature = key.sign_bytes(signed);
     write_members(out, std::iter::once((origin.as_str(), ())), |out, ()| {
-        write_members(out, std::iter::once((key.key_id(), ())), |out, ()| {
-            write_string(out, &signature)
-        });
+        write_members(out, std::iter::once((key.key_id(), ())), |out, ()| write_string(out, &signature));
     });
 }
 
@@ -221,15 +194,9 @@ enum Form<'f> {
     /// What the content hash is taken of.
     Hashed,
     /// What is signed, and what the reference hash is taken of: redacted, without signatures.
-    Signed {
-        hashes: &'f str,
-        rules: &'f RoomVersionRules,
-    },
+    Signed { hashes: &'f str, rules: &'f RoomVersionRules },
     /// The event.
-    Whole {
-        hashes: &'f str,
-        signatures: &'f [u8],
-    },
+    Whole { hashes: &'f str, signatures: &'f [u8] },
 }
 
 /// The texts of an event's members.
@@ -256,9 +223,7 @@ impl Members {
         if let Some(event_id) = template.event_id_v1 {
             members.add("event_id", |out| write_string(out, event_id.as_str()));
         }
-        members.add("origin_server_ts", |out| {
-            write_integer(out, held(template.origin_server_ts))
-        });
+        members.add("origin_server_ts", |out| write_integer(out, held(template.origin_server_ts)));
         members.add("prev_events", |out| out.extend_from_slice(&prev_events));
         if let Some(redacts) = template.redacts
             && !rules.redaction.content_field_redacts
@@ -336,19 +301,12 @@ fn redacted(template: &EventTemplate<'_>, rules: &RoomVersionRules) -> Vec<u8> {
     }
     let kept = redacted_content(template.event_type, &template.content, &rules.redaction);
     let mut out = Vec::with_capacity(128);
-    write_members(
-        &mut out,
-        kept.iter().map(|(key, value)| (*key, value.as_ref())),
-        write_ruma_value,
-    );
+    write_members(&mut out, kept.iter().map(|(key, value)| (*key, value.as_ref())), write_ruma_value);
     out
 }
 
 /// The list of references in the version's form: identifiers, or in versions 1 and 2 pairs of identifier and hashes.
-fn references(
-    list: &[EventReference<'_>],
-    rules: &RoomVersionRules,
-) -> Result<Vec<u8>, BuildError> {
+fn references(list: &[EventReference<'_>], rules: &RoomVersionRules) -> Result<Vec<u8>, BuildError> {
     let mut out = Vec::with_capacity(2 + list.len() * 48);
     out.push(b'[');
     for (at, reference) in list.iter().enumerate() {
@@ -356,9 +314,7 @@ fn references(
             out.push(b',');
         }
         if rules.events_reference_format == EventsReferenceFormatVersion::V1 {
-            let hash = reference
-                .reference_hash
-                .ok_or(BuildError::Template("reference_hash"))?;
+            let hash = reference.reference_hash.ok_or(BuildError::Template("reference_hash"))?;
             out.push(b'[');
             write_string(&mut out, reference.event_id.as_str());
             out.extend_from_slice(br#",{"sha256":""#);

@@ -9,9 +9,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::value::{
-    MAX_INTEGER, Numbers, Object, Value, parse_object, write_integer, write_members, write_string,
-};
+use crate::value::{MAX_INTEGER, Numbers, Object, Value, parse_object, write_integer, write_members, write_string};
 
 /// Why a text has no canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,9 +29,13 @@ pub enum CanonicalError {
     /// An integer is outside -(2^53 - 1) to 2^53 - 1.
     #[error("an integer is outside the range -(2^53)+1 to (2^53)-1")]
     IntegerOutOfRange,
-    /// Objects and arrays nest deeper than 100 levels.
+    /// Objects and arrays nest deeper than 100 levels; in the body of a request, than 10,000.
     #[error("objects and arrays are nested too deeply")]
     TooDeep,
+    /// In the body of a request, whose depth and order are not those of one event: its objects have too many members, or
+    /// too many in disorder, to be put in order.
+    #[error("objects have too many members to be put in order")]
+    TooManyMembers,
 }
 
 /// A JSON text, from whichever of the usual types holds it.
@@ -70,11 +72,7 @@ pub fn canonical_object<'a>(
     json: impl Into<JsonText<'a>>,
     strict: bool,
 ) -> Result<CanonicalJsonObject, CanonicalError> {
-    let numbers = if strict {
-        Numbers::Strict
-    } else {
-        Numbers::Loose
-    };
+    let numbers = if strict { Numbers::Strict } else { Numbers::Loose };
     to_ruma(parse_object(json.into().0, numbers)?)
 }
 
@@ -86,10 +84,7 @@ pub fn canonical_text(object: &CanonicalJsonObject) -> String {
 }
 
 fn to_ruma(object: Object<'_>) -> Result<CanonicalJsonObject, CanonicalError> {
-    object
-        .into_iter()
-        .map(|(key, value)| Ok((key.into_owned(), to_ruma_value(value)?)))
-        .collect()
+    object.into_iter().map(|(key, value)| Ok((key.into_owned(), to_ruma_value(value)?))).collect()
 }
 
 fn to_ruma_value(value: Value<'_>) -> Result<CanonicalJsonValue, CanonicalError> {
@@ -99,20 +94,15 @@ fn to_ruma_value(value: Value<'_>) -> Result<CanonicalJsonValue, CanonicalError>
         Value::Integer(value) => to_int(value)?,
         Value::Loose(text) => whole_number(&text)?,
         Value::String(text) => CanonicalJsonValue::String(Cow::into_owned(text)),
-        Value::Array(items) => CanonicalJsonValue::Array(
-            items
-                .into_iter()
-                .map(to_ruma_value)
-                .collect::<Result<_, _>>()?,
-        ),
+        Value::Array(items) => {
+            CanonicalJsonValue::Array(items.into_iter().map(to_ruma_value).collect::<Result<_, _>>()?)
+        }
         Value::Object(object) => CanonicalJsonValue::Object(to_ruma(object)?),
     })
 }
 
 fn to_int(value: i64) -> Result<CanonicalJsonValue, CanonicalError> {
-    Int::new(value)
-        .map(CanonicalJsonValue::Integer)
-        .ok_or(CanonicalError::IntegerOutOfRange)
+    Int::new(value).map(CanonicalJsonValue::Integer).ok_or(CanonicalError::IntegerOutOfRange)
 }
 
 fn whole_number(text: &str) -> Result<CanonicalJsonValue, CanonicalError> {
@@ -131,11 +121,7 @@ fn whole_number(text: &str) -> Result<CanonicalJsonValue, CanonicalError> {
 
 /// Appends the canonical text of one of ruma's objects.
 pub(crate) fn write_ruma_object(out: &mut Vec<u8>, object: &CanonicalJsonObject) {
-    write_members(
-        out,
-        object.iter().map(|(key, value)| (key.as_str(), value)),
-        write_ruma_value,
-    );
+    write_members(out, object.iter().map(|(key, value)| (key.as_str(), value)), write_ruma_value);
 }
 
 /// Appends the canonical text of one of ruma's values.

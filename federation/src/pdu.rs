@@ -9,9 +9,7 @@ mod levels;
 use js_int::UInt;
 use ruma::events::TimelineEventType;
 use ruma::room_version_rules::RoomVersionRules;
-use ruma::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
-};
+use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
 
 pub use format::{FormatError, MAX_AUTH_EVENTS, MAX_PDU_BYTES, MAX_PREV_EVENTS};
@@ -169,22 +167,14 @@ impl Pdu {
     /// <https://spec.matrix.org/v1.19/server-server-api/#calculating-the-reference-hash-for-an-event>
     pub fn reference_hash(&self, rules: &RoomVersionRules) -> [u8; 32] {
         match parse_object(self.json.as_bytes(), Numbers::Loose) {
-            Ok(object) => sha256(&redacted_text(
-                &object,
-                &rules.redaction,
-                &["signatures", "unsigned"],
-            )),
+            Ok(object) => sha256(&redacted_text(&object, &rules.redaction, &["signatures", "unsigned"])),
             // Not reached: every constructor has read the text as an object.
             Err(_) => sha256(self.json.as_bytes()),
         }
     }
 
     /// The same event, with another text.
-    pub(crate) fn with_text(
-        &self,
-        text: String,
-        rules: &RoomVersionRules,
-    ) -> Result<Self, FormatError> {
+    pub(crate) fn with_text(&self, text: String, rules: &RoomVersionRules) -> Result<Self, FormatError> {
         Self::read(self.event_id.clone(), text.into(), self.rejected, rules)
     }
 
@@ -238,10 +228,7 @@ impl Pdu {
 /// The room that a version 12 create event makes.
 fn room_of_create_event(event_id: &EventId) -> Result<OwnedRoomId, FormatError> {
     let hash = event_id.as_str().trim_start_matches('$');
-    RoomId::parse(format!("!{hash}")).map_err(|_| FormatError::Field {
-        field: "room_id",
-        problem: "missing",
-    })
+    RoomId::parse(format!("!{hash}")).map_err(|_| FormatError::Field { field: "room_id", problem: "missing" })
 }
 
 impl ruma::state_res::Event for Pdu {

@@ -7,9 +7,7 @@ use std::borrow::Cow;
 use ruma::room_version_rules::{RedactionRules, RoomVersionRules};
 
 use crate::pdu::Pdu;
-use crate::value::{
-    Numbers, Object, Value, get, into_text, parse_object, write_members, write_object, write_value,
-};
+use crate::value::{Numbers, Object, Value, get, into_text, parse_object, write_members, write_object, write_value};
 
 /// The redacted form of an event. Its identifier, sender, place in the DAG and verdict stay the same.
 pub fn redact(pdu: &Pdu, rules: &RoomVersionRules) -> Pdu {
@@ -24,14 +22,8 @@ pub fn redact(pdu: &Pdu, rules: &RoomVersionRules) -> Pdu {
 /// The canonical text of the redacted event, without the top-level keys in `without`.
 ///
 /// Without `signatures` and `unsigned` this is both what is signed and what the reference hash is taken of.
-pub(crate) fn redacted_text(
-    event: &Object<'_>,
-    rules: &RedactionRules,
-    without: &[&str],
-) -> Vec<u8> {
-    let event_type = get(event, "type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+pub(crate) fn redacted_text(event: &Object<'_>, rules: &RedactionRules, without: &[&str]) -> Vec<u8> {
+    let event_type = get(event, "type").and_then(Value::as_str).unwrap_or_default();
     let kept = event
         .iter()
         .map(|(key, value)| (key.as_ref(), value))
@@ -45,12 +37,7 @@ pub(crate) fn redacted_text(
     out
 }
 
-fn write_content(
-    out: &mut Vec<u8>,
-    event_type: &str,
-    content: &Object<'_>,
-    rules: &RedactionRules,
-) {
+fn write_content(out: &mut Vec<u8>, event_type: &str, content: &Object<'_>, rules: &RedactionRules) {
     let kept = content
         .iter()
         .map(|(key, value)| (key.as_ref(), value))
@@ -60,26 +47,20 @@ fn write_content(
             Keep::OnlySigned => matches!(value, Value::Object(_)),
         })
         .map(|(key, value)| (key, (key, value)));
-    write_members(out, kept, |out, (key, value)| {
-        match (keeps_content(event_type, key, rules), value) {
-            (Keep::OnlySigned, Value::Object(invite)) => {
-                let signed: Object<'_> = invite
-                    .iter()
-                    .filter(|(key, _)| key == "signed")
-                    .cloned()
-                    .collect();
-                write_object(out, &signed);
-            }
-            _ => write_value(out, value),
+    write_members(out, kept, |out, (key, value)| match (keeps_content(event_type, key, rules), value) {
+        (Keep::OnlySigned, Value::Object(invite)) => {
+            let signed: Object<'_> = invite.iter().filter(|(key, _)| key == "signed").cloned().collect();
+            write_object(out, &signed);
         }
+        _ => write_value(out, value),
     });
 }
 
 /// Whether a redaction leaves the top-level key.
 pub(crate) fn keeps_top_level(key: &str, rules: &RedactionRules) -> bool {
     match key {
-        "event_id" | "type" | "room_id" | "sender" | "state_key" | "content" | "hashes"
-        | "signatures" | "depth" | "prev_events" | "auth_events" | "origin_server_ts" => true,
+        "event_id" | "type" | "room_id" | "sender" | "state_key" | "content" | "hashes" | "signatures" | "depth"
+        | "prev_events" | "auth_events" | "origin_server_ts" => true,
         "origin" | "membership" | "prev_state" => rules.keep_origin_membership_prev_state,
         _ => false,
     }
@@ -101,9 +82,7 @@ pub(crate) fn keeps_content(event_type: &str, key: &str, rules: &RedactionRules)
         ("m.room.member", "join_authorised_via_users_server") => {
             rules.keep_room_member_join_authorised_via_users_server
         }
-        ("m.room.member", "third_party_invite")
-            if rules.keep_room_member_third_party_invite_signed =>
-        {
+        ("m.room.member", "third_party_invite") if rules.keep_room_member_third_party_invite_signed => {
             return Keep::OnlySigned;
         }
         ("m.room.create", "creator") => true,
@@ -112,8 +91,7 @@ pub(crate) fn keeps_content(event_type: &str, key: &str, rules: &RedactionRules)
         ("m.room.join_rules", "allow") => rules.keep_room_join_rules_allow,
         (
             "m.room.power_levels",
-            "ban" | "events" | "events_default" | "kick" | "redact" | "state_default" | "users"
-            | "users_default",
+            "ban" | "events" | "events_default" | "kick" | "redact" | "state_default" | "users" | "users_default",
         ) => true,
         ("m.room.power_levels", "invite") => rules.keep_room_power_levels_invite,
         ("m.room.aliases", "aliases") => rules.keep_room_aliases_aliases,
@@ -147,19 +125,15 @@ pub(crate) fn redacted_content<'a>(
     use ruma::CanonicalJsonValue;
     content
         .iter()
-        .filter_map(
-            |(key, value)| match (keeps_content(event_type, key, rules), value) {
-                (Keep::Nothing, _) => None,
-                (Keep::Whole, value) => Some((key.as_str(), Cow::Borrowed(value))),
-                (Keep::OnlySigned, CanonicalJsonValue::Object(invite)) => {
-                    let signed = invite.iter().filter(|(key, _)| *key == "signed");
-                    let signed = signed
-                        .map(|(key, value)| (key.clone(), value.clone()))
-                        .collect();
-                    Some((key.as_str(), Cow::Owned(CanonicalJsonValue::Object(signed))))
-                }
-                (Keep::OnlySigned, _) => None,
-            },
-        )
+        .filter_map(|(key, value)| match (keeps_content(event_type, key, rules), value) {
+            (Keep::Nothing, _) => None,
+            (Keep::Whole, value) => Some((key.as_str(), Cow::Borrowed(value))),
+            (Keep::OnlySigned, CanonicalJsonValue::Object(invite)) => {
+                let signed = invite.iter().filter(|(key, _)| *key == "signed");
+                let signed = signed.map(|(key, value)| (key.clone(), value.clone())).collect();
+                Some((key.as_str(), Cow::Owned(CanonicalJsonValue::Object(signed))))
+            }
+            (Keep::OnlySigned, _) => None,
+        })
         .collect()
 }

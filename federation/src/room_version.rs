@@ -8,9 +8,7 @@ use ruma::RoomVersionId;
 use ruma::room_version_rules::RoomVersionRules;
 
 /// The identifiers of every stable room version, oldest first.
-pub const STABLE_VERSIONS: [&str; 12] = [
-    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12",
-];
+pub const STABLE_VERSIONS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
 static RULES: LazyLock<[RoomVersionRules; 12]> = LazyLock::new(|| {
     [
@@ -31,9 +29,7 @@ static RULES: LazyLock<[RoomVersionRules; 12]> = LazyLock::new(|| {
 
 /// The rules of a stable room version, or `None` for a version that this server does not know (unstable ones included).
 pub fn rules(version: &RoomVersionId) -> Option<&'static RoomVersionRules> {
-    let position = STABLE_VERSIONS
-        .iter()
-        .position(|known| *known == version.as_str())?;
+    let position = STABLE_VERSIONS.iter().position(|known| *known == version.as_str())?;
     RULES.get(position)
 }
 
@@ -48,17 +44,10 @@ mod tests {
             let ours = rules(&id).unwrap();
             // ruma publishes the same rules under the identifier; a table that slipped by one would differ here.
             let theirs = id.rules().unwrap();
-            assert_eq!(
-                format!("{ours:?}"),
-                format!("{theirs:?}"),
-                "version {version}"
-            );
+            assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "version {version}");
         }
         for unknown in ["0", "13", "org.matrix.msc3757.10", "01"] {
-            assert!(
-                rules(&RoomVersionId::try_from(unknown).unwrap()).is_none(),
-                "version {unknown}"
-            );
+            assert!(rules(&RoomVersionId::try_from(unknown).unwrap()).is_none(), "version {unknown}");
         }
     }
 }

@@ -5,6 +5,7 @@
 mod known;
 mod notary;
 mod publish;
+mod query;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub use notary::{
     MAX_NOTARY_DOCUMENTS, MAX_NOTARY_RESPONSE_LENGTH, NotaryError, countersign, notary_response, parse_notary_response,
 };
 pub use publish::build_key_document;
+pub use query::{KeyQuery, KeyQueryError, MAX_QUERY_LENGTH, MAX_QUERY_SERVERS};
 
 /// The longest key document that is read, in bytes.
 pub const MAX_KEY_DOCUMENT_LENGTH: usize = 65_536;
@@ -90,6 +92,9 @@ pub struct KeyDocument {
 
 impl KeyDocument {
     /// Reads and verifies the document of the server that was asked for.
+    ///
+    /// Its own signature does not prove whose it is, for anyone can make keys and sign with them: that is for the TLS
+    /// certificate to prove, or for a notary.
     ///
     /// It must be signed by one of its `verify_keys` at least. (That each of them signs is what the specification's words
     /// suggest, and what [`build_key_document`] does; servers that sign with the first of two keys exist, and a key

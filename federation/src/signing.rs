@@ -74,10 +74,7 @@ impl SigningKey {
         if !valid_version(version) {
             return Err(KeyFileError::Version { line: 1 });
         }
-        Ok(Self {
-            key: ed25519_dalek::SigningKey::from_bytes(&seed),
-            key_id: format!("ed25519:{version}").into(),
-        })
+        Ok(Self { key: ed25519_dalek::SigningKey::from_bytes(&seed), key_id: format!("ed25519:{version}").into() })
     }
 
     /// Reads a file in Synapse's format: a line `ed25519 <version> <unpadded base64 seed>` for each key. The first is the
@@ -86,18 +83,9 @@ impl SigningKey {
     /// # Errors
     /// [`KeyFileError`], with the line; its text never contains the seed.
     pub fn parse_file(text: &str) -> Result<Vec<Self>, KeyFileError> {
-        let lines = text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty());
-        let keys = lines
-            .map(|(at, line)| Self::parse_line(line, at + 1))
-            .collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() {
-            Err(KeyFileError::Empty)
-        } else {
-            Ok(keys)
-        }
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let keys = lines.map(|(at, line)| Self::parse_line(line, at + 1)).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() { Err(KeyFileError::Empty) } else { Ok(keys) }
     }
 
     fn parse_line(text: &str, line: usize) -> Result<Self, KeyFileError> {
@@ -110,21 +98,14 @@ impl SigningKey {
         if algorithm != "ed25519" {
             return Err(KeyFileError::Algorithm { line });
         }
-        let seed = BASE64
-            .decode(seed)
-            .ok()
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let seed = BASE64.decode(seed).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         let seed = seed.ok_or(KeyFileError::Seed { line })?;
         Self::generate(seed, version).map_err(|_| KeyFileError::Version { line })
     }
 
     /// The line of the key in Synapse's format, with its line end. It holds the secret.
     pub fn to_file_line(&self) -> String {
-        format!(
-            "ed25519 {} {}\n",
-            self.version(),
-            BASE64.encode(self.key.as_bytes())
-        )
+        format!("ed25519 {} {}\n", self.version(), BASE64.encode(self.key.as_bytes()))
     }
 
     /// The key's identifier, `ed25519:<version>`.
@@ -134,9 +115,7 @@ impl SigningKey {
 
     /// The part of the identifier after the colon.
     pub fn version(&self) -> &str {
-        self.key_id
-            .split_once(':')
-            .map_or("", |(_, version)| version)
+        self.key_id.split_once(':').map_or("", |(_, version)| version)
     }
 
     /// The public half, in unpadded base64.
@@ -160,20 +139,14 @@ impl SigningKey {
         let signature = self.sign_bytes(&signed_text(object));
         let signatures = as_object(object.entry("signatures".to_owned()).or_default());
         let of_entity = as_object(signatures.entry(entity.to_owned()).or_default());
-        of_entity.insert(
-            self.key_id.clone().into(),
-            CanonicalJsonValue::String(signature),
-        );
+        of_entity.insert(self.key_id.clone().into(), CanonicalJsonValue::String(signature));
     }
 }
 
 impl fmt::Debug for SigningKey {
     /// Names the key and keeps its secret.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("SigningKey")
-            .field("key_id", &self.key_id)
-            .finish_non_exhaustive()
+        formatter.debug_struct("SigningKey").field("key_id", &self.key_id).finish_non_exhaustive()
     }
 }
 
@@ -181,11 +154,7 @@ impl fmt::Debug for SigningKey {
 pub(crate) fn signed_text(object: &CanonicalJsonObject) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let members = object.iter().map(|(key, value)| (key.as_str(), value));
-    write_members(
-        &mut out,
-        members.filter(|(key, _)| *key != "signatures" && *key != "unsigned"),
-        write_ruma_value,
-    );
+    write_members(&mut out, members.filter(|(key, _)| *key != "signatures" && *key != "unsigned"), write_ruma_value);
     out
 }
 
@@ -200,8 +169,5 @@ fn as_object(value: &mut CanonicalJsonValue) -> &mut CanonicalJsonObject {
 }
 
 fn valid_version(version: &str) -> bool {
-    !version.is_empty()
-        && version
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

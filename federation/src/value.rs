@@ -4,9 +4,9 @@
 //! may carry both ("Servers MUST NOT strictly enforce the JSON format", rooms/v1 and the appendices' warning). It also
 //! copies every string. This value does neither.
 
+pub(crate) mod rewrite;
 #[cfg(test)]
 mod tests;
-pub(crate) mod rewrite;
 mod write;
 
 use std::borrow::Cow;
@@ -18,9 +18,7 @@ use serde_json::value::RawValue;
 
 use crate::canonical::CanonicalError;
 
-pub(crate) use write::{
-    into_text, write_integer, write_members, write_object, write_string, write_value,
-};
+pub(crate) use write::{into_text, write_integer, write_members, write_object, write_string, write_value};
 
 /// How deep objects and arrays may nest, the outermost counted as 1.
 ///
@@ -75,10 +73,7 @@ impl<'a> Value<'a> {
 
 /// The value under `key`.
 pub(crate) fn get<'v, 'a>(object: &'v Object<'a>, key: &str) -> Option<&'v Value<'a>> {
-    object
-        .binary_search_by(|(name, _)| name.as_ref().cmp(key))
-        .ok()
-        .map(|at| &object[at].1)
+    object.binary_search_by(|(name, _)| name.as_ref().cmp(key)).ok().map(|at| &object[at].1)
 }
 
 /// Puts a value under `key`, in the place of one that is there.
@@ -103,9 +98,7 @@ pub(crate) fn parse_object(json: &[u8], numbers: Numbers) -> Result<Object<'_>, 
     let text = std::str::from_utf8(json).map_err(|_| CanonicalError::Utf8)?;
     match read_object(text, Numbers::Strict) {
         // Nearly every event of an old room is canonical; only others are worth the slower way.
-        Err(CanonicalError::Float | CanonicalError::IntegerOutOfRange)
-            if numbers == Numbers::Loose =>
-        {
+        Err(CanonicalError::Float | CanonicalError::IntegerOutOfRange) if numbers == Numbers::Loose => {
             read_object(text, Numbers::Loose)
         }
         result => result,
@@ -113,29 +106,16 @@ pub(crate) fn parse_object(json: &[u8], numbers: Numbers) -> Result<Object<'_>, 
 }
 
 fn read_object(text: &str, numbers: Numbers) -> Result<Object<'_>, CanonicalError> {
-    let mut reader = Reader {
-        numbers,
-        refused: None,
-        negative_zero: false,
-    };
+    let mut reader = Reader { numbers, refused: None, negative_zero: false };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = At {
-        reader: &mut reader,
-        depth: 0,
-    }
-    .deserialize(&mut deserializer)
-    .and_then(|value| {
+    let parsed = At { reader: &mut reader, depth: 0 }.deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
         Ok(value)
     });
     match (parsed, reader.refused) {
         (Ok(Value::Object(object)), _) => {
             // `-0` is an integer and `-0.0` is not, and only the text can tell them apart.
-            if reader.negative_zero
-                && read_object(text, Numbers::Loose)?
-                    .iter()
-                    .any(|(_, value)| value.is_loose())
-            {
+            if reader.negative_zero && read_object(text, Numbers::Loose)?.iter().any(|(_, value)| value.is_loose()) {
                 return Err(CanonicalError::Float);
             }
             Ok(object)
@@ -171,10 +151,7 @@ struct At<'r> {
 impl<'de> DeserializeSeed<'de> for At<'_> {
     type Value = Value<'de>;
 
-    fn deserialize<D: serde::Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Value<'de>, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
         match self.reader.numbers {
             Numbers::Strict => deserializer.deserialize_any(self),
             Numbers::Loose => {
@@ -186,9 +163,7 @@ impl<'de> DeserializeSeed<'de> for At<'_> {
                         Ok(value) => Ok(value),
                         Err(reason) => Err(self.reader.refuse(reason)),
                     },
-                    _ => serde_json::Deserializer::from_str(raw.get())
-                        .deserialize_any(self)
-                        .map_err(D::Error::custom),
+                    _ => serde_json::Deserializer::from_str(raw.get()).deserialize_any(self).map_err(D::Error::custom),
                 }
             }
         }
@@ -231,11 +206,8 @@ impl<'de> Visitor<'de> for At<'_> {
             return Ok(Value::Integer(0));
         }
         // An integer that 64 bits cannot hold comes as a float too.
-        let reason = if value.abs() >= 2f64.powi(63) {
-            CanonicalError::IntegerOutOfRange
-        } else {
-            CanonicalError::Float
-        };
+        let reason =
+            if value.abs() >= 2f64.powi(63) { CanonicalError::IntegerOutOfRange } else { CanonicalError::Float };
         Err(self.reader.refuse(reason))
     }
 
@@ -257,10 +229,7 @@ impl<'de> Visitor<'de> for At<'_> {
             return Err(self.reader.refuse(CanonicalError::TooDeep));
         }
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(At {
-            reader: &mut *self.reader,
-            depth,
-        })? {
+        while let Some(item) = seq.next_element_seed(At { reader: &mut *self.reader, depth })? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -274,10 +243,7 @@ impl<'de> Visitor<'de> for At<'_> {
         let mut members: Object<'de> = Vec::new();
         let mut sorted = true;
         while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
-            let value = map.next_value_seed(At {
-                reader: &mut *self.reader,
-                depth,
-            })?;
+            let value = map.next_value_seed(At { reader: &mut *self.reader, depth })?;
             sorted = sorted && members.last().is_none_or(|(last, _)| *last < key);
             members.push((key, value));
         }
@@ -352,11 +318,7 @@ fn shortest_float(value: f64) -> String {
     let exponent: i32 = exponent.parse().unwrap_or_default();
     if (-4..16).contains(&exponent) {
         let fixed = format!("{value}");
-        return if fixed.contains('.') {
-            fixed
-        } else {
-            format!("{fixed}.0")
-        };
+        return if fixed.contains('.') { fixed } else { format!("{fixed}.0") };
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())

@@ -13,8 +13,8 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use ruma::room_version_rules::{EventIdFormatVersion, RoomVersionRules};
 use ruma::signatures::{PublicKeyMap, verify_canonical_json_bytes};
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, IdParseError, OwnedEventId, OwnedServerName,
-    ServerName, SigningKeyAlgorithm, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, EventId, IdParseError, OwnedEventId, OwnedServerName, ServerName,
+    SigningKeyAlgorithm, UserId,
 };
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -24,10 +24,8 @@ use crate::redact::redacted_text;
 use crate::signing::{BASE64, signed_text};
 use crate::value::{Numbers, Object, Value, get, parse_object, write_members, write_value};
 
-const URL_SAFE_BASE64: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new().with_encode_padding(false),
-);
+const URL_SAFE_BASE64: GeneralPurpose =
+    GeneralPurpose::new(&URL_SAFE, GeneralPurposeConfig::new().with_encode_padding(false));
 
 /// What of a verified event holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,21 +61,13 @@ pub enum VerifyError {
 ///
 /// # Errors
 /// [`VerifyError`], for the first server whose signature is missing or wrong.
-pub fn verify_event(
-    pdu: &Pdu,
-    keys: &PublicKeyMap,
-    rules: &RoomVersionRules,
-) -> Result<Verified, VerifyError> {
+pub fn verify_event(pdu: &Pdu, keys: &PublicKeyMap, rules: &RoomVersionRules) -> Result<Verified, VerifyError> {
     let object = parse_event(pdu)?;
     let signed = redacted_text(&object, &rules.redaction, &["signatures", "unsigned"]);
     for server in required_servers(pdu, rules)? {
         verify_signature_of(&object, &signed, server.as_str(), keys)?;
     }
-    Ok(if holds_its_hash(&object) {
-        Verified::All
-    } else {
-        Verified::SignaturesOnly
-    })
+    Ok(if holds_its_hash(&object) { Verified::All } else { Verified::SignaturesOnly })
 }
 
 /// Checks the signature of one server on an event, whether it must have signed or not: an invited user's server, a policy
@@ -111,9 +101,7 @@ fn verify_signature_of(
     let signatures = signatures.ok_or(VerifyError::Malformed("`signatures` is not an object"))?;
     let of_server = get(signatures, server).and_then(Value::as_object);
     let of_server = of_server.ok_or_else(|| VerifyError::Unsigned(server.to_owned()))?;
-    let pairs = of_server
-        .iter()
-        .filter_map(|(key_id, value)| Some((key_id.as_ref(), value.as_str()?)));
+    let pairs = of_server.iter().filter_map(|(key_id, value)| Some((key_id.as_ref(), value.as_str()?)));
     verify_signatures(server, pairs, keys, signed)
 }
 
@@ -133,11 +121,7 @@ fn holds_its_hash(event: &Object<'_>) -> bool {
 ///
 /// # Errors
 /// [`VerifyError`] if it has not, by any key in `keys`.
-pub fn verify_json(
-    object: &CanonicalJsonObject,
-    entity: &str,
-    keys: &PublicKeyMap,
-) -> Result<(), VerifyError> {
+pub fn verify_json(object: &CanonicalJsonObject, entity: &str, keys: &PublicKeyMap) -> Result<(), VerifyError> {
     let signatures = match object.get("signatures") {
         Some(CanonicalJsonValue::Object(signatures)) => signatures,
         _ => return Err(VerifyError::Unsigned(entity.to_owned())),
@@ -145,9 +129,7 @@ pub fn verify_json(
     let Some(CanonicalJsonValue::Object(of_entity)) = signatures.get(entity) else {
         return Err(VerifyError::Unsigned(entity.to_owned()));
     };
-    let pairs = of_entity
-        .iter()
-        .filter_map(|(key_id, value)| Some((key_id.as_str(), value.as_str()?)));
+    let pairs = of_entity.iter().filter_map(|(key_id, value)| Some((key_id.as_str(), value.as_str()?)));
     verify_signatures(entity, pairs, keys, &signed_text(object))
 }
 
@@ -157,10 +139,7 @@ pub fn verify_json(
 ///
 /// # Errors
 /// [`VerifyError::Malformed`] if a field that names one of them has no user or event identifier in it.
-pub fn required_servers(
-    pdu: &Pdu,
-    rules: &RoomVersionRules,
-) -> Result<BTreeSet<OwnedServerName>, VerifyError> {
+pub fn required_servers(pdu: &Pdu, rules: &RoomVersionRules) -> Result<BTreeSet<OwnedServerName>, VerifyError> {
     let content = parse_object(pdu.content().get().as_bytes(), Numbers::Loose)
         .map_err(|_| VerifyError::Malformed("`content` is not an object"))?;
     let mut servers = BTreeSet::new();
@@ -168,30 +147,20 @@ pub fn required_servers(
     let membership = get(&content, "membership").and_then(Value::as_str);
     let by_third_party = member
         && membership == Some("invite")
-        && get(&content, "third_party_invite")
-            .and_then(Value::as_object)
-            .is_some();
+        && get(&content, "third_party_invite").and_then(Value::as_object).is_some();
     if !by_third_party {
         servers.insert(pdu.sender().server_name().to_owned());
     }
     if rules.signatures.check_event_id_server {
         let server = pdu.event_id().server_name();
-        servers.insert(
-            server
-                .ok_or(VerifyError::Malformed("`event_id` has no server name"))?
-                .to_owned(),
-        );
+        servers.insert(server.ok_or(VerifyError::Malformed("`event_id` has no server name"))?.to_owned());
     }
     if rules.signatures.check_join_authorised_via_users_server
         && member
         && let Some(user) = get(&content, "join_authorised_via_users_server")
     {
-        let user = user
-            .as_str()
-            .and_then(|user| <&UserId>::try_from(user).ok());
-        let user = user.ok_or(VerifyError::Malformed(
-            "`join_authorised_via_users_server` is not a user identifier",
-        ))?;
+        let user = user.as_str().and_then(|user| <&UserId>::try_from(user).ok());
+        let user = user.ok_or(VerifyError::Malformed("`join_authorised_via_users_server` is not a user identifier"))?;
         servers.insert(user.server_name().to_owned());
     }
     Ok(servers)
@@ -214,13 +183,7 @@ pub(crate) fn verify_signatures<'s>(
             continue;
         }
         let right = BASE64.decode(signature).is_ok_and(|signature| {
-            verify_canonical_json_bytes(
-                &SigningKeyAlgorithm::Ed25519,
-                key.as_bytes(),
-                &signature,
-                message,
-            )
-            .is_ok()
+            verify_canonical_json_bytes(&SigningKeyAlgorithm::Ed25519, key.as_bytes(), &signature, message).is_ok()
         });
         if right {
             return Ok(());
@@ -246,16 +209,11 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// The event identifier that a reference hash makes, in versions 3 and later: `$` and the hash in unpadded base64, from
 /// version 4 on the URL-safe kind.
-pub(crate) fn event_id_of_hash(
-    hash: &[u8; 32],
-    rules: &RoomVersionRules,
-) -> Result<OwnedEventId, IdParseError> {
+pub(crate) fn event_id_of_hash(hash: &[u8; 32], rules: &RoomVersionRules) -> Result<OwnedEventId, IdParseError> {
     let mut text = String::with_capacity(44);
     text.push('$');
     match rules.event_id_format {
-        EventIdFormatVersion::V1 | EventIdFormatVersion::V2 => {
-            BASE64.encode_string(hash, &mut text)
-        }
+        EventIdFormatVersion::V1 | EventIdFormatVersion::V2 => BASE64.encode_string(hash, &mut text),
         _ => URL_SAFE_BASE64.encode_string(hash, &mut text),
     }
     EventId::parse(text)

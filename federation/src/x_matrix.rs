@@ -92,15 +92,16 @@ impl SignedRequest<'_> {
     /// The text that is signed: the canonical JSON of `content`, `destination`, `method`, `origin` and `uri`.
     ///
     /// The body may have numbers that canonical JSON forbids, in events of rooms of versions 1 to 5; they are written as
-    /// everywhere in this crate. It may nest to any depth that it can be read at, for one event that is nested too deeply
-    /// must not fail the others of its transaction.
+    /// everywhere in this crate. It may nest to 10,000 levels, for one event that is nested too deeply must not fail the
+    /// others of its transaction. Time is linear in the body's length, but for objects whose members are not in order,
+    /// which are moved; that is bounded. How long a body may be at all is for the caller to say.
     ///
     /// # Errors
-    /// [`CanonicalError`] if the content is not a JSON object.
+    /// [`CanonicalError`] if the content is not a JSON object, or out of bounds.
     pub fn signed_text(&self, origin: &ServerName, destination: &ServerName) -> Result<Vec<u8>, CanonicalError> {
         let mut out = Vec::with_capacity(256 + self.content.map_or(0, <[u8]>::len));
         out.push(b'{');
-        if let Some(content) = self.content {
+        if let Some(content) = self.content.filter(|content| !content.is_empty()) {
             out.extend_from_slice(b"\"content\":");
             write_canonical(&mut out, content)?;
             out.push(b',');
@@ -123,7 +124,7 @@ impl SignedRequest<'_> {
     /// Both names are those before delegation.
     ///
     /// # Errors
-    /// [`CanonicalError`] if the content is not a JSON object.
+    /// [`CanonicalError`] if the content is not a JSON object, or out of bounds.
     pub fn sign(
         &self,
         origin: &ServerName,

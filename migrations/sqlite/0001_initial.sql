@@ -117,7 +117,9 @@ CREATE TABLE event_types (
     type TEXT NOT NULL UNIQUE
 );
 
--- (type, state key) pairs. Bound: the state events stored.
+-- (type, state key) pairs, but for m.room.member with a user id as state key: the number of that pair is the user's, negative.
+-- So members cost no row here, and a room's state without its members is a range of state_key > 0. Bound: the state events
+-- stored.
 CREATE TABLE state_keys (
     nid       INTEGER NOT NULL PRIMARY KEY,
     type      INTEGER NOT NULL,

@@ -78,15 +78,11 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             // The writer has logged it, once.
-            StoreError::Full => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The server's disk is full")
-            }
+            StoreError::Full => Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The server's disk is full"),
             StoreError::Unwritable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The server's disk can't be written")
             }
-            StoreError::Stopping => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The server is stopping")
-            }
+            StoreError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The server is stopping"),
             other => Self::internal(other),
         }
     }
@@ -95,8 +91,7 @@ impl From<StoreError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response =
-            (self.status, [(header::CONTENT_TYPE, "application/json")], json!(self.body).to_string())
-                .into_response();
+            (self.status, [(header::CONTENT_TYPE, "application/json")], json!(self.body).to_string()).into_response();
         if let Some(ms) = self.retry_after_ms {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
         }

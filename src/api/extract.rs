@@ -53,8 +53,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 /// Parses a body as [`Json`] does.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     use serde_json::error::Category;
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| ApiError::bad_request("M_NOT_JSON", "The body is not UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::bad_request("M_NOT_JSON", "The body is not UTF-8"))?;
     if depth(bytes) > MAX_DEPTH {
         return Err(ApiError::bad_request("M_BAD_JSON", "The body is nested too deeply"));
     }

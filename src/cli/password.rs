@@ -21,9 +21,7 @@ pub struct PasswordSource {
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// Standard input is a terminal, which would show what is typed.
-    #[error(
-        "give the password with --password-file, or on standard input through a pipe: a terminal would show it"
-    )]
+    #[error("give the password with --password-file, or on standard input through a pipe: a terminal would show it")]
     Terminal,
     /// The source cannot be read as text.
     #[error("{from}: {error}")]
@@ -68,9 +66,7 @@ pub(super) fn first_line(source: impl Read, from: String) -> Result<Secret, Pass
     if let Err(error) = read {
         return Err(PasswordError::Unreadable { from, error });
     }
-    let password = line.strip_suffix('\n').map_or(line.as_str(), |line| {
-        line.strip_suffix('\r').unwrap_or(line)
-    });
+    let password = line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     match password.len() as u64 {
         0 => Err(PasswordError::Empty(from)),
         1..=MAX_PASSWORD => Ok(Secret::new(password.to_owned())),

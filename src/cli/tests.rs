@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    AdminCommand, Command, PasswordError, PasswordSource, check_config, parse, password::first_line,
-};
+use super::{AdminCommand, Command, PasswordError, PasswordSource, check_config, parse, password::first_line};
 
 fn command(line: &str) -> Result<Command, clap::Error> {
     parse(line.split(' ').map(Into::into))
@@ -16,32 +14,11 @@ fn the_verbs() {
     let expected = [
         ("linkim", Command::Serve { config: None }),
         ("linkim serve", Command::Serve { config: None }),
-        (
-            "linkim serve --config f",
-            Command::Serve {
-                config: config.clone(),
-            },
-        ),
-        (
-            "linkim check-config --config f",
-            Command::CheckConfig {
-                config: config.clone(),
-            },
-        ),
-        (
-            "linkim check-data --config=f",
-            Command::CheckData {
-                config: config.clone(),
-            },
-        ),
-        (
-            "linkim admin list-rooms --config f",
-            admin(config.clone(), AdminCommand::ListRooms),
-        ),
-        (
-            "linkim backup --config f --to b",
-            Command::Backup { config: config.clone(), to: PathBuf::from("b") },
-        ),
+        ("linkim serve --config f", Command::Serve { config: config.clone() }),
+        ("linkim check-config --config f", Command::CheckConfig { config: config.clone() }),
+        ("linkim check-data --config=f", Command::CheckData { config: config.clone() }),
+        ("linkim admin list-rooms --config f", admin(config.clone(), AdminCommand::ListRooms)),
+        ("linkim backup --config f --to b", Command::Backup { config: config.clone(), to: PathBuf::from("b") }),
         (
             "linkim restore --from b --config f",
             Command::Restore { config: config.clone(), from: PathBuf::from("b"), replace: false },
@@ -50,10 +27,7 @@ fn the_verbs() {
             "linkim restore --replace --from b",
             Command::Restore { config: None, from: PathBuf::from("b"), replace: true },
         ),
-        (
-            "linkim admin --config f list-rooms",
-            admin(config.clone(), AdminCommand::ListRooms),
-        ),
+        ("linkim admin --config f list-rooms", admin(config.clone(), AdminCommand::ListRooms)),
     ];
     for (line, expected) in expected {
         assert_eq!(command(line).expect(line), expected);
@@ -66,36 +40,17 @@ fn admin(config: Option<PathBuf>, command: AdminCommand) -> Command {
 
 #[test]
 fn users_are_administered() {
-    let stdin = PasswordSource {
-        password_file: None,
-    };
-    let file = PasswordSource {
-        password_file: Some("p".into()),
-    };
-    let create = AdminCommand::CreateUser {
-        localpart: "alice".to_owned(),
-        admin: true,
-        password: file,
-    };
+    let stdin = PasswordSource { password_file: None };
+    let file = PasswordSource { password_file: Some("p".into()) };
+    let create = AdminCommand::CreateUser { localpart: "alice".to_owned(), admin: true, password: file };
     assert_eq!(
         command("linkim admin create-user alice --admin --password-file p").expect("right"),
         admin(None, create)
     );
-    let reset = AdminCommand::ResetPassword {
-        localpart: "alice".to_owned(),
-        password: stdin,
-    };
-    assert_eq!(
-        command("linkim admin reset-password alice").expect("right"),
-        admin(None, reset)
-    );
-    let deactivate = AdminCommand::Deactivate {
-        localpart: "alice".to_owned(),
-    };
-    assert_eq!(
-        command("linkim admin deactivate alice").expect("right"),
-        admin(None, deactivate)
-    );
+    let reset = AdminCommand::ResetPassword { localpart: "alice".to_owned(), password: stdin };
+    assert_eq!(command("linkim admin reset-password alice").expect("right"), admin(None, reset));
+    let deactivate = AdminCommand::Deactivate { localpart: "alice".to_owned() };
+    assert_eq!(command("linkim admin deactivate alice").expect("right"), admin(None, deactivate));
 }
 
 #[test]
@@ -122,28 +77,18 @@ fn wrong_lines_are_refused() {
 #[test]
 fn a_password_is_the_first_line() {
     let read = |text: &str| first_line(text.as_bytes(), "here".to_owned());
-    assert_eq!(
-        read(" secret \r\nmore").expect("a password").expose(),
-        " secret "
-    );
+    assert_eq!(read(" secret \r\nmore").expect("a password").expose(), " secret ");
     assert_eq!(read("secret").expect("a password").expose(), "secret");
     assert!(matches!(read(""), Err(PasswordError::Empty(_))));
     assert!(matches!(read("\nsecret"), Err(PasswordError::Empty(_))));
-    assert!(matches!(
-        read(&"x".repeat(4097)),
-        Err(PasswordError::TooLong(_))
-    ));
+    assert!(matches!(read(&"x".repeat(4097)), Err(PasswordError::TooLong(_))));
     assert!(read(&"x".repeat(4096)).is_ok());
 }
 
 fn check(path: &Path) -> (bool, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let right = check_config(Some(path), Vec::new(), &mut out, &mut err).expect("written");
-    (
-        right,
-        String::from_utf8(out).expect("text"),
-        String::from_utf8(err).expect("text"),
-    )
+    (right, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
 }
 
 #[test]
@@ -153,33 +98,16 @@ fn check_config_answers_with_one_line_or_with_every_mistake() {
     let shown = path.display();
 
     std::fs::write(&path, "server_name = \"a.example\"").expect("a file");
-    assert_eq!(
-        check(&path),
-        (
-            true,
-            format!("{shown}: the configuration of a.example is right\n"),
-            String::new()
-        )
-    );
+    assert_eq!(check(&path), (true, format!("{shown}: the configuration of a.example is right\n"), String::new()));
 
     std::fs::write(&path, "server_name = 1\ndata_dir = 2\nx = 3").expect("a file");
     let (right, out, err) = check(&path);
     assert_eq!((right, out.as_str(), err.lines().count()), (false, "", 3));
-    assert!(
-        err.starts_with(&format!("{shown}:1:15: server_name: ")),
-        "{err}"
-    );
+    assert!(err.starts_with(&format!("{shown}:1:15: server_name: ")), "{err}");
 
     std::fs::write(&path, b"# \xc3\xbc\n\xff").expect("a file");
-    assert_eq!(
-        check(&path).2,
-        format!("{shown}:2:1: found a byte that is not UTF-8; allowed: UTF-8 text\n")
-    );
+    assert_eq!(check(&path).2, format!("{shown}:2:1: found a byte that is not UTF-8; allowed: UTF-8 text\n"));
 
     std::fs::remove_file(&path).expect("removed");
-    assert!(
-        check(&path)
-            .2
-            .starts_with(&format!("{shown}: cannot be read: "))
-    );
+    assert!(check(&path).2.starts_with(&format!("{shown}: cannot be read: ")));
 }

@@ -27,11 +27,7 @@ fn both(reader: &mut Reader, one: &str, other: &str) {
         if let Some(place) = reader.place(there)
             && reader.place(missing).is_none()
         {
-            reader.mistake(Mistake::new(
-                place,
-                there,
-                format!("found without {missing}; allowed: both or neither"),
-            ));
+            reader.mistake(Mistake::new(place, there, format!("found without {missing}; allowed: both or neither")));
         }
     }
 }
@@ -39,11 +35,7 @@ fn both(reader: &mut Reader, one: &str, other: &str) {
 /// Two keys that contradict each other.
 fn excludes(reader: &mut Reader, one: &str, other: &str) {
     if let (Some(_), Some(place)) = (reader.place(one), reader.place(other)) {
-        reader.mistake(Mistake::new(
-            place,
-            other,
-            format!("found beside {one}; allowed: one of them"),
-        ));
+        reader.mistake(Mistake::new(place, other, format!("found beside {one}; allowed: one of them")));
     }
 }
 
@@ -61,8 +53,7 @@ fn listeners(reader: &mut Reader, config: &Config) {
         && listen.client.is_empty()
         && listen.federation.is_empty()
     {
-        let message =
-            "found no listener at all; allowed: at least one address here or in listen.federation";
+        let message = "found no listener at all; allowed: at least one address here or in listen.federation";
         reader.mistake(Mistake::new(place, "listen.client", message));
     }
     let all = [
@@ -77,8 +68,7 @@ fn listeners(reader: &mut Reader, config: &Config) {
             if seen.contains(&address)
                 && let Some(place) = reader.place(path)
             {
-                let message =
-                    format!("found {address} twice; allowed: each address in one listener, once");
+                let message = format!("found {address} twice; allowed: each address in one listener, once");
                 reader.mistake(Mistake::new(place, path, message));
             }
             seen.push(address);
@@ -95,9 +85,5 @@ pub(super) fn warnings(reader: &Reader, config: &Config) -> Vec<Warning> {
         Some(Effect::Yes) | None => false,
     };
     let set = reader.set().filter(|(path, _)| ineffective(path));
-    set.map(|(path, place)| Warning {
-        place: place.clone(),
-        key: path.to_owned(),
-    })
-    .collect()
+    set.map(|(path, place)| Warning { place: place.clone(), key: path.to_owned() }).collect()
 }

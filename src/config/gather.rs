@@ -106,11 +106,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn table(&mut self, section: &str, table: &dyn TableLike) {
         for (name, item) in table.iter() {
-            let path = if section.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{section}.{name}")
-            };
+            let path = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
             let key_place = self.place(table.key(name).and_then(toml_edit::Key::span));
             match item {
                 _ if keys::is_section(&path) => self.section(&path, item, key_place),
@@ -119,22 +115,12 @@ impl Walk<'_> {
                     let directory = self.file.directory.clone();
                     let items = value.as_array().into_iter().flatten();
                     let item_places = items.map(|item| self.place(item.span())).collect();
-                    let entry = Entry {
-                        raw: Raw::Toml(value.clone()),
-                        place,
-                        item_places,
-                        key_place,
-                        directory,
-                    };
+                    let entry = Entry { raw: Raw::Toml(value.clone()), place, item_places, key_place, directory };
                     self.gathered.entries.insert(path, entry);
                 }
                 // `[server_name]` where a value is expected.
                 _ if keys::find(&path).is_some() => {
-                    self.mistake(
-                        key_place,
-                        &path,
-                        "found a table; allowed: a value, not a section",
-                    );
+                    self.mistake(key_place, &path, "found a table; allowed: a value, not a section");
                 }
                 _ => {
                     let unknown = unknown_key(section, name);
@@ -154,19 +140,13 @@ impl Walk<'_> {
                     Item::ArrayOfTables(_) => "a list of tables",
                     _ => "a value",
                 };
-                self.mistake(
-                    key_place,
-                    path,
-                    &format!("found {found}; allowed: a section, [{path}]"),
-                );
+                self.mistake(key_place, path, &format!("found {found}; allowed: a section, [{path}]"));
             }
         }
     }
 
     fn mistake(&mut self, place: Place, path: &str, message: &str) {
-        self.gathered
-            .mistakes
-            .push(Mistake::new(place, path, message));
+        self.gathered.mistakes.push(Mistake::new(place, path, message));
     }
 
     fn place(&self, span: Option<std::ops::Range<usize>>) -> Place {
@@ -181,10 +161,7 @@ impl Walk<'_> {
 /// named `linkim`, what Kubernetes sets in every container beside it.
 fn is_foreign(variable: &str) -> bool {
     let rest = variable.strip_prefix("LINKIM_").unwrap_or(variable);
-    matches!(rest, "BIN" | "PORT")
-        || ["TEST_", "SERVICE_", "PORT_"]
-            .iter()
-            .any(|prefix| rest.starts_with(prefix))
+    matches!(rest, "BIN" | "PORT") || ["TEST_", "SERVICE_", "PORT_"].iter().any(|prefix| rest.starts_with(prefix))
 }
 
 fn read_environment(sources: &Sources, gathered: &mut Gathered) {
@@ -195,41 +172,20 @@ fn read_environment(sources: &Sources, gathered: &mut Gathered) {
             continue;
         }
         let place = Place::Variable(shown.clone());
-        let Some(path) = keys::paths().find(|path| OsStr::new(&keys::variable(path)) == name)
-        else {
+        let Some(path) = keys::paths().find(|path| OsStr::new(&keys::variable(path)) == name) else {
             let unknown = unknown_variable(&shown);
-            gathered
-                .meant
-                .extend(unknown.meant.map(|path| (path, place.clone())));
-            gathered
-                .mistakes
-                .push(Mistake::new(place, "", unknown.message));
+            gathered.meant.extend(unknown.meant.map(|path| (path, place.clone())));
+            gathered.mistakes.push(Mistake::new(place, "", unknown.message));
             continue;
         };
         let Some(value) = value.to_str() else {
-            gathered.mistakes.push(Mistake::value(
-                place,
-                &path,
-                "bytes that are not UTF-8",
-                "text",
-            ));
+            gathered.mistakes.push(Mistake::value(place, &path, "bytes that are not UTF-8", "text"));
             continue;
         };
-        let raw = Raw::Text {
-            text: value.to_owned(),
-            separator: ',',
-        };
+        let raw = Raw::Text { text: value.to_owned(), separator: ',' };
         let directory = sources.working_directory.clone();
-        from_environment.insert(
-            path,
-            Entry {
-                raw,
-                key_place: place.clone(),
-                place,
-                item_places: Vec::new(),
-                directory,
-            },
-        );
+        from_environment
+            .insert(path, Entry { raw, key_place: place.clone(), place, item_places: Vec::new(), directory });
     }
     for path in from_environment.keys() {
         if let Some(key) = keys::find(path) {
@@ -253,9 +209,7 @@ fn read_twins(gathered: &mut Gathered) {
         };
         if gathered.entries.contains_key(key.path) {
             let message = format!("found both {} and {twin}; allowed: one of them", key.path);
-            gathered
-                .mistakes
-                .push(Mistake::new(entry.place, &twin, message));
+            gathered.mistakes.push(Mistake::new(entry.place, &twin, message));
             continue;
         }
         let named = match &entry.raw {
@@ -263,29 +217,19 @@ fn read_twins(gathered: &mut Gathered) {
             Raw::Toml(value) => value.as_str(),
         };
         let read = match named {
-            Some(name) if !name.is_empty() => read_secret(&entry.directory.join(name))
-                .map_err(|error| format!("{name:?}: {error}")),
+            Some(name) if !name.is_empty() => {
+                read_secret(&entry.directory.join(name)).map_err(|error| format!("{name:?}: {error}"))
+            }
             _ => Err("no file name".to_owned()),
         };
         match read {
             Ok(text) => {
-                let raw = Raw::Text {
-                    text,
-                    separator: '\n',
-                };
-                gathered
-                    .entries
-                    .insert(key.path.to_owned(), Entry { raw, ..entry });
+                let raw = Raw::Text { text, separator: '\n' };
+                gathered.entries.insert(key.path.to_owned(), Entry { raw, ..entry });
             }
             Err(found) => {
-                let allowed =
-                    format!("the name of a readable text file of at most {MAX_SECRET_FILE} bytes");
-                gathered.mistakes.push(Mistake::value(
-                    entry.place.clone(),
-                    &twin,
-                    &found,
-                    &allowed,
-                ));
+                let allowed = format!("the name of a readable text file of at most {MAX_SECRET_FILE} bytes");
+                gathered.mistakes.push(Mistake::value(entry.place.clone(), &twin, &found, &allowed));
                 gathered.meant.push((key.path.to_owned(), entry.key_place));
             }
         }
@@ -296,9 +240,7 @@ fn read_twins(gathered: &mut Gathered) {
 fn read_secret(path: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read};
     let mut text = String::new();
-    std::fs::File::open(path)?
-        .take(MAX_SECRET_FILE + 1)
-        .read_to_string(&mut text)?;
+    std::fs::File::open(path)?.take(MAX_SECRET_FILE + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_SECRET_FILE {
         return Err(Error::new(ErrorKind::FileTooLarge, "the file is too large"));
     }

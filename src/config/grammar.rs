@@ -15,17 +15,12 @@ pub(super) fn parse_server(text: &str) -> Option<OwnedServerName> {
 /// meant to say something else.
 pub(super) fn parse_network(text: &str) -> Option<IpNet> {
     let address = text.parse::<IpAddr>().ok().map(IpNet::from);
-    address.or_else(|| {
-        text.parse::<IpNet>()
-            .ok()
-            .filter(|network| network.trunc() == *network)
-    })
+    address.or_else(|| text.parse::<IpNet>().ok().filter(|network| network.trunc() == *network))
 }
 
 /// Whether a text can be the localpart of a new user (Matrix appendices, "User Identifiers").
 pub(crate) fn is_localpart(text: &str) -> bool {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.=_/+".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.=_/+".contains(&byte);
     !text.is_empty() && text.len() <= 255 && text.bytes().all(allowed)
 }
 
@@ -36,9 +31,7 @@ pub(super) fn is_mailbox(text: &str) -> bool {
         None => Some(text),
     };
     let parts = address.and_then(|address| address.rsplit_once('@'));
-    let fits = |part: &str| {
-        !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || "<>@,".contains(c))
-    };
+    let fits = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || "<>@,".contains(c));
     is_line(text) && parts.is_some_and(|(local, domain)| fits(local) && fits(domain))
 }
 

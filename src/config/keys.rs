@@ -23,19 +23,11 @@ pub(super) struct Key {
 }
 
 const fn key(path: &'static str, effect: Effect) -> Key {
-    Key {
-        path,
-        effect,
-        secret: false,
-    }
+    Key { path, effect, secret: false }
 }
 
 const fn secret(path: &'static str, effect: Effect) -> Key {
-    Key {
-        path,
-        effect,
-        secret: true,
-    }
+    Key { path, effect, secret: true }
 }
 
 /// Every key. Change [`Effect::NotYet`] here in the same commit that makes a key work.
@@ -120,11 +112,7 @@ pub(super) fn paths() -> impl Iterator<Item = String> {
 
 /// Whether a path names a section.
 pub(super) fn is_section(path: &str) -> bool {
-    let inside = |key: &Key| {
-        key.path
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.starts_with('.'))
-    };
+    let inside = |key: &Key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
     EMPTY_SECTIONS.contains(&path) || KEYS.iter().any(inside)
 }
 
@@ -135,9 +123,7 @@ pub(super) fn names_in(section: &str) -> Vec<String> {
     for path in all {
         let rest = match section {
             "" => Some(path.as_str()),
-            _ => path
-                .strip_prefix(section)
-                .and_then(|rest| rest.strip_prefix('.')),
+            _ => path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
         };
         if let Some(name) = rest.and_then(|rest| rest.split('.').next())
             && !names.iter().any(|known| known == name)

@@ -64,11 +64,7 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake in one's own words.
     pub(super) fn new(place: Place, key: &str, message: impl Into<String>) -> Self {
-        Self {
-            place,
-            key: key.to_owned(),
-            message: one_line(&message.into()),
-        }
+        Self { place, key: key.to_owned(), message: one_line(&message.into()) }
     }
 
     /// A value that a key cannot have.
@@ -133,17 +129,11 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}: {}: this setting has no effect yet",
-            self.place, self.key
-        )
+        write!(formatter, "{}: {}: this setting has no effect yet", self.place, self.key)
     }
 }
 
 /// A text as one line: whatever would end it becomes a space.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -68,11 +68,7 @@ impl<'a> Scalar<'a> {
             Self::Toml(Value::Boolean(truth)) => ("a boolean", truth.value().to_string()),
             Self::Toml(Value::Datetime(time)) => ("a date", time.value().to_string()),
         };
-        if secret {
-            kind.0.to_owned()
-        } else {
-            format!("{} ({})", kind.1, kind.0)
-        }
+        if secret { kind.0.to_owned() } else { format!("{} ({})", kind.1, kind.0) }
     }
 }
 
@@ -91,24 +87,14 @@ fn shown(text: &str, secret: bool) -> String {
 impl Reader {
     pub(super) fn new(gathered: Gathered) -> Self {
         let set = gathered.entries.iter();
-        let set =
-            set.map(|(path, entry)| (path.clone(), entry.place.clone(), entry.key_place.clone()));
-        let meant = gathered
-            .meant
-            .iter()
-            .map(|(path, place)| (path.clone(), place.clone(), place.clone()));
-        Self {
-            set: set.chain(meant).collect(),
-            gathered,
-        }
+        let set = set.map(|(path, entry)| (path.clone(), entry.place.clone(), entry.key_place.clone()));
+        let meant = gathered.meant.iter().map(|(path, place)| (path.clone(), place.clone(), place.clone()));
+        Self { set: set.chain(meant).collect(), gathered }
     }
 
     /// Where the value of a key stands, if it is set, also after it was read and if it was wrong.
     pub(super) fn place(&self, path: &str) -> Option<Place> {
-        self.set
-            .iter()
-            .find(|(known, ..)| known == path)
-            .map(|(_, value, _)| value.clone())
+        self.set.iter().find(|(known, ..)| known == path).map(|(_, value, _)| value.clone())
     }
 
     /// Every key that is set, with the key's own place.
@@ -127,22 +113,12 @@ impl Reader {
 
     /// All mistakes, and the keys that are set but were never asked for: none, unless the table of keys and the reading disagree.
     pub(super) fn finish(self) -> (Vec<Mistake>, Vec<String>) {
-        (
-            self.gathered.mistakes,
-            self.gathered.entries.into_keys().collect(),
-        )
+        (self.gathered.mistakes, self.gathered.entries.into_keys().collect())
     }
 
     /// The value of a key, if it is set and `parse` takes it; otherwise the mistake quotes `allowed`.
-    pub(super) fn one<T>(
-        &mut self,
-        path: &str,
-        allowed: &str,
-        parse: impl Fn(Scalar<'_>) -> Option<T>,
-    ) -> Option<T> {
-        self.take(path, allowed, |scalar, _| {
-            parse(scalar).ok_or(Refusal::Value)
-        })
+    pub(super) fn one<T>(&mut self, path: &str, allowed: &str, parse: impl Fn(Scalar<'_>) -> Option<T>) -> Option<T> {
+        self.take(path, allowed, |scalar, _| parse(scalar).ok_or(Refusal::Value))
     }
 
     /// Takes the value of a key, if it is set, and remembers the mistake if `parse` refuses it. `parse` also gets the directory
@@ -160,9 +136,7 @@ impl Reader {
         };
         let mistake = match parse(scalar, &entry.directory) {
             Ok(parsed) => return Some(parsed),
-            Err(Refusal::Value) => {
-                Mistake::value(entry.place, path, &scalar.found(is_secret(path)), allowed)
-            }
+            Err(Refusal::Value) => Mistake::value(entry.place, path, &scalar.found(is_secret(path)), allowed),
             Err(Refusal::Because(message)) => Mistake::new(entry.place, path, message),
         };
         self.mistake(mistake);
@@ -188,15 +162,12 @@ impl Reader {
         let entry = self.gathered.entries.remove(path)?;
         let items = match &entry.raw {
             Raw::Text { text, .. } if text.trim().is_empty() => Vec::new(),
-            Raw::Text { text, separator } => text
-                .split(*separator)
-                .map(|item| (Scalar::Text(item.trim()), entry.place.clone()))
-                .collect(),
-            Raw::Toml(Value::Array(array)) => array
-                .iter()
-                .map(Scalar::Toml)
-                .zip(entry.item_places.iter().cloned())
-                .collect(),
+            Raw::Text { text, separator } => {
+                text.split(*separator).map(|item| (Scalar::Text(item.trim()), entry.place.clone())).collect()
+            }
+            Raw::Toml(Value::Array(array)) => {
+                array.iter().map(Scalar::Toml).zip(entry.item_places.iter().cloned()).collect()
+            }
             Raw::Toml(other) => {
                 let found = Scalar::Toml(other).found(is_secret(path));
                 self.mistake(Mistake::value(
@@ -227,48 +198,26 @@ impl Reader {
     }
 
     /// A whole number within bounds, both included.
-    pub(super) fn integer(
-        &mut self,
-        path: &str,
-        bounds: std::ops::RangeInclusive<u64>,
-    ) -> Option<u64> {
+    pub(super) fn integer(&mut self, path: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}", bounds.start(), bounds.end());
         self.one(path, &allowed, |scalar| {
-            u64::try_from(scalar.integer()?)
-                .ok()
-                .filter(|number| bounds.contains(number))
+            u64::try_from(scalar.integer()?).ok().filter(|number| bounds.contains(number))
         })
     }
 
     /// A number that stands for something.
-    pub(super) fn number<T>(
-        &mut self,
-        path: &str,
-        allowed: &str,
-        parse: impl Fn(i64) -> Option<T>,
-    ) -> Option<T> {
+    pub(super) fn number<T>(&mut self, path: &str, allowed: &str, parse: impl Fn(i64) -> Option<T>) -> Option<T> {
         self.one(path, allowed, |scalar| parse(scalar.integer()?))
     }
 
     /// A string that `parse` takes.
-    pub(super) fn string<T>(
-        &mut self,
-        path: &str,
-        allowed: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
+    pub(super) fn string<T>(&mut self, path: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         self.one(path, allowed, |scalar| parse(scalar.text()?))
     }
 
     /// A string that `parse` takes or refuses with a message of its own, which must not quote a secret.
-    pub(super) fn checked<T>(
-        &mut self,
-        path: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        self.take(path, "a string", |scalar, _| {
-            parse(scalar.text().ok_or(Refusal::Value)?).map_err(Refusal::Because)
-        })
+    pub(super) fn checked<T>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        self.take(path, "a string", |scalar, _| parse(scalar.text().ok_or(Refusal::Value)?).map_err(Refusal::Because))
     }
 
     /// A list of strings that `parse` takes.
@@ -282,32 +231,20 @@ impl Reader {
     }
 
     /// A secret that `fits`.
-    pub(super) fn secret(
-        &mut self,
-        path: &str,
-        allowed: &str,
-        fits: impl Fn(&str) -> bool,
-    ) -> Option<Secret> {
-        self.string(path, allowed, |text| {
-            fits(text).then(|| Secret::new(text.to_owned()))
-        })
+    pub(super) fn secret(&mut self, path: &str, allowed: &str, fits: impl Fn(&str) -> bool) -> Option<Secret> {
+        self.string(path, allowed, |text| fits(text).then(|| Secret::new(text.to_owned())))
     }
 
     /// A path; a relative one starts from the directory of the file, or from the working directory if the environment sets it.
     pub(super) fn path(&mut self, path: &str) -> Option<PathBuf> {
         self.take(path, "a path", |scalar, directory| {
-            scalar
-                .text()
-                .and_then(|text| resolve(directory, text))
-                .ok_or(Refusal::Value)
+            scalar.text().and_then(|text| resolve(directory, text)).ok_or(Refusal::Value)
         })
     }
 
     /// A list of paths; relative ones like [`Reader::path`].
     pub(super) fn paths(&mut self, path: &str) -> Option<Vec<PathBuf>> {
-        self.list_in(path, "a path", |scalar, directory| {
-            resolve(directory, scalar.text()?)
-        })
+        self.list_in(path, "a path", |scalar, directory| resolve(directory, scalar.text()?))
     }
 }
 

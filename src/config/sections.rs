@@ -88,10 +88,7 @@ impl Config {
 
     /// The address to name to clients: `well_known.client`, else `public_base_url`.
     pub fn client_base_url(&self) -> Option<&HttpUrl> {
-        self.well_known
-            .client
-            .as_ref()
-            .or(self.public_base_url.as_ref())
+        self.well_known.client.as_ref().or(self.public_base_url.as_ref())
     }
 }
 
@@ -206,9 +203,7 @@ impl Federation {
     /// passed by with a port.
     pub fn permits(&self, server: &ruma::ServerName) -> bool {
         let names = |pattern: &ServerPattern| pattern.matches(server);
-        self.enabled
-            && !self.deny.iter().any(names)
-            && (self.allow.is_empty() || self.allow.iter().any(names))
+        self.enabled && !self.deny.iter().any(names) && (self.allow.is_empty() || self.allow.iter().any(names))
     }
 }
 
@@ -233,9 +228,7 @@ pub struct Storage {
 impl Storage {
     /// The default: SQLite, in `linkim.db` of the data directory.
     pub fn in_data_dir(data_dir: &Path) -> Self {
-        Self {
-            url: StorageUrl::Sqlite(data_dir.join("linkim.db")),
-        }
+        Self { url: StorageUrl::Sqlite(data_dir.join("linkim.db")) }
     }
 }
 
@@ -263,10 +256,7 @@ pub struct Media {
 
 impl Default for Media {
     fn default() -> Self {
-        Self {
-            max_upload_bytes: 100 * 1024 * 1024,
-            url_previews: false,
-        }
+        Self { max_upload_bytes: 100 * 1024 * 1024, url_previews: false }
     }
 }
 
@@ -350,9 +340,7 @@ pub struct Rooms {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self {
-            default_version: RoomVersionId::V12,
-        }
+        Self { default_version: RoomVersionId::V12 }
     }
 }
 
@@ -369,11 +357,7 @@ pub struct Turn {
 
 impl Default for Turn {
     fn default() -> Self {
-        Self {
-            uris: Vec::new(),
-            credentials: None,
-            ttl: Duration::from_secs(86_400),
-        }
+        Self { uris: Vec::new(), credentials: None, ttl: Duration::from_secs(86_400) }
     }
 }
 

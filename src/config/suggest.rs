@@ -12,10 +12,7 @@ pub(super) struct Unknown {
 
 impl Unknown {
     fn meant(kind: &str, path: String, shown: &str) -> Self {
-        Self {
-            message: format!("unknown {kind}; did you mean {shown}?"),
-            meant: Some(path),
-        }
+        Self { message: format!("unknown {kind}; did you mean {shown}?"), meant: Some(path) }
     }
 }
 
@@ -23,11 +20,7 @@ impl Unknown {
 pub(super) fn unknown_key(section: &str, name: &str) -> Unknown {
     let siblings = keys::names_in(section);
     let join = |name: &str| {
-        if section.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{section}.{name}")
-        }
+        if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
     };
     if let Some(near) = nearest(name, &siblings) {
         return Unknown::meant("key", join(near), &join(near));
@@ -46,10 +39,7 @@ pub(super) fn unknown_key(section: &str, name: &str) -> Unknown {
         true => format!("unknown key; allowed: nothing in [{section}] yet"),
         false => format!("unknown key; allowed: {}", siblings.join(", ")),
     };
-    Unknown {
-        message,
-        meant: None,
-    }
+    Unknown { message, meant: None }
 }
 
 /// About a variable that begins with `LINKIM_` and sets nothing.
@@ -60,10 +50,7 @@ pub(super) fn unknown_variable(name: &str) -> Unknown {
         return Unknown::meant("variable", path.unwrap_or_default(), near);
     }
     let message = "unknown variable; allowed: LINKIM_<KEY> or LINKIM_<SECTION>__<KEY> for a key of the configuration";
-    Unknown {
-        message: message.to_owned(),
-        meant: None,
-    }
+    Unknown { message: message.to_owned(), meant: None }
 }
 
 /// The candidate that is fewest slips of the pen away, if that is near enough to be meant: a third of the letters, at most 3.
@@ -79,8 +66,7 @@ fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
 
 /// The optimal string alignment distance: how many letters must be inserted, left out, replaced, or swapped with their neighbour.
 pub(super) fn distance(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) =
-        (from.chars().take(256).collect(), to.chars().collect());
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().take(256).collect(), to.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
     for i in 1..=from.len() {
         let mut row = vec![i];

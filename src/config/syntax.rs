@@ -38,10 +38,7 @@ pub(super) fn parse(file: &SourceFile) -> Parsed {
         let error = match Document::parse(text.clone()) {
             Ok(document) => {
                 let mistakes = broken.into_iter().map(|broken| broken.mistake).collect();
-                return Parsed {
-                    document: Some(document),
-                    mistakes,
-                };
+                return Parsed { document: Some(document), mistakes };
             }
             Err(error) => error,
         };
@@ -52,23 +49,13 @@ pub(super) fn parse(file: &SourceFile) -> Parsed {
             text.replace_range(later.line.clone(), &file.text[later.line]);
         }
         let Some(line) = line_to_leave_out(&text, at) else {
-            broken.push(Broken {
-                line: at..at,
-                mistake,
-            });
+            broken.push(Broken { line: at..at, mistake });
             break;
         };
         text.replace_range(line.clone(), &" ".repeat(line.len()));
         broken.push(Broken { line, mistake });
     }
-    Parsed {
-        document: None,
-        mistakes: broken
-            .into_iter()
-            .map(|broken| broken.mistake)
-            .take(1)
-            .collect(),
-    }
+    Parsed { document: None, mistakes: broken.into_iter().map(|broken| broken.mistake).take(1).collect() }
 }
 
 /// The line around a byte, without its end, if it looks like `key = …`.
@@ -76,9 +63,7 @@ fn line_to_leave_out(text: &str, at: usize) -> Option<Range<usize>> {
     let before = text.get(..at)?;
     // An error at the end of a line is reported at its newline, or just after it.
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let end = text[start..]
-        .find('\n')
-        .map_or(text.len(), |length| start + length);
+    let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
     let key = text[start..end].split_once('=')?.0.trim();
     let looks_like_key = |c: char| c.is_alphanumeric() || "._-\"' ".contains(c);
     (!key.is_empty() && key.chars().all(looks_like_key)).then_some(start..end)

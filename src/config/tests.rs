@@ -12,15 +12,9 @@ use super::{Config, Loaded, Mistakes, SourceFile, Sources, read};
 
 /// A file `linkim.toml` in `/etc/linkim`, read by a process that works in `/run/linkim`.
 fn sources(text: &str, environment: &[(&str, &str)]) -> Sources {
-    let file = SourceFile {
-        name: "linkim.toml".to_owned(),
-        text: text.to_owned(),
-        directory: PathBuf::from("/etc/linkim"),
-    };
-    Sources {
-        file: Some(file),
-        ..without_file(environment)
-    }
+    let file =
+        SourceFile { name: "linkim.toml".to_owned(), text: text.to_owned(), directory: PathBuf::from("/etc/linkim") };
+    Sources { file: Some(file), ..without_file(environment) }
 }
 
 /// No file, and a process that works in `/run/linkim`.
@@ -28,10 +22,7 @@ fn without_file(environment: &[(&str, &str)]) -> Sources {
     Sources {
         file: None,
         working_directory: PathBuf::from("/run/linkim"),
-        environment: environment
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
     }
 }
 
@@ -44,12 +35,7 @@ fn config(text: &str) -> Config {
 }
 
 fn refused(sources: &Sources) -> Mistakes {
-    read(sources).err().unwrap_or_else(|| {
-        panic!(
-            "accepted: {:?}",
-            sources.file.as_ref().map(|file| &file.text)
-        )
-    })
+    read(sources).err().unwrap_or_else(|| panic!("accepted: {:?}", sources.file.as_ref().map(|file| &file.text)))
 }
 
 /// The report on a file, line by line.
@@ -58,9 +44,5 @@ fn report(text: &str) -> Vec<String> {
 }
 
 fn lines(sources: &Sources) -> Vec<String> {
-    refused(sources)
-        .to_string()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    refused(sources).to_string().lines().map(str::to_owned).collect()
 }

@@ -37,10 +37,8 @@ impl HttpUrl {
     /// Reads an address; `None` if it is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let url = http_url(text)?;
-        let bare = url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
+        let bare =
+            url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
         bare.then(|| Self(url.as_str().trim_end_matches('/').to_owned()))
     }
 
@@ -58,9 +56,7 @@ impl fmt::Display for HttpUrl {
 
 /// An `http` or `https` address with a host.
 pub(super) fn http_url(text: &str) -> Option<Url> {
-    Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// A pattern for server names: `*` stands for any characters, `?` for one. Case makes no difference.
@@ -125,11 +121,7 @@ impl LogFilter {
     /// Stricter than `EnvFilter` in one point: a word alone must be a level, because `EnvFilter` takes `inof` for the name of a
     /// module and then logs nothing else.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let directives: Vec<&str> = text
-            .split(',')
-            .map(str::trim)
-            .filter(|directive| !directive.is_empty())
-            .collect();
+        let directives: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
         if directives.is_empty() {
             return Err("an empty filter".to_owned());
         }

@@ -21,12 +21,8 @@ pub fn hold(data_dir: &Path) -> Result<DataDirLock, StoreError> {
     let io = |path: &Path, source| StoreError::Io { path: path.to_owned(), source };
     make(data_dir).map_err(|source| io(data_dir, source))?;
     let path = data_dir.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|source| io(&path, source))?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|source| io(&path, source))?;
     match file.try_lock() {
         Ok(()) => Ok(DataDirLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),

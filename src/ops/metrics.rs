@@ -44,10 +44,8 @@ pub fn routes(handle: PrometheusHandle, refresh: impl Fn() + Clone + Send + Sync
 /// Counts and times requests by endpoint.
 pub async fn count(request: Request, next: Next) -> Response {
     let method = request.method().as_str().to_owned();
-    let endpoint = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
+    let endpoint =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
     let started = Instant::now();
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();

@@ -50,5 +50,3 @@ mod upgrade_plan;
 pub mod user_directory;
 pub mod visibility;
 pub mod wake;
-
-

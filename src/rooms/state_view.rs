@@ -18,14 +18,14 @@ use crate::store::{
     events::{StateRef, Topological},
     ids,
     members::Membership,
-    state,
+    state::{self, Part},
 };
 
-/// The events of a state.
-pub(super) fn events(open: &OpenRoom<'_>, at: StateRef) -> Result<Vec<EventPage>, StoreError> {
+/// The events of a part of a state.
+pub(super) fn events(open: &OpenRoom<'_>, at: StateRef, part: Part) -> Result<Vec<EventPage>, StoreError> {
     match open.is_current(at)? {
-        true => event_pages::current_state(open.read, open.room.nid),
-        false => event_pages::state_at(open.read, at),
+        true => event_pages::current_state(open.read, open.room.nid, part),
+        false => event_pages::state_at(open.read, at, part),
     }
 }
 
@@ -34,8 +34,9 @@ pub(super) fn events(open: &OpenRoom<'_>, at: StateRef) -> Result<Vec<EventPage>
 /// # Errors
 /// [`StoreError`].
 pub fn all(open: &mut OpenRoom<'_>) -> Result<String, StoreError> {
-    let events = events(open, open.state())?;
-    list(open, &events)
+    let mut all = events(open, open.state(), Part::Others)?;
+    all.extend(events(open, open.state(), Part::Members)?);
+    list(open, &all)
 }
 
 /// The event of (type, state key).
@@ -84,15 +85,8 @@ pub fn members(open: &mut OpenRoom<'_>, asked: Members, at: Option<PageToken>) -
             events.extend(event_pages::current_members(open.read, open.room.nid, membership)?);
         }
     } else {
-        for (key, event) in state::full(open.read, at)? {
-            if &*ids::state_key(open.read, key)?.0 != "m.room.member" {
-                continue;
-            }
-            let event = event_pages::by_nid(open.read, event)?;
-            if asked.wants(membership_of(&event.json)) {
-                events.push(event);
-            }
-        }
+        events = event_pages::state_at(open.read, at, Part::Members)?;
+        events.retain(|event| asked.wants(membership_of(&event.json)));
     }
     list(open, &events)
 }

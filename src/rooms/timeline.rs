@@ -20,7 +20,7 @@ use crate::store::{
     events::{EventRow, StateRef},
     ids,
     ids::UserNid,
-    state,
+    state::{self, Part},
 };
 
 /// Events on a page at most, whatever the client asks for.
@@ -267,18 +267,24 @@ fn passes(read: &dyn Read, filter: &RoomEventFilter, event: &EventPage) -> Resul
 /// The member events of users in a state, as a JSON array.
 fn members_of(open: &mut OpenRoom<'_>, at: StateRef, users: &BTreeSet<UserNid>) -> Result<String, StoreError> {
     let mut out = String::from("[");
-    for user in users {
-        let user = ids::user_id(open.read, *user)?;
-        let Some(key) = ids::state_key_nid(open.read, "m.room.member", user.as_str())? else { continue };
-        let Some(event) = state::value(open.read, at, key)? else { continue };
-        let event = event_pages::by_nid(open.read, event)?;
+    for event in &member_events(open, at, users)? {
         if out.len() > 1 {
             out.push(',');
         }
-        open.renderer.state_event(&event, &mut out)?;
+        open.renderer.state_event(event, &mut out)?;
     }
     out.push(']');
     Ok(out)
+}
+
+fn member_events(open: &OpenRoom<'_>, at: StateRef, users: &BTreeSet<UserNid>) -> Result<Vec<EventPage>, StoreError> {
+    let mut events = Vec::with_capacity(users.len());
+    for user in users {
+        if let Some(event) = state::value(open.read, at, ids::member_key(*user))? {
+            events.push(event_pages::by_nid(open.read, event)?);
+        }
+    }
+    Ok(events)
 }
 
 /// A state as /context shows it: what the filter lets through; of the members, if they are loaded lazily, the senders alone.
@@ -288,19 +294,15 @@ fn context_state(
     filter: &RoomEventFilter,
     senders: &BTreeSet<UserNid>,
 ) -> Result<String, StoreError> {
+    let mut events = super::state_view::events(open, at, Part::Others)?;
+    if filter.lazy_load_members {
+        events.retain(|event| &*event.row.kind != "m.room.member");
+        events.extend(member_events(open, at, senders)?);
+    } else {
+        events.extend(super::state_view::events(open, at, Part::Members)?);
+    }
     let mut out = String::from("[");
-    for event in super::state_view::events(open, at)? {
-        if filter.lazy_load_members && &*event.row.kind == "m.room.member" {
-            let (_, member) = match event.row.state_key {
-                Some(key) => ids::state_key(open.read, key)?,
-                None => continue,
-            };
-            let known = <&ruma::UserId>::try_from(&*member).ok();
-            let nid = known.map(|user| ids::user_nid(open.read, user)).transpose()?.flatten();
-            if !nid.is_some_and(|nid| senders.contains(&nid)) {
-                continue;
-            }
-        }
+    for event in events {
         if !passes(open.read, filter, &event)? {
             continue;
         }

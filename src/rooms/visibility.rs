@@ -93,12 +93,11 @@ impl Visibility {
     /// # Errors
     /// [`StoreError`].
     pub fn new(read: &dyn Read, room: &RoomKey, user: UserNid) -> Result<Self, StoreError> {
-        let user_id = ids::user_id(read, user)?;
         let member = members::of(read, user, room.nid)?;
         Ok(Self {
             main_line: room.main_line,
             history: KeyHistory::new(ids::state_key_nid(read, "m.room.history_visibility", "")?),
-            member: KeyHistory::new(ids::state_key_nid(read, "m.room.member", user_id.as_str())?),
+            member: KeyHistory::new(Some(ids::member_key(user))),
             now: member.map(|member| member.membership),
             since: member.map_or(i64::MAX, |member| member.since),
             left: None,

@@ -4,6 +4,8 @@
 //! plain messages costs no look-up an event: whether other events relate to it in a way that is bundled with it, and
 //! whether its sender's account is erased.
 
+use std::collections::HashMap;
+
 use ruma::EventId;
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
     events::{self, EventRow, StateRef, Topological},
     ids::{EventNid, RoomNid},
     members::Membership,
-    state,
+    state::{self, Part},
 };
 use crate::params;
 
@@ -208,14 +210,16 @@ pub fn newest(
     )
 }
 
-/// The current state of a room, ascending by state key number.
-pub fn current_state(read: &dyn Read, room: RoomNid) -> Result<Vec<EventPage>, StoreError> {
+/// A part of the current state of a room, ascending by state key number.
+pub fn current_state(read: &dyn Read, room: RoomNid, part: Part) -> Result<Vec<EventPage>, StoreError> {
+    let (low, high) = part.keys();
     read.all(
         select!(
             "FROM current_state s JOIN events e ON e.nid = s.event JOIN event_json j ON j.event = e.nid \
-             LEFT JOIN accounts a ON a.user = e.sender WHERE s.room = ?1 ORDER BY s.state_key"
+             LEFT JOIN accounts a ON a.user = e.sender WHERE s.room = ?1 \
+             AND s.state_key BETWEEN ?2 AND ?3 ORDER BY s.state_key"
         ),
-        params![room],
+        params![room, low, high],
         |r| page(read, r),
     )
 }
@@ -232,7 +236,38 @@ pub fn current_members(read: &dyn Read, room: RoomNid, membership: Membership) -
     )
 }
 
-/// An old state of a room, ascending by state key number: one statement an event.
-pub fn state_at(read: &dyn Read, at: StateRef) -> Result<Vec<EventPage>, StoreError> {
-    state::full(read, at)?.into_iter().map(|(_, event)| by_nid(read, event)).collect()
+/// A part of an old state of a room, ascending by state key number.
+pub fn state_at(read: &dyn Read, at: StateRef, part: Part) -> Result<Vec<EventPage>, StoreError> {
+    let events: Vec<EventNid> = state::part(read, at, part)?.into_iter().map(|(_, event)| event).collect();
+    by_nids(read, &events)
+}
+
+/// Events of one statement of [`by_nids`].
+const TOGETHER: usize = 16;
+
+/// Events with their bodies, in the order in which they are asked for. `Damaged` if a number is not one of ours.
+fn by_nids(read: &dyn Read, nids: &[EventNid]) -> Result<Vec<EventPage>, StoreError> {
+    let mut out = Vec::with_capacity(nids.len());
+    for chunk in nids.chunks(TOGETHER) {
+        let Ok(all) = <[EventNid; TOGETHER]>::try_from(chunk) else {
+            for nid in chunk {
+                out.push(by_nid(read, *nid)?);
+            }
+            continue;
+        };
+        let found = read.all(
+            select!(
+                "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
+                 WHERE e.nid IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+            ),
+            &all.map(Into::into),
+            |r| page(read, r),
+        )?;
+        let mut found: HashMap<EventNid, EventPage> = found.into_iter().map(|page| (page.row.nid, page)).collect();
+        for nid in chunk {
+            let page = found.remove(nid);
+            out.push(page.ok_or_else(|| StoreError::Damaged(format!("no event {} with a body", nid.0)))?);
+        }
+    }
+    Ok(out)
 }

@@ -339,11 +339,7 @@ pub fn any_redacted(read: &dyn Read, nids: &[EventNid; 9]) -> Result<bool, Store
 }
 
 /// The event that an earlier request of this device with this key made.
-pub fn of_transaction(
-    read: &dyn Read,
-    device: DeviceNid,
-    key: &[u8],
-) -> Result<Option<OwnedEventId>, StoreError> {
+pub fn of_transaction(read: &dyn Read, device: DeviceNid, key: &[u8]) -> Result<Option<OwnedEventId>, StoreError> {
     read.one(
         "SELECT e.event_id FROM transactions t JOIN events e ON e.nid = t.event WHERE t.device = ?1 AND t.key = ?2",
         params![device, key],

@@ -1,9 +1,12 @@
 //! Numbers for strings: users, rooms, servers, event types, state keys.
 //!
+//! The number of (`m.room.member`, user id) is that of the user, negative: it costs no row and no look-up of its own, and a
+//! state's members are one stretch of its keys, everything else the other.
+//!
 //! A number, once committed, never changes, so a bounded cache of committed pairs is right for every snapshot. Pairs made
 //! by a transaction enter the cache after its commit only.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use moka::sync::Cache;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
@@ -128,10 +131,9 @@ pub fn intern_user(tx: &WriteTx<'_>, user: &UserId) -> Result<UserNid, StoreErro
         return Ok(nid);
     }
     let server = intern_server(tx, user.server_name().as_str())?;
-    Ok(UserNid(tx.insert(
-        "INSERT INTO users (user_id, server) VALUES (?1, ?2) RETURNING nid",
-        params![user.as_str(), server],
-    )?))
+    Ok(UserNid(
+        tx.insert("INSERT INTO users (user_id, server) VALUES (?1, ?2) RETURNING nid", params![user.as_str(), server])?,
+    ))
 }
 
 /// The number of a server, made if we never met it.
@@ -161,11 +163,8 @@ pub fn room_by_nid(read: &dyn Read, nid: RoomNid) -> Result<Arc<RoomKey>, StoreE
     if let Some(room) = read.ids().rooms_by_nid.get(&nid) {
         return Ok(room);
     }
-    let found = read.one(
-        "SELECT nid, room_id, version, main_line FROM rooms WHERE nid = ?1",
-        params![nid],
-        room_key,
-    )?;
+    let found =
+        read.one("SELECT nid, room_id, version, main_line FROM rooms WHERE nid = ?1", params![nid], room_key)?;
     remember_room(read, found)?.ok_or_else(|| StoreError::Damaged(format!("no room {}", nid.0)))
 }
 
@@ -225,8 +224,24 @@ pub fn intern_type(tx: &WriteTx<'_>, kind: &str) -> Result<i64, StoreError> {
     }
 }
 
-/// The number of a (type, state key) pair, if it ever occurred.
+/// The event type whose pairs have the numbers of users.
+const MEMBER: &str = "m.room.member";
+
+/// The number of (`m.room.member`, user id).
+pub fn member_key(user: UserNid) -> i64 {
+    -user.0
+}
+
+/// The user whose member event this pair numbers, if it is one.
+fn member_of(kind: &str, state_key: &str) -> Option<OwnedUserId> {
+    if kind == MEMBER { OwnedUserId::try_from(state_key).ok() } else { None }
+}
+
+/// The number of a (type, state key) pair, if it ever occurred; of a member's, if the user was ever met.
 pub fn state_key_nid(read: &dyn Read, kind: &str, state_key: &str) -> Result<Option<i64>, StoreError> {
+    if let Some(user) = member_of(kind, state_key) {
+        return Ok(user_nid(read, &user)?.map(member_key));
+    }
     let Some(type_nid) = type_nid(read, kind)? else { return Ok(None) };
     let cache_key = (type_nid, state_key.to_owned());
     if let Some(nid) = read.ids().state_key_nids.get(&cache_key) {
@@ -247,6 +262,10 @@ pub fn state_key_nid(read: &dyn Read, kind: &str, state_key: &str) -> Result<Opt
 
 /// The (type, state key) pair of a number. `Damaged` if the number is not one of ours.
 pub fn state_key(read: &dyn Read, nid: i64) -> Result<(Arc<str>, Arc<str>), StoreError> {
+    static KIND: LazyLock<Arc<str>> = LazyLock::new(|| MEMBER.into());
+    if nid < 0 {
+        return Ok((KIND.clone(), user_id(read, UserNid(-nid))?.as_str().into()));
+    }
     if let Some(pair) = read.ids().state_keys.get(&nid) {
         return Ok(pair);
     }
@@ -264,12 +283,12 @@ pub fn state_key(read: &dyn Read, nid: i64) -> Result<(Arc<str>, Arc<str>), Stor
 
 /// The number of a (type, state key) pair, made if it never occurred.
 pub fn intern_state_key(tx: &WriteTx<'_>, kind: &str, state_key: &str) -> Result<i64, StoreError> {
+    if let Some(user) = member_of(kind, state_key) {
+        return intern_user(tx, &user).map(member_key);
+    }
     if let Some(nid) = state_key_nid(tx, kind, state_key)? {
         return Ok(nid);
     }
     let kind = intern_type(tx, kind)?;
-    tx.insert(
-        "INSERT INTO state_keys (type, state_key) VALUES (?1, ?2) RETURNING nid",
-        params![kind, state_key],
-    )
+    tx.insert("INSERT INTO state_keys (type, state_key) VALUES (?1, ?2) RETURNING nid", params![kind, state_key])
 }

@@ -109,11 +109,7 @@ pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<MemberRow>, StoreEr
 }
 
 /// Members of a room with this membership.
-pub fn of_room(
-    read: &dyn Read,
-    room: RoomNid,
-    membership: Membership,
-) -> Result<Vec<MemberRow>, StoreError> {
+pub fn of_room(read: &dyn Read, room: RoomNid, membership: Membership) -> Result<Vec<MemberRow>, StoreError> {
     read.all(
         "SELECT user, room, membership, event, position, since, forgotten FROM memberships \
          WHERE room = ?1 AND membership = ?2",

@@ -26,8 +26,8 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
         "-- Which migrations were run. One row each.
          CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY)",
     )?;
-    let found: i64 = connection
-        .query_row("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", [], |row| row.get(0))?;
+    let found: i64 =
+        connection.query_row("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", [], |row| row.get(0))?;
     let known = known();
     if found > known {
         return Err(StoreError::TooNew { path: path.to_owned(), found, known });
@@ -47,8 +47,8 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
 
 /// Whether the database at `path` has exactly this binary's schema; nothing is changed.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let found: i64 = connection
-        .query_row("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", [], |row| row.get(0))?;
+    let found: i64 =
+        connection.query_row("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", [], |row| row.get(0))?;
     let known = known();
     match found.cmp(&known) {
         std::cmp::Ordering::Equal => Ok(()),

@@ -84,16 +84,13 @@ impl Store {
         migrate::migrate(&mut connection, path)?;
         claim(&connection, path, server_name)?;
         connection.execute("UPDATE head SET incarnation = incarnation + 1", [])?;
-        let (position, incarnation) =
-            connection.query_row("SELECT position, incarnation FROM head", [], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-            })?;
+        let (position, incarnation) = connection.query_row("SELECT position, incarnation FROM head", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })?;
         let restores = backup::restores(&connection)?;
         let ids = Arc::new(ids::Ids::default());
         let visible = Arc::new(AtomicI64::new(position));
-        let readers = (0..READERS)
-            .map(|_| sqlite::open(path, sqlite::Role::Reader))
-            .collect::<Result<Vec<_>, _>>()?;
+        let readers = (0..READERS).map(|_| sqlite::open(path, sqlite::Role::Reader)).collect::<Result<Vec<_>, _>>()?;
         let (jobs, queue) = mpsc::sync_channel(writer::QUEUE);
         let writer = writer::Writer {
             connection,
@@ -215,11 +212,7 @@ impl Store {
 ///
 /// # Errors
 /// `TooNew`, `TooOld`, `WrongServerName`, `Io` if there is no such file, and what `read` answers.
-pub fn inspect<T, E>(
-    path: &Path,
-    server_name: &str,
-    read: impl FnOnce(&Snapshot<'_>) -> Result<T, E>,
-) -> Result<T, E>
+pub fn inspect<T, E>(path: &Path, server_name: &str, read: impl FnOnce(&Snapshot<'_>) -> Result<T, E>) -> Result<T, E>
 where
     E: From<StoreError>,
 {
@@ -228,10 +221,8 @@ where
 
 /// Writes the server's name into a new database, or compares it.
 fn claim(connection: &rusqlite::Connection, path: &Path, server_name: &str) -> Result<(), StoreError> {
-    connection.execute(
-        "INSERT INTO meta (name, value) VALUES ('server_name', ?1) ON CONFLICT DO NOTHING",
-        [server_name],
-    )?;
+    connection
+        .execute("INSERT INTO meta (name, value) VALUES ('server_name', ?1) ON CONFLICT DO NOTHING", [server_name])?;
     check_name(connection, path, server_name)
 }
 

@@ -74,7 +74,12 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn new(connections: Vec<Connection>, ids: Arc<Ids>) -> Self {
-        Self { permits: Semaphore::new(connections.len()), here: Semaphore::new(HERE), idle: Mutex::new(connections), ids }
+        Self {
+            permits: Semaphore::new(connections.len()),
+            here: Semaphore::new(HERE),
+            idle: Mutex::new(connections),
+            ids,
+        }
     }
 
     /// Runs `read` under a new snapshot, off the async threads.

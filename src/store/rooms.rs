@@ -33,10 +33,8 @@ pub fn head(read: &dyn Read, room: RoomNid) -> Result<RoomHeadRow, StoreError> {
          WHERE room = ?1",
         params![room],
         |row| {
-            let hash: [u8; 16] = row
-                .blob(2)?
-                .try_into()
-                .map_err(|_| StoreError::Damaged("a state hash has not 16 bytes".into()))?;
+            let hash: [u8; 16] =
+                row.blob(2)?.try_into().map_err(|_| StoreError::Damaged("a state hash has not 16 bytes".into()))?;
             Ok(RoomHeadRow {
                 last_position: row.get(0)?,
                 state_position: row.get(1)?,
@@ -84,11 +82,7 @@ pub fn create(tx: &WriteTx<'_>, room_id: &RoomId, version: &str) -> Result<(Room
 
 /// Newest events that nothing refers to.
 pub fn extremities(read: &dyn Read, room: RoomNid) -> Result<Vec<EventNid>, StoreError> {
-    read.all(
-        "SELECT event FROM forward_extremities WHERE room = ?1 ORDER BY event",
-        params![room],
-        |row| row.get(0),
-    )
+    read.all("SELECT event FROM forward_extremities WHERE room = ?1 ORDER BY event", params![room], |row| row.get(0))
 }
 
 /// Adds an extremity.
@@ -107,12 +101,7 @@ pub fn remove_extremity(tx: &WriteTx<'_>, room: RoomNid, event: EventNid) -> Res
 }
 
 /// Writes a prev_events edge that is not linear.
-pub fn put_edge(
-    tx: &WriteTx<'_>,
-    room: RoomNid,
-    prev: &ruma::EventId,
-    event: EventNid,
-) -> Result<(), StoreError> {
+pub fn put_edge(tx: &WriteTx<'_>, room: RoomNid, prev: &ruma::EventId, event: EventNid) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO event_edges (room, prev, event) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
         params![room, &event_id::encode(prev), event],
@@ -154,12 +143,7 @@ pub fn listed(read: &dyn Read, room: RoomNid) -> Result<bool, StoreError> {
 }
 
 /// Writes the auth events of a state event, as numbers.
-pub fn put_auth_edges(
-    tx: &WriteTx<'_>,
-    room: RoomNid,
-    event: EventNid,
-    auth: &[EventNid],
-) -> Result<(), StoreError> {
+pub fn put_auth_edges(tx: &WriteTx<'_>, room: RoomNid, event: EventNid, auth: &[EventNid]) -> Result<(), StoreError> {
     let mut bytes = Vec::with_capacity(auth.len() * 3);
     // The distance to the event is small where the room is; seven bits a byte, low ones first.
     for nid in auth {

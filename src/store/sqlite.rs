@@ -74,10 +74,6 @@ pub(super) fn each(
 }
 
 /// Runs a change; answers how many rows it touched.
-pub(super) fn execute(
-    connection: &Connection,
-    sql: &'static str,
-    params: &[Param<'_>],
-) -> Result<usize, StoreError> {
+pub(super) fn execute(connection: &Connection, sql: &'static str, params: &[Param<'_>]) -> Result<usize, StoreError> {
     Ok(connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(params))?)
 }

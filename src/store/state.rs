@@ -16,6 +16,28 @@ use crate::params;
 /// Bases below each other at most. A deeper line is written as a full copy, once (level 0 again).
 pub const MAX_LEVEL: i64 = 8;
 
+/// Which entries of a state are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of them.
+    All,
+    /// Member events of users.
+    Members,
+    /// Everything else.
+    Others,
+}
+
+impl Part {
+    /// The lowest and the highest number of such a key (`ids::member_key`).
+    pub(super) fn keys(self) -> (i64, i64) {
+        match self {
+            Self::All => (i64::MIN, i64::MAX),
+            Self::Members => (i64::MIN, -1),
+            Self::Others => (0, i64::MAX),
+        }
+    }
+}
+
 /// What never changes about a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -27,17 +49,13 @@ pub struct Line {
 
 /// A line. `Damaged` if there is none.
 pub fn line(read: &dyn Read, line: i64) -> Result<Line, StoreError> {
-    read.one(
-        "SELECT base_line, base_epoch, level FROM state_lines WHERE line = ?1",
-        params![line],
-        |row| {
-            let base: Option<i64> = row.get(0)?;
-            Ok(Line {
-                base: base.map(|line| Ok::<_, StoreError>(StateRef { line, epoch: row.get(1)? })).transpose()?,
-                level: row.get(2)?,
-            })
-        },
-    )?
+    read.one("SELECT base_line, base_epoch, level FROM state_lines WHERE line = ?1", params![line], |row| {
+        let base: Option<i64> = row.get(0)?;
+        Ok(Line {
+            base: base.map(|line| Ok::<_, StoreError>(StateRef { line, epoch: row.get(1)? })).transpose()?,
+            level: row.get(2)?,
+        })
+    })?
     .ok_or_else(|| StoreError::Damaged(format!("no state line {line}")))
 }
 
@@ -71,6 +89,12 @@ pub fn history(read: &dyn Read, line: i64, key: i64) -> Result<Vec<(i64, Option<
 
 /// A whole state: (key, event), ascending by key.
 pub fn full(read: &dyn Read, at: StateRef) -> Result<Vec<(i64, EventNid)>, StoreError> {
+    part(read, at, Part::All)
+}
+
+/// A part of a state: (key, event), ascending by key.
+pub fn part(read: &dyn Read, at: StateRef, part: Part) -> Result<Vec<(i64, EventNid)>, StoreError> {
+    let (low, high) = part.keys();
     let mut state: BTreeMap<i64, Option<EventNid>> = BTreeMap::new();
     let mut next = Some(at);
     while let Some(at) = next {
@@ -78,8 +102,8 @@ pub fn full(read: &dyn Read, at: StateRef) -> Result<Vec<(i64, EventNid)>, Store
         let mut own: Vec<(i64, Option<EventNid>)> = Vec::new();
         read.each(
             "SELECT state_key, event FROM room_state WHERE line = ?1 AND +from_epoch <= ?2 \
-             ORDER BY state_key, from_epoch",
-            params![at.line, at.epoch],
+             AND state_key BETWEEN ?3 AND ?4 ORDER BY state_key, from_epoch",
+            params![at.line, at.epoch, low, high],
             &mut |row| {
                 let key = row.get(0)?;
                 match own.last_mut() {
@@ -98,12 +122,7 @@ pub fn full(read: &dyn Read, at: StateRef) -> Result<Vec<(i64, EventNid)>, Store
 }
 
 /// Changes of a line with `after < epoch <= up_to`: (key, event or removed), oldest first. A key may occur more than once.
-pub fn changes(
-    read: &dyn Read,
-    line: i64,
-    after: i64,
-    up_to: i64,
-) -> Result<Vec<(i64, Option<EventNid>)>, StoreError> {
+pub fn changes(read: &dyn Read, line: i64, after: i64, up_to: i64) -> Result<Vec<(i64, Option<EventNid>)>, StoreError> {
     read.all(
         "SELECT state_key, event FROM room_state INDEXED BY room_state_epoch \
          WHERE line = ?1 AND from_epoch > ?2 AND from_epoch <= ?3 ORDER BY from_epoch",
@@ -114,28 +133,31 @@ pub fn changes(
 
 /// The newest epoch at which a line changed, or None if it never did.
 pub fn newest_epoch(read: &dyn Read, line: i64) -> Result<Option<i64>, StoreError> {
-    read.one(
-        "SELECT MAX(from_epoch) FROM room_state WHERE line = ?1",
-        params![line],
-        |row| row.get::<Option<i64>>(0),
-    )
-    .map(Option::flatten)
+    read.one("SELECT MAX(from_epoch) FROM room_state WHERE line = ?1", params![line], |row| row.get::<Option<i64>>(0))
+        .map(Option::flatten)
 }
 
 /// The current state of a room: (key, event), ascending by key.
 pub fn current(read: &dyn Read, room: RoomNid) -> Result<Vec<(i64, EventNid)>, StoreError> {
+    read.all("SELECT state_key, event FROM current_state WHERE room = ?1 ORDER BY state_key", params![room], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
+/// The current state of a room without its members: (key, event), ascending by key.
+pub fn current_others(read: &dyn Read, room: RoomNid) -> Result<Vec<(i64, EventNid)>, StoreError> {
     read.all(
-        "SELECT state_key, event FROM current_state WHERE room = ?1 ORDER BY state_key",
+        "SELECT state_key, event FROM current_state WHERE room = ?1 AND state_key >= 0 ORDER BY state_key",
         params![room],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
 
-/// The current state of a room under one event type, given by its number: (state key, event).
+/// The current state of a room under one event type other than `m.room.member`, given by its number: (state key, event).
 pub fn current_of_type(read: &dyn Read, room: RoomNid, kind: i64) -> Result<Vec<(String, EventNid)>, StoreError> {
     read.all(
         "SELECT k.state_key, c.event FROM current_state c JOIN state_keys k ON k.nid = c.state_key \
-         WHERE c.room = ?1 AND k.type = ?2",
+         WHERE c.room = ?1 AND c.state_key >= 0 AND k.type = ?2",
         params![room, kind],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
@@ -143,11 +165,7 @@ pub fn current_of_type(read: &dyn Read, room: RoomNid, kind: i64) -> Result<Vec<
 
 /// The event that `key` has in a room's current state.
 pub fn current_value(read: &dyn Read, room: RoomNid, key: i64) -> Result<Option<EventNid>, StoreError> {
-    read.one(
-        "SELECT event FROM current_state WHERE room = ?1 AND state_key = ?2",
-        params![room, key],
-        |row| row.get(0),
-    )
+    read.one("SELECT event FROM current_state WHERE room = ?1 AND state_key = ?2", params![room, key], |row| row.get(0))
 }
 
 /// Opens a line on `base`, or one that stands alone; answers its number.
@@ -163,12 +181,7 @@ pub fn open_line(tx: &WriteTx<'_>, room: RoomNid, base: Option<StateRef>) -> Res
 }
 
 /// Writes one change on a line.
-pub fn put(
-    tx: &WriteTx<'_>,
-    at: StateRef,
-    key: i64,
-    event: Option<EventNid>,
-) -> Result<(), StoreError> {
+pub fn put(tx: &WriteTx<'_>, at: StateRef, key: i64, event: Option<EventNid>) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO room_state (line, state_key, from_epoch, event) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (line, state_key, from_epoch) DO UPDATE SET event = excluded.event",
@@ -178,22 +191,14 @@ pub fn put(
 }
 
 /// Writes one change of a room's current state beside its main line.
-pub fn put_current(
-    tx: &WriteTx<'_>,
-    room: RoomNid,
-    key: i64,
-    event: Option<EventNid>,
-) -> Result<(), StoreError> {
+pub fn put_current(tx: &WriteTx<'_>, room: RoomNid, key: i64, event: Option<EventNid>) -> Result<(), StoreError> {
     match event {
         Some(event) => tx.execute(
             "INSERT INTO current_state (room, state_key, event) VALUES (?1, ?2, ?3) \
              ON CONFLICT (room, state_key) DO UPDATE SET event = excluded.event",
             params![room, key, event],
         )?,
-        None => tx.execute(
-            "DELETE FROM current_state WHERE room = ?1 AND state_key = ?2",
-            params![room, key],
-        )?,
+        None => tx.execute("DELETE FROM current_state WHERE room = ?1 AND state_key = ?2", params![room, key])?,
     };
     Ok(())
 }
@@ -218,20 +223,13 @@ pub fn put_hash(tx: &WriteTx<'_>, room: RoomNid, hash: u128, at: StateRef) -> Re
 
 /// The result of resolving these inputs, if it was ever computed.
 pub fn resolution(read: &dyn Read, room: RoomNid, inputs: &[u8]) -> Result<Option<StateRef>, StoreError> {
-    read.one(
-        "SELECT line, epoch FROM resolutions WHERE room = ?1 AND inputs = ?2",
-        params![room, inputs],
-        |row| Ok(StateRef { line: row.get(0)?, epoch: row.get(1)? }),
-    )
+    read.one("SELECT line, epoch FROM resolutions WHERE room = ?1 AND inputs = ?2", params![room, inputs], |row| {
+        Ok(StateRef { line: row.get(0)?, epoch: row.get(1)? })
+    })
 }
 
 /// Remembers the result of a resolution.
-pub fn put_resolution(
-    tx: &WriteTx<'_>,
-    room: RoomNid,
-    inputs: &[u8],
-    result: StateRef,
-) -> Result<(), StoreError> {
+pub fn put_resolution(tx: &WriteTx<'_>, room: RoomNid, inputs: &[u8], result: StateRef) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO resolutions (room, inputs, line, epoch) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         params![room, inputs, result.line, result.epoch],

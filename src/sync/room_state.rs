@@ -20,7 +20,7 @@ use crate::{
         events::StateRef,
         ids,
         ids::{EventNid, RoomKey, UserNid},
-        state,
+        state::{self, Part},
     },
 };
 
@@ -84,7 +84,7 @@ impl Changes {
     /// Whether they can change the room's summary: its members, or whether it has a name.
     pub(super) fn concern_summary(&self, view: &View<'_>) -> Result<bool, StoreError> {
         for key in self.before.keys().chain(self.within.keys()) {
-            if matches!(&*ids::state_key(view.read, *key)?.0, MEMBER | "m.room.name" | "m.room.canonical_alias") {
+            if *key < 0 || matches!(&*ids::state_key(view.read, *key)?.0, "m.room.name" | "m.room.canonical_alias") {
                 return Ok(true);
             }
         }
@@ -120,15 +120,15 @@ pub(super) fn events(
     }
     let start = span.start(room);
     let mut chosen = Chosen { view, room, span, start, values: BTreeMap::new(), pages: HashMap::new() };
+    let needed = view.filter.room.lazy_load_members().then(|| chosen.needed_members(whole, heroes));
     if whole {
-        chosen.whole(changes)?;
+        chosen.whole(changes, needed.as_ref())?;
     } else {
         chosen.delta(changes);
+        chosen.add(&needed.unwrap_or_default())?;
     }
-    if view.filter.room.lazy_load_members() {
-        chosen.load_lazily(whole, heroes)?;
-    }
-    for (_, event) in chosen.values {
+    let members = chosen.values.range(..0);
+    for event in chosen.values.range(0..).chain(members).map(|(_, event)| *event) {
         let page = match chosen.pages.remove(&event) {
             Some(page) => page,
             None => event_pages::by_nid(view.read, event)?,
@@ -154,36 +154,71 @@ impl Chosen<'_, '_> {
         StateRef { line: self.room.main_line, epoch: self.start }
     }
 
-    /// All of the state.
-    fn whole(&mut self, changes: &Changes) -> Result<(), StoreError> {
+    fn at_end(&self) -> StateRef {
+        StateRef { line: self.room.main_line, epoch: self.span.up_to }
+    }
+
+    /// All of the state; of the members only those `needed`, if that is given.
+    fn whole(&mut self, changes: &Changes, needed: Option<&BTreeSet<i64>>) -> Result<(), StoreError> {
         let read = self.view.read;
-        if self.span.current && !self.view.filter.room.lazy_load_members() {
-            for page in event_pages::current_state(read, self.room.nid)? {
-                if let Some(key) = page.row.state_key {
-                    self.values.insert(key, page.row.nid);
-                    self.pages.insert(page.row.nid, page);
+        match (needed, self.span.current) {
+            (None, true) => {
+                for page in event_pages::current_state(read, self.room.nid, Part::All)? {
+                    if let Some(key) = page.row.state_key {
+                        self.values.insert(key, page.row.nid);
+                        self.pages.insert(page.row.nid, page);
+                    }
                 }
             }
-        } else if self.span.current {
-            self.values = state::current(read, self.room.nid)?.into_iter().collect();
-        } else {
-            let end = StateRef { line: self.room.main_line, epoch: self.span.up_to };
-            self.values = state::full(read, end)?.into_iter().collect();
+            (None, false) => self.values = state::full(read, self.at_end())?.into_iter().collect(),
+            (Some(needed), current) => {
+                self.values = match current {
+                    true => state::current_others(read, self.room.nid)?.into_iter().collect(),
+                    false => state::part(read, self.at_end(), Part::Others)?.into_iter().collect(),
+                };
+                for key in needed {
+                    if let Some(event) = self.value_at_end(*key)? {
+                        self.values.insert(*key, event);
+                    }
+                }
+            }
         }
-        if self.view.state_after.is_some() {
-            return Ok(());
+        if self.view.state_after.is_none() {
+            self.go_back_to_start(changes)?;
         }
+        let Some(needed) = needed else { return Ok(()) };
+        let mut left_out = Vec::new();
+        for key in self.values.keys().filter(|key| !needed.contains(key)) {
+            if is_member(self.view, *key)? {
+                left_out.push(*key);
+            }
+        }
+        for key in left_out {
+            self.values.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Gives the keys of which the timeline speaks their values at its start.
+    fn go_back_to_start(&mut self, changes: &Changes) -> Result<(), StoreError> {
         let (keys, events) = self.in_timeline();
         for (key, value) in &changes.within {
             if !keys.contains(key) && value.is_none_or(|value| !events.contains(&value)) {
                 continue;
             }
-            match state::value(read, self.at_start(), *key)? {
+            match state::value(self.view.read, self.at_start(), *key)? {
                 Some(event) => self.values.insert(*key, event),
                 None => self.values.remove(key),
             };
         }
         Ok(())
+    }
+
+    fn value_at_end(&self, key: i64) -> Result<Option<EventNid>, StoreError> {
+        match self.span.current {
+            true => state::current_value(self.view.read, self.room.nid, key),
+            false => state::value(self.view.read, self.at_end(), key),
+        }
     }
 
     /// What changed. That a key has no value any more cannot be told to clients.
@@ -201,47 +236,34 @@ impl Chosen<'_, '_> {
         self.values = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     }
 
-    /// Leaves out the members that a client does not need to show this answer, and adds those that it needs: the timeline's
-    /// senders and the heroes. Of changes all members stay, since «joins, leaves and profile changes which occur during
-    /// the gap» must not be lost; of a whole state the viewer's own too.
-    fn load_lazily(&mut self, whole: bool, heroes: &[UserNid]) -> Result<(), StoreError> {
-        let read = self.view.read;
-        let mut needed: BTreeSet<UserNid> = heroes.iter().copied().collect();
-        needed.extend(self.span.timeline.events.iter().map(|page| page.row.sender));
-        if whole {
-            needed.insert(self.view.viewer.user);
-        }
-        let mut keys = HashSet::with_capacity(needed.len());
-        for user in needed {
-            if let Some(key) = ids::state_key_nid(read, MEMBER, ids::user_id(read, user)?.as_str())? {
-                keys.insert(key);
-            }
-        }
-        if whole {
-            let mut left_out = Vec::new();
-            for key in self.values.keys().filter(|key| !keys.contains(key)) {
-                if &*ids::state_key(read, *key)?.0 == MEMBER {
-                    left_out.push(*key);
-                }
-            }
-            for key in left_out {
-                self.values.remove(&key);
-            }
-            return Ok(());
-        }
-        for key in keys {
-            if self.values.contains_key(&key) {
+    /// The members that a client needs to show this answer: the timeline's senders and the heroes. Of changes all members
+    /// stay, since «joins, leaves and profile changes which occur during the gap» must not be lost; of a whole state the
+    /// viewer's own too.
+    fn needed_members(&self, whole: bool, heroes: &[UserNid]) -> BTreeSet<i64> {
+        let senders = self.span.timeline.events.iter().map(|page| page.row.sender);
+        let own = whole.then_some(self.view.viewer.user);
+        heroes.iter().copied().chain(senders).chain(own).map(ids::member_key).collect()
+    }
+
+    /// Adds members of whom the changes say nothing.
+    fn add(&mut self, needed: &BTreeSet<i64>) -> Result<(), StoreError> {
+        for key in needed {
+            if self.values.contains_key(key) {
                 continue;
             }
             let value = match self.view.state_after {
-                Some(_) if self.span.current => state::current_value(read, self.room.nid, key)?,
-                Some(_) => state::value(read, StateRef { line: self.room.main_line, epoch: self.span.up_to }, key)?,
-                None => state::value(read, self.at_start(), key)?,
+                Some(_) => self.value_at_end(*key)?,
+                None => state::value(self.view.read, self.at_start(), *key)?,
             };
             if let Some(event) = value {
-                self.values.insert(key, event);
+                self.values.insert(*key, event);
             }
         }
         Ok(())
     }
+}
+
+/// Whether a key is that of a member event.
+fn is_member(view: &View<'_>, key: i64) -> Result<bool, StoreError> {
+    Ok(key < 0 || &*ids::state_key(view.read, key)?.0 == MEMBER)
 }

@@ -1,4 +1,4 @@
-//! A key document, and a notary's response.
+//! A key document, a notary's response, and a query.
 //!
 //! `cargo +nightly fuzz run key_document`, in `federation/`.
 

@@ -52,10 +52,7 @@ impl<'de> Deserialize<'de> for References {
                 formatter.write_str("an array of event references")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<References, A::Error> {
-                let mut references = References {
-                    ids: Vec::new(),
-                    pairs: 0,
-                };
+                let mut references = References { ids: Vec::new(), pairs: 0 };
                 while let Some(Reference { id, pair }) = seq.next_element()? {
                     references.ids.push(id);
                     references.pairs += usize::from(pair);
@@ -85,9 +82,7 @@ impl<'de> Deserialize<'de> for Reference {
                 Ok(Reference { id, pair: false })
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Reference, A::Error> {
-                let id = seq
-                    .next_element()?
-                    .ok_or_else(|| A::Error::invalid_length(0, &"two elements"))?;
+                let id = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &"two elements"))?;
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Reference { id, pair: true })
             }
@@ -103,9 +98,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>
 
 /// `redacts` is part of the format of no event, only of redactions: any other value than an identifier is no redaction,
 /// but no malformed event either.
-fn lenient_event_id<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<OwnedEventId>, D::Error> {
+fn lenient_event_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OwnedEventId>, D::Error> {
     let raw = Box::<RawValue>::deserialize(deserializer)?;
     Ok(serde_json::from_str(raw.get()).ok())
 }
@@ -130,11 +123,7 @@ pub(super) fn redacts_by(
     if *event_type != TimelineEventType::RoomRedaction {
         return None;
     }
-    redacts_in(if rules.redaction.content_field_redacts {
-        content.get()
-    } else {
-        json
-    })
+    redacts_in(if rules.redaction.content_field_redacts { content.get() } else { json })
 }
 
 /// What a redaction of an unknown version redacts.

@@ -3,9 +3,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#size-limits> and the "Event format" of each room version.
 
 use ruma::events::TimelineEventType;
-use ruma::room_version_rules::{
-    EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionRules,
-};
+use ruma::room_version_rules::{EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionRules};
 use ruma::{EventId, OwnedEventId};
 use thiserror::Error;
 
@@ -59,11 +57,7 @@ fn problem(field: &'static str, problem: &'static str) -> FormatError {
 
 /// Which numbers a room version allows.
 pub(crate) fn numbers(rules: &RoomVersionRules) -> Numbers {
-    if rules.authorization.strict_canonical_json {
-        Numbers::Strict
-    } else {
-        Numbers::Loose
-    }
+    if rules.authorization.strict_canonical_json { Numbers::Strict } else { Numbers::Loose }
 }
 
 pub(super) fn read_from_peer(json: &[u8], rules: &RoomVersionRules) -> Result<Pdu, FormatError> {
@@ -76,10 +70,7 @@ pub(super) fn read_from_peer(json: &[u8], rules: &RoomVersionRules) -> Result<Pd
 }
 
 /// Makes an event of a parsed object without `unsigned`.
-pub(crate) fn from_object(
-    object: &Object<'_>,
-    rules: &RoomVersionRules,
-) -> Result<Pdu, FormatError> {
+pub(crate) fn from_object(object: &Object<'_>, rules: &RoomVersionRules) -> Result<Pdu, FormatError> {
     check_objects(object)?;
     let mut text = Vec::with_capacity(1024);
     write_object(&mut text, object);
@@ -107,20 +98,12 @@ fn check_objects(object: &Object<'_>) -> Result<(), FormatError> {
 
 fn event_id(object: &Object<'_>, rules: &RoomVersionRules) -> Result<OwnedEventId, FormatError> {
     if rules.event_id_format != EventIdFormatVersion::V1 {
-        let hash = sha256(&redacted_text(
-            object,
-            &rules.redaction,
-            &["signatures", "unsigned"],
-        ));
-        return event_id_of_hash(&hash, rules)
-            .map_err(|_| problem("event_id", "cannot be computed"));
+        let hash = sha256(&redacted_text(object, &rules.redaction, &["signatures", "unsigned"]));
+        return event_id_of_hash(&hash, rules).map_err(|_| problem("event_id", "cannot be computed"));
     }
     let text = get(object, "event_id").ok_or(problem("event_id", "missing"))?;
-    let text = text
-        .as_str()
-        .ok_or(problem("event_id", "expected a string"))?;
-    let event_id =
-        EventId::parse(text).map_err(|_| problem("event_id", "not an event identifier"))?;
+    let text = text.as_str().ok_or(problem("event_id", "expected a string"))?;
+    let event_id = EventId::parse(text).map_err(|_| problem("event_id", "not an event identifier"))?;
     if event_id.server_name().is_none() {
         return Err(problem("event_id", "has no server name"));
     }
@@ -131,11 +114,7 @@ fn check_fields(fields: &Fields, rules: &RoomVersionRules) -> Result<(), FormatE
     if fields.event_type.to_string().len() > MAX_FIELD_BYTES {
         return Err(problem("type", "longer than 255 bytes"));
     }
-    if fields
-        .state_key
-        .as_ref()
-        .is_some_and(|key| key.len() > MAX_FIELD_BYTES)
-    {
+    if fields.state_key.as_ref().is_some_and(|key| key.len() > MAX_FIELD_BYTES) {
         return Err(problem("state_key", "longer than 255 bytes"));
     }
     if fields.prev_events.ids.len() > MAX_PREV_EVENTS {
@@ -145,15 +124,9 @@ fn check_fields(fields: &Fields, rules: &RoomVersionRules) -> Result<(), FormatE
         return Err(problem("auth_events", "more than 10 events"));
     }
     let pairs = rules.events_reference_format == EventsReferenceFormatVersion::V1;
-    for (field, list) in [
-        ("prev_events", &fields.prev_events),
-        ("auth_events", &fields.auth_events),
-    ] {
+    for (field, list) in [("prev_events", &fields.prev_events), ("auth_events", &fields.auth_events)] {
         if list.pairs != if pairs { list.ids.len() } else { 0 } {
-            return Err(problem(
-                field,
-                "references in the form of another room version",
-            ));
+            return Err(problem(field, "references in the form of another room version"));
         }
     }
     check_room_id(fields, rules)
@@ -163,22 +136,13 @@ fn check_fields(fields: &Fields, rules: &RoomVersionRules) -> Result<(), FormatE
 /// hash; that it must not is an authorisation rule), and no event lists it among its `auth_events`.
 fn check_room_id(fields: &Fields, rules: &RoomVersionRules) -> Result<(), FormatError> {
     let Some(room_id) = &fields.room_id else {
-        let may_lack = !rules.event_format.require_room_create_room_id
-            && fields.event_type == TimelineEventType::RoomCreate;
-        return if may_lack {
-            Ok(())
-        } else {
-            Err(problem("room_id", "missing"))
-        };
+        let may_lack =
+            !rules.event_format.require_room_create_room_id && fields.event_type == TimelineEventType::RoomCreate;
+        return if may_lack { Ok(()) } else { Err(problem("room_id", "missing")) };
     };
     if !rules.event_format.allow_room_create_in_auth_events {
         let create = room_id.as_str().trim_start_matches('!');
-        if fields
-            .auth_events
-            .ids
-            .iter()
-            .any(|id| id.as_str().trim_start_matches('$') == create)
-        {
+        if fields.auth_events.ids.iter().any(|id| id.as_str().trim_start_matches('$') == create) {
             return Err(problem("auth_events", "contains the create event"));
         }
     }

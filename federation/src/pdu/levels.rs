@@ -13,10 +13,7 @@ use crate::value::{MAX_INTEGER, Numbers, Value, into_text, parse_object, write_v
 /// The content with every number an integer, or `None` if it is so already. In versions 6 and later it always is.
 ///
 /// An integer beyond 2^53 - 1 becomes that: above it levels are no longer told apart.
-pub(super) fn with_integers(
-    event_type: &TimelineEventType,
-    content: &RawValue,
-) -> Option<Box<RawValue>> {
+pub(super) fn with_integers(event_type: &TimelineEventType, content: &RawValue) -> Option<Box<RawValue>> {
     if *event_type != TimelineEventType::RoomPowerLevels {
         return None;
     }

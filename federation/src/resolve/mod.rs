@@ -73,9 +73,7 @@ pub fn resolve(
         [] => Ok(StateMap::new()),
         [only] => Ok((*only).clone()),
         _ => match &rules.state_res {
-            StateResolutionVersion::V2(v2_rules) => {
-                v2::resolve(rules, v2_rules, &distinct, dag, events)
-            }
+            StateResolutionVersion::V2(v2_rules) => v2::resolve(rules, v2_rules, &distinct, dag, events),
             _ => v1::resolve(rules, &distinct, events),
         },
     }

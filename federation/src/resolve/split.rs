@@ -15,19 +15,11 @@ pub(super) struct Split {
 pub(super) fn split(states: &[&StateMap]) -> Split {
     let mut split = Split::default();
     let mut rest: Vec<&[(i64, i64)]> = states.iter().map(|state| state.as_slice()).collect();
-    while let Some(key) = rest
-        .iter()
-        .filter_map(|state| state.first())
-        .map(|(key, _)| *key)
-        .min()
-    {
+    while let Some(key) = rest.iter().filter_map(|state| state.first()).map(|(key, _)| *key).min() {
         let mut first = None;
         let mut agreed = true;
         for state in &rest {
-            let event = state
-                .first()
-                .filter(|(at, _)| *at == key)
-                .map(|(_, event)| *event);
+            let event = state.first().filter(|(at, _)| *at == key).map(|(_, event)| *event);
             agreed = agreed && event.is_some() && *first.get_or_insert(event) == event;
         }
         if let (true, Some(Some(event))) = (agreed, first) {
@@ -51,10 +43,7 @@ pub(super) fn split(states: &[&StateMap]) -> Split {
 
 /// The event under a key of a state.
 pub(super) fn look_up(state: &StateMap, key: i64) -> Option<i64> {
-    state
-        .binary_search_by_key(&key, |(key, _)| *key)
-        .ok()
-        .map(|at| state[at].1)
+    state.binary_search_by_key(&key, |(key, _)| *key).ok().map(|at| state[at].1)
 }
 
 /// Puts one state's entries over another's.

@@ -18,30 +18,17 @@ pub(super) fn resolve(
     states: &[&StateMap],
     events: &impl ResolutionEvents,
 ) -> Result<StateMap, ResolveError> {
-    let Union {
-        mut resolved,
-        conflicts,
-    } = union(states, events)?;
-    let mut resolution = Resolution {
-        rules,
-        events,
-        resolved: &mut resolved,
-    };
+    let Union { mut resolved, conflicts } = union(states, events)?;
+    let mut resolution = Resolution { rules, events, resolved: &mut resolved };
 
     let (power_levels, rest) = take(conflicts, &StateEventType::RoomPowerLevels);
     let (join_rules, rest) = take(rest, &StateEventType::RoomJoinRules);
     let (members, others) = take(rest, &StateEventType::RoomMember);
     for pass in [power_levels, join_rules, members] {
-        let chosen = pass
-            .iter()
-            .filter_map(|conflict| resolution.last_allowed(conflict))
-            .collect();
+        let chosen = pass.iter().filter_map(|conflict| resolution.last_allowed(conflict)).collect();
         resolution.add(chosen);
     }
-    let chosen = others
-        .iter()
-        .filter_map(|conflict| resolution.first_allowed(conflict))
-        .collect();
+    let chosen = others.iter().filter_map(|conflict| resolution.first_allowed(conflict)).collect();
     resolution.add(chosen);
     Ok(resolved)
 }
@@ -62,32 +49,20 @@ struct Union {
 /// "Start by setting R to the union of the states to be resolved, excluding any conflicting events." Unlike in later
 /// versions there is no conflict where a key is present in some states only.
 fn union(states: &[&StateMap], events: &impl ResolutionEvents) -> Result<Union, ResolveError> {
-    let mut entries: StateMap = states
-        .iter()
-        .flat_map(|state| state.iter().copied())
-        .collect();
+    let mut entries: StateMap = states.iter().flat_map(|state| state.iter().copied()).collect();
     entries.sort_unstable();
     entries.dedup();
-    let mut union = Union {
-        resolved: StateMap::with_capacity(entries.len()),
-        conflicts: Vec::new(),
-    };
+    let mut union = Union { resolved: StateMap::with_capacity(entries.len()), conflicts: Vec::new() };
     for same_key in entries.chunk_by(|(a, _), (b, _)| a == b) {
         match same_key {
             [only] => union.resolved.push(*only),
             several => {
                 let key = several[0].0;
                 let (event_type, _) = events.key(key).ok_or(ResolveError::UnknownKey(key))?;
-                let found = several
-                    .iter()
-                    .filter_map(|(_, nid)| Some((*nid, events.event(*nid)?)));
+                let found = several.iter().filter_map(|(_, nid)| Some((*nid, events.event(*nid)?)));
                 let mut found: Vec<_> = found.collect();
                 found.sort_by_cached_key(|(_, event)| order(event));
-                union.conflicts.push(Conflict {
-                    key,
-                    event_type,
-                    events: found,
-                });
+                union.conflicts.push(Conflict { key, event_type, events: found });
             }
         }
     }
@@ -96,16 +71,11 @@ fn union(states: &[&StateMap], events: &impl ResolutionEvents) -> Result<Union, 
 
 /// "Sort the list by ascending depth then descending sha1(event_id)."
 fn order(event: &Pdu) -> (u64, std::cmp::Reverse<[u8; 20]>) {
-    (
-        event.depth(),
-        std::cmp::Reverse(Sha1::digest(event.event_id().as_str()).into()),
-    )
+    (event.depth(), std::cmp::Reverse(Sha1::digest(event.event_id().as_str()).into()))
 }
 
 fn take(conflicts: Vec<Conflict>, event_type: &StateEventType) -> (Vec<Conflict>, Vec<Conflict>) {
-    conflicts
-        .into_iter()
-        .partition(|conflict| conflict.event_type == *event_type)
+    conflicts.into_iter().partition(|conflict| conflict.event_type == *event_type)
 }
 
 /// The state that is being built up: R.
@@ -137,11 +107,7 @@ impl<E: ResolutionEvents> Resolution<'_, E> {
     /// authentication in R." If none passes, the one with the lowest depth stays: the text is silent, and a key that was in
     /// the states must not vanish.
     fn first_allowed(&self, conflict: &Conflict) -> Option<(i64, i64)> {
-        let allowed = conflict
-            .events
-            .iter()
-            .rev()
-            .find(|(_, event)| self.allowed(event, None));
+        let allowed = conflict.events.iter().rev().find(|(_, event)| self.allowed(event, None));
         let (nid, _) = allowed.or(conflict.events.first())?;
         Some((conflict.key, *nid))
     }

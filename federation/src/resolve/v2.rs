@@ -50,10 +50,7 @@ pub(super) fn resolve(
     if split.conflicted.is_empty() {
         return Ok(split.unconflicted);
     }
-    let known = Known {
-        events,
-        seen: RefCell::default(),
-    };
+    let known = Known { events, seen: RefCell::default() };
     let sets = Sets::of(&split, states.len(), dag, events, v2_rules)?;
     let full_conflicted = sets.full_conflicted(&split, &known);
     let selection = selection(rules, &split, &full_conflicted, events)?;
@@ -72,11 +69,8 @@ pub(super) fn resolve(
     let mut numbered = StateMap::with_capacity(resolved.len());
     for ((event_type, state_key), id) in resolved {
         let key = events.key_nid(&event_type, &state_key);
-        let key =
-            key.ok_or_else(|| ResolveError::Unnumbered(format!("({event_type}, {state_key})")))?;
-        let nid = known
-            .nid(&id)
-            .ok_or_else(|| ResolveError::Unnumbered(id.to_string()))?;
+        let key = key.ok_or_else(|| ResolveError::Unnumbered(format!("({event_type}, {state_key})")))?;
+        let nid = known.nid(&id).ok_or_else(|| ResolveError::Unnumbered(id.to_string()))?;
         numbered.push((key, nid));
     }
     numbered.sort_unstable();
@@ -98,11 +92,7 @@ impl Sets {
         v2_rules: &StateResolutionV2Rules,
     ) -> Result<Self, ResolveError> {
         let index = |nid: i64| events.dag_index(nid).ok_or(ResolveError::NotInDag(nid));
-        let shared = split
-            .unconflicted
-            .iter()
-            .map(|(_, nid)| index(*nid))
-            .collect::<Result<Vec<_>, _>>()?;
+        let shared = split.unconflicted.iter().map(|(_, nid)| index(*nid)).collect::<Result<Vec<_>, _>>()?;
         let mut sets = vec![Vec::new(); states];
         for (_, entry) in &split.conflicted {
             for (set, nid) in sets.iter_mut().zip(entry) {
@@ -111,43 +101,22 @@ impl Sets {
                 }
             }
         }
-        let nids = |indices: Vec<u32>| {
-            indices
-                .into_iter()
-                .filter_map(|index| events.nid_of_index(index))
-                .collect()
-        };
+        let nids = |indices: Vec<u32>| indices.into_iter().filter_map(|index| events.nid_of_index(index)).collect();
         let subgraph = if v2_rules.consider_conflicted_state_subgraph {
             dag.conflicted_subgraph(&sets.concat())
         } else {
             Vec::new()
         };
-        Ok(Self {
-            difference: nids(dag.auth_difference_with_shared(&shared, &sets)),
-            subgraph: nids(subgraph),
-        })
+        Ok(Self { difference: nids(dag.auth_difference_with_shared(&shared, &sets)), subgraph: nids(subgraph) })
     }
 
     /// The events of the full conflicted set that are there.
-    fn full_conflicted(
-        &self,
-        split: &Split,
-        known: &Known<'_, impl ResolutionEvents>,
-    ) -> Vec<Arc<Pdu>> {
-        let conflicted = split
-            .conflicted
-            .iter()
-            .flat_map(|(_, entry)| entry.iter().flatten());
-        let mut nids: Vec<i64> = conflicted
-            .chain(&self.difference)
-            .chain(&self.subgraph)
-            .copied()
-            .collect();
+    fn full_conflicted(&self, split: &Split, known: &Known<'_, impl ResolutionEvents>) -> Vec<Arc<Pdu>> {
+        let conflicted = split.conflicted.iter().flat_map(|(_, entry)| entry.iter().flatten());
+        let mut nids: Vec<i64> = conflicted.chain(&self.difference).chain(&self.subgraph).copied().collect();
         nids.sort_unstable();
         nids.dedup();
-        nids.into_iter()
-            .filter_map(|nid| known.by_nid(nid))
-            .collect()
+        nids.into_iter().filter_map(|nid| known.by_nid(nid)).collect()
     }
 }
 
@@ -162,21 +131,11 @@ fn selection(
     wanted.insert((StateEventType::RoomPowerLevels, String::new()));
     for event in full_conflicted {
         // A malformed membership event names no keys: the algorithm skips it before it looks anything up.
-        let types = auth_types_of(
-            event.event_type(),
-            event.sender(),
-            event.state_key(),
-            event.content(),
-            rules,
-        );
+        let types = auth_types_of(event.event_type(), event.sender(), event.state_key(), event.content(), rules);
         wanted.extend(types.unwrap_or_default());
     }
-    let keys = wanted
-        .iter()
-        .filter_map(|(event_type, state_key)| events.key_nid(event_type, state_key));
-    Ok(keys
-        .filter_map(|key| Some((key, look_up(&split.unconflicted, key)?)))
-        .collect())
+    let keys = wanted.iter().filter_map(|(event_type, state_key)| events.key_nid(event_type, state_key));
+    Ok(keys.filter_map(|key| Some((key, look_up(&split.unconflicted, key)?))).collect())
 }
 
 /// States for ruma that split into the same conflicted state set and the selection.
@@ -185,11 +144,7 @@ fn ruma_maps(
     selection: Vec<(i64, i64)>,
     known: &Known<'_, impl ResolutionEvents>,
 ) -> Result<Vec<RumaStateMap<OwnedEventId>>, ResolveError> {
-    let id = |nid: i64| {
-        known
-            .by_nid(nid)
-            .map(|event| event.owned_event_id().clone())
-    };
+    let id = |nid: i64| known.by_nid(nid).map(|event| event.owned_event_id().clone());
     let key = |key: i64| known.events.key(key).ok_or(ResolveError::UnknownKey(key));
     let mut maps = vec![RumaStateMap::new(); 2];
     for (number, entry) in &split.conflicted {
@@ -227,9 +182,7 @@ type Found = Option<(i64, Arc<Pdu>)>;
 impl<E: ResolutionEvents> Known<'_, E> {
     fn by_nid(&self, nid: i64) -> Option<Arc<Pdu>> {
         let event = self.events.event(nid)?;
-        self.seen
-            .borrow_mut()
-            .insert(event.owned_event_id().clone(), Some((nid, event.clone())));
+        self.seen.borrow_mut().insert(event.owned_event_id().clone(), Some((nid, event.clone())));
         Some(event)
     }
 
@@ -245,18 +198,12 @@ impl<E: ResolutionEvents> Known<'_, E> {
         if let Some(found) = self.seen.borrow().get(id) {
             return found.clone();
         }
-        let found = self
-            .events
-            .nid(id)
-            .and_then(|nid| Some((nid, self.events.event(nid)?)));
+        let found = self.events.nid(id).and_then(|nid| Some((nid, self.events.event(nid)?)));
         self.seen.borrow_mut().insert(id.to_owned(), found.clone());
         found
     }
 
     fn ids(&self, nids: &[i64]) -> EventIdSet<OwnedEventId> {
-        nids.iter()
-            .filter_map(|nid| self.by_nid(*nid))
-            .map(|event| event.owned_event_id().clone())
-            .collect()
+        nids.iter().filter_map(|nid| self.by_nid(*nid)).map(|event| event.owned_event_id().clone()).collect()
     }
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::{KeyDocument, KeyDocumentError, MAX_KEY_DOCUMENT_LENGTH, signed_text, verify_object};
 use crate::canonical::CanonicalError;
 use crate::signing::SigningKey;
-use crate::value::{Numbers, Value, insert, into_text, parse_object, write_object};
+use crate::value::{Numbers, Object, Value, insert, into_text, parse_object, write_object};
 
 /// The longest response that is read, in bytes. Ask for a hundred servers at once at most.
 pub const MAX_NOTARY_RESPONSE_LENGTH: usize = 2 << 20;
@@ -42,22 +42,30 @@ pub fn countersign(document: &KeyDocument, notary: &ServerName, key: &SigningKey
         return document.json().to_owned();
     };
     let signature = Value::String(Cow::Owned(key.sign_bytes(&signed_text(&object))));
-    let at = object.binary_search_by(|(name, _)| name.as_ref().cmp("signatures"));
-    if let Ok(at) = at
-        && let Value::Object(signatures) = &mut object[at].1
-    {
-        let of_notary = signatures.iter_mut().find(|(name, _)| name == notary.as_str());
-        match of_notary {
-            Some((_, Value::Object(of_notary))) => insert(of_notary, Cow::Borrowed(key.key_id()), signature),
-            _ => {
-                let of_notary = Value::Object(vec![(Cow::Borrowed(key.key_id()), signature)]);
-                insert(signatures, Cow::Owned(notary.to_string()), of_notary);
-            }
-        }
-    }
+    let of_notary = member(member(&mut object, "signatures"), notary.as_str());
+    insert(of_notary, Cow::Owned(key.key_id().to_owned()), signature);
     let mut out = Vec::with_capacity(document.json().len() + 256);
     write_object(&mut out, &object);
     into_text(out)
+}
+
+/// The object under a key, made if there is none.
+fn member<'o, 'a>(object: &'o mut Object<'a>, key: &str) -> &'o mut Object<'a> {
+    let at = match object.binary_search_by(|(name, _)| name.as_ref().cmp(key)) {
+        Ok(at) => at,
+        Err(at) => {
+            object.insert(at, (Cow::Owned(key.to_owned()), Value::Null));
+            at
+        }
+    };
+    let value = &mut object[at].1;
+    if !matches!(value, Value::Object(_)) {
+        *value = Value::Object(Object::new());
+    }
+    match value {
+        Value::Object(object) => object,
+        _ => unreachable!("just made an object"),
+    }
 }
 
 /// The body of our answer to a key query: each document with our signature.

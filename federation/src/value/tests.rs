@@ -19,10 +19,7 @@ fn loose_numbers_are_written_as_the_appendices_function_writes_them() {
         ("9007199254740993", "9007199254740993"),
         ("-9223372036854775808", "-9223372036854775808"),
         ("18446744073709551616", "18446744073709551616"),
-        (
-            "123456789012345678901234567890",
-            "123456789012345678901234567890",
-        ),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
         ("-0", "0"),
         ("-0.0", "-0.0"),
         ("0.0", "0.0"),
@@ -40,15 +37,8 @@ fn loose_numbers_are_written_as_the_appendices_function_writes_them() {
         ("50.57", "50.57"),
         ("5.114698E4", "51146.98"),
     ] {
-        assert_eq!(
-            loose(&format!(r#"{{"a":{text}}}"#)),
-            format!(r#"{{"a":{written}}}"#),
-            "{text}"
-        );
-        assert_eq!(
-            loose(&format!(r#"{{"a":[{{"b":{text}}}]}}"#)),
-            format!(r#"{{"a":[{{"b":{written}}}]}}"#)
-        );
+        assert_eq!(loose(&format!(r#"{{"a":{text}}}"#)), format!(r#"{{"a":{written}}}"#), "{text}");
+        assert_eq!(loose(&format!(r#"{{"a":[{{"b":{text}}}]}}"#)), format!(r#"{{"a":[{{"b":{written}}}]}}"#));
     }
     // Infinity has no JSON text: the function above writes none that can be read again.
     assert!(parse_object(br#"{"a":1e400}"#, Numbers::Loose).is_err());
@@ -56,10 +46,7 @@ fn loose_numbers_are_written_as_the_appendices_function_writes_them() {
 
 #[test]
 fn the_last_of_several_values_under_one_key_stays() {
-    assert_eq!(
-        loose(r#"{"b":1,"a":2,"b":3,"a":4,"c":5,"b":6}"#),
-        r#"{"a":4,"b":6,"c":5}"#
-    );
+    assert_eq!(loose(r#"{"b":1,"a":2,"b":3,"a":4,"c":5,"b":6}"#), r#"{"a":4,"b":6,"c":5}"#);
 }
 
 proptest! {

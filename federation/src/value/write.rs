@@ -27,11 +27,7 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value<'_>) {
 
 /// Appends the canonical text of an object.
 pub(crate) fn write_object(out: &mut Vec<u8>, object: &Object<'_>) {
-    write_members(
-        out,
-        object.iter().map(|(key, value)| (key.as_ref(), value)),
-        write_value,
-    );
+    write_members(out, object.iter().map(|(key, value)| (key.as_ref(), value)), write_value);
 }
 
 /// Appends an object of the given members, each value by `write`.
@@ -93,6 +89,5 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
 /// What was written by the functions above, as a string.
 pub(crate) fn into_text(bytes: Vec<u8>) -> String {
     // Every writer appends whole strings or ASCII, so the lossy branch is not reached; it keeps this free of panics.
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -9,9 +9,7 @@ use super::*;
 use crate::signing::SigningKey;
 
 fn spec_key() -> SigningKey {
-    SigningKey::parse_file("ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1")
-        .unwrap()
-        .remove(0)
+    SigningKey::parse_file("ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1").unwrap().remove(0)
 }
 
 /// Adds the content hash to an event, in the place of its empty `hashes`.
@@ -24,11 +22,7 @@ fn with_hash(event: &str) -> (String, String) {
 
 fn signature(event: &str) -> String {
     let object = parse_object(event.as_bytes(), Numbers::Strict).unwrap();
-    let signed = redacted_text(
-        &object,
-        &RoomVersionRules::V1.redaction,
-        &["signatures", "unsigned"],
-    );
+    let signed = redacted_text(&object, &RoomVersionRules::V1.redaction, &["signatures", "unsigned"]);
     spec_key().sign_bytes(&signed)
 }
 
@@ -39,8 +33,7 @@ fn the_minimal_event_is_hashed_and_signed_as_in_the_specification() {
         "type":"X","content":{},"prev_events":[],"auth_events":[],"depth":3,"unsigned":{"age_ts":1000000}}"#,
     );
     assert_eq!(hash, "5jM4wQpv6lnBo7CLIghJuHdW+s2CMBJPUOGOC89ncos");
-    let expected =
-        "KxwGjPSDEtvnFgU00fwFz+l6d2pJM6XBIaMEn81SXPTRl16AqLAYqfIReFGZlHi5KLjAWbOoMszkwsQma+lYAg";
+    let expected = "KxwGjPSDEtvnFgU00fwFz+l6d2pJM6XBIaMEn81SXPTRl16AqLAYqfIReFGZlHi5KLjAWbOoMszkwsQma+lYAg";
     assert_eq!(signature(&event), expected);
 }
 
@@ -52,7 +45,6 @@ fn the_event_with_redactable_content_is_hashed_and_signed_as_in_the_specificatio
         "unsigned":{"age_ts":1000000}}"#,
     );
     assert_eq!(hash, "onLKD1bGljeBWQhWZ1kaP9SorVmRQNdN5aM2JYU2n/g");
-    let expected =
-        "Wm+VzmOUOz08Ds+0NTWb1d4CZrVsJSikkeRxh6aCcUwu6pNC78FunoD7KNWzqFn241eYHYMGCA5McEiVPdhzBA";
+    let expected = "Wm+VzmOUOz08Ds+0NTWb1d4CZrVsJSikkeRxh6aCcUwu6pNC78FunoD7KNWzqFn241eYHYMGCA5McEiVPdhzBA";
     assert_eq!(signature(&event), expected);
 }

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use linkim_federation::canonical::canonical_text;
-use linkim_federation::server_keys::{KeyDocument, KnownKeys, parse_notary_response};
+use linkim_federation::server_keys::{KeyDocument, KeyQuery, KnownKeys, parse_notary_response};
 use linkim_federation::server_name::ParsedServerName;
 use linkim_federation::well_known::{MAX_LIFETIME, MIN_LIFETIME, WellKnownResponse, read_well_known, well_known_body};
 use linkim_federation::x_matrix::{RequestAuthentication, SignedRequest, XMatrix};
 use linkim_federation::{
-    AuthDag, Pdu, PublicKeyMap, RoomVersionRules, STABLE_VERSIONS, SigningKey, auth_types,
-    canonical_object, redact, required_servers, rules, verify_event, verify_json,
+    AuthDag, Pdu, PublicKeyMap, RoomVersionRules, STABLE_VERSIONS, SigningKey, auth_types, canonical_object, redact,
+    required_servers, rules, verify_event, verify_json,
 };
 use ruma::serde::Base64;
 use ruma::{RoomVersionId, ServerName, server_name};
@@ -33,28 +33,16 @@ pub(crate) fn pdu(data: &[u8]) {
         return;
     };
     assert!(pdu.json().len() <= 65_536);
-    let again =
-        Pdu::from_peer(pdu.json().as_bytes(), rules).expect("what was accepted is accepted again");
+    let again = Pdu::from_peer(pdu.json().as_bytes(), rules).expect("what was accepted is accepted again");
     assert_eq!(again.json(), pdu.json());
     assert_eq!(again.event_id(), pdu.event_id());
-    let stored =
-        Pdu::from_trusted(pdu.event_id().to_owned(), pdu.json(), false).expect("and can be stored");
+    let stored = Pdu::from_trusted(pdu.event_id().to_owned(), pdu.json(), false).expect("and can be stored");
     assert_eq!(stored.json(), pdu.json());
     let redacted = redact(&pdu, rules);
-    assert_eq!(
-        redacted.reference_hash(rules),
-        pdu.reference_hash(rules),
-        "redaction keeps the identifier"
-    );
+    assert_eq!(redacted.reference_hash(rules), pdu.reference_hash(rules), "redaction keeps the identifier");
     assert_eq!(redact(&redacted, rules).json(), redacted.json());
     let event_type = pdu.event_type().to_string();
-    let _ = auth_types(
-        &event_type,
-        pdu.sender(),
-        pdu.state_key(),
-        pdu.content(),
-        rules,
-    );
+    let _ = auth_types(&event_type, pdu.sender(), pdu.state_key(), pdu.content(), rules);
     let _ = linkim_federation::check_auth_events(rules, &pdu, |_| None);
     let _ = linkim_federation::check_against_state(rules, &pdu, |_, _| None);
     let _ = required_servers(&pdu, rules);
@@ -84,10 +72,7 @@ pub(crate) fn signatures(data: &[u8]) {
     let Ok(public) = Base64::parse(key.public_key()) else {
         return;
     };
-    let own = BTreeMap::from([
-        ("ed25519:1".to_owned(), public),
-        ("ed25519:2".to_owned(), Base64::new(vec![1, 2])),
-    ]);
+    let own = BTreeMap::from([("ed25519:1".to_owned(), public), ("ed25519:2".to_owned(), Base64::new(vec![1, 2]))]);
     let keys = PublicKeyMap::from([("a.example".to_owned(), own.clone()), ("b".to_owned(), own)]);
     if let Ok(pdu) = Pdu::from_peer(json, rules) {
         let nobody = required_servers(&pdu, rules).is_ok_and(|servers| servers.is_empty());
@@ -125,9 +110,7 @@ pub(crate) fn auth_dag(data: &[u8]) {
     let _ = dag.auth_chain(&all);
     let _ = dag.conflicted_subgraph(&all);
     let _ = dag.auth_difference(&[all.clone(), all.into_iter().step_by(3).collect()]);
-    let chunks: Vec<Vec<u8>> = (0..dag.chunk_count())
-        .map(|chunk| dag.encode_chunk(chunk))
-        .collect();
+    let chunks: Vec<Vec<u8>> = (0..dag.chunk_count()).map(|chunk| dag.encode_chunk(chunk)).collect();
     assert_eq!(AuthDag::decode(chunks.iter().map(Vec::as_slice)), Ok(dag));
 }
 
@@ -190,8 +173,11 @@ pub(crate) fn well_known(data: &[u8]) {
     }
 }
 
-/// A key document, and a notary's response.
+/// A key document, a notary's response, and a query.
 pub(crate) fn key_document(data: &[u8]) {
+    if let Ok(query) = KeyQuery::parse(data) {
+        assert_eq!(KeyQuery::parse(query.to_json().as_bytes()), Ok(query));
+    }
     let server = server_name!("a.example");
     // What is nearly right is signed, so that it gets further.
     let mut texts = vec![data.to_vec()];
@@ -244,6 +230,7 @@ mod tests {
 
     const HEADER: &str = "X-Matrix origin=\"a.example:80\",destination=\"[::1]\",key=\"ed25519:1\",sig=\"ABCDEF\"\0{\"b\":[1,{\"c\":2.5}],\"a\":\"x\"}";
     const WELL_KNOWN: &str = "max-age=100\npublic, no-store\nSun, 06 Nov 1994 08:49:37 GMT\nSun, 06 Nov 1994 08:49:37 GMT\n12\n{\"m.server\":\"b.example:443\"}";
+    const QUERY: &str = r#"{"server_keys":{"a.example":{"ed25519:1":{"minimum_valid_until_ts":5},"x":{}}}}"#;
     const KEYS: &str = r#"{"server_name":"a.example","verify_keys":{"ed25519:1":{"key":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w"}},"old_verify_keys":{"ed25519:2":{"key":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w","expired_ts":1}},"valid_until_ts":1652262000000}"#;
 
     proptest! {
@@ -255,7 +242,7 @@ mod tests {
         /// What another server says before it sends an event, with pieces replaced at random.
         #[test]
         fn anything_like_what_a_server_says_is_survived(
-            text in prop::sample::select(vec![HEADER, WELL_KNOWN, KEYS, "[1234:5678::abcd]:5678", "1.2.3.4:1234"]),
+            text in prop::sample::select(vec![HEADER, WELL_KNOWN, KEYS, QUERY, "[1234:5678::abcd]:5678", "1.2.3.4:1234"]),
             cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0..8_usize, "[\"\\[\\]{}:,=a-z0-9 .\\\\\n]{0,4}"), 0..3),
         ) {
             all(cut(text, &cuts).as_bytes());

@@ -30,18 +30,13 @@ fn chain(edges: &Edges, event: u32) -> BTreeSet<u32> {
 
 /// A set's events and all their auth chains.
 fn full_chain(edges: &Edges, set: &[u32]) -> BTreeSet<u32> {
-    set.iter()
-        .flat_map(|event| chain(edges, *event).into_iter().chain([*event]))
-        .collect()
+    set.iter().flat_map(|event| chain(edges, *event).into_iter().chain([*event])).collect()
 }
 
 fn difference(edges: &Edges, sets: &[Vec<u32>]) -> Vec<u32> {
     let chains: Vec<_> = sets.iter().map(|set| full_chain(edges, set)).collect();
     let union: BTreeSet<u32> = chains.iter().flatten().copied().collect();
-    union
-        .into_iter()
-        .filter(|event| !chains.iter().all(|chain| chain.contains(event)))
-        .collect()
+    union.into_iter().filter(|event| !chains.iter().all(|chain| chain.contains(event))).collect()
 }
 
 /// Events on a path from one of the set to another: walks every path.
@@ -65,34 +60,22 @@ fn subgraph(edges: &Edges, set: &[u32]) -> Vec<u32> {
 }
 
 fn any_edges(events: usize) -> impl Strategy<Value = Edges> {
-    proptest::collection::vec(
-        proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
-        1..events,
+    proptest::collection::vec(proptest::collection::vec(any::<prop::sample::Index>(), 0..4), 1..events).prop_map(
+        |list| {
+            let edges = list.into_iter().enumerate();
+            edges
+                .map(|(at, auth)| auth.into_iter().filter(|_| at > 0).map(|index| index.index(at) as u32).collect())
+                .collect()
+        },
     )
-    .prop_map(|list| {
-        let edges = list.into_iter().enumerate();
-        edges
-            .map(|(at, auth)| {
-                auth.into_iter()
-                    .filter(|_| at > 0)
-                    .map(|index| index.index(at) as u32)
-                    .collect()
-            })
-            .collect()
-    })
 }
 
 fn any_sets(sets: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<prop::sample::Index>>> {
-    proptest::collection::vec(
-        proptest::collection::vec(any::<prop::sample::Index>(), 0..5),
-        sets,
-    )
+    proptest::collection::vec(proptest::collection::vec(any::<prop::sample::Index>(), 0..5), sets)
 }
 
 fn within(sets: &[Vec<prop::sample::Index>], len: usize) -> Vec<Vec<u32>> {
-    sets.iter()
-        .map(|set| set.iter().map(|index| index.index(len) as u32).collect())
-        .collect()
+    sets.iter().map(|set| set.iter().map(|index| index.index(len) as u32).collect()).collect()
 }
 
 proptest! {
@@ -148,23 +131,11 @@ proptest! {
 fn a_damaged_chunk_is_refused_and_changes_nothing() {
     let mut dag = dag_of(&vec![vec![], vec![0], vec![0, 1]]);
     let before = dag.clone();
-    assert_eq!(
-        dag.push_chunk(&[0]),
-        Err(ChunkError::Order),
-        "the chunk before is not full"
-    );
+    assert_eq!(dag.push_chunk(&[0]), Err(ChunkError::Order), "the chunk before is not full");
     assert_eq!(dag, before);
     let full = |events: usize| vec![0_u8; events];
-    assert_eq!(
-        AuthDag::decode([full(CHUNK_EVENTS + 1).as_slice()]),
-        Err(ChunkError::Order)
-    );
-    assert_eq!(
-        AuthDag::decode([full(CHUNK_EVENTS).as_slice(), &[1, 4]])
-            .unwrap()
-            .auth_events(1024),
-        [1020]
-    );
+    assert_eq!(AuthDag::decode([full(CHUNK_EVENTS + 1).as_slice()]), Err(ChunkError::Order));
+    assert_eq!(AuthDag::decode([full(CHUNK_EVENTS).as_slice(), &[1, 4]]).unwrap().auth_events(1024), [1020]);
     for (bytes, error) in [
         (&[0, 1][..], ChunkError::Truncated),
         (&[0, 0x81], ChunkError::Truncated),
@@ -194,12 +165,6 @@ fn a_chunk_takes_at_most_21_bytes_an_event() {
         edges.push(vec![0, 2, 3, at / 2]);
     }
     let dag = dag_of(&edges);
-    let bytes: usize = (0..dag.chunk_count())
-        .map(|chunk| dag.encode_chunk(chunk).len())
-        .sum();
-    assert!(
-        bytes <= 21 * edges.len(),
-        "{} bytes an event",
-        bytes / edges.len()
-    );
+    let bytes: usize = (0..dag.chunk_count()).map(|chunk| dag.encode_chunk(chunk).len()).sum();
+    assert!(bytes <= 21 * edges.len(), "{} bytes an event", bytes / edges.len());
 }

@@ -19,10 +19,7 @@ pub(crate) fn key() -> SigningKey {
 /// The public keys of one server.
 pub(crate) fn keys_of(server: &str, key: &SigningKey) -> PublicKeyMap {
     let public = Base64::parse(key.public_key()).unwrap();
-    PublicKeyMap::from([(
-        server.to_owned(),
-        BTreeMap::from([(key.key_id().to_owned(), public)]),
-    )])
+    PublicKeyMap::from([(server.to_owned(), BTreeMap::from([(key.key_id().to_owned(), public)]))])
 }
 
 /// A content from JSON text.

@@ -5,14 +5,11 @@
 use std::collections::BTreeMap;
 
 use linkim_federation::{
-    BuildError, EventReference, EventTemplate, Pdu, PublicKeyMap, SigningKey, Verified,
-    VerifyError, add_signature, build_event, redact, required_servers, verify_event,
-    verify_event_signature,
+    BuildError, EventReference, EventTemplate, Pdu, PublicKeyMap, SigningKey, Verified, VerifyError, add_signature,
+    build_event, redact, required_servers, verify_event, verify_event_signature,
 };
 use proptest::prelude::*;
-use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, RoomId, ServerName, event_id, server_name,
-};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, RoomId, ServerName, event_id, server_name};
 
 use crate::common::{content, key, keys_of, template, version};
 
@@ -35,27 +32,16 @@ fn build(number: usize, template: EventTemplate<'_>) -> Pdu {
 fn a_built_event_is_verified_in_every_version_and_ruma_agrees() {
     for number in 1..=12 {
         let rules = version(number);
-        let pdu = build(
-            number,
-            template(content(r#"{"body":"hello","msgtype":"m.text"}"#)),
-        );
-        assert_eq!(
-            verify_event(&pdu, &keys_of("a.example", &key()), rules),
-            Ok(Verified::All)
-        );
+        let pdu = build(number, template(content(r#"{"body":"hello","msgtype":"m.text"}"#)));
+        assert_eq!(verify_event(&pdu, &keys_of("a.example", &key()), rules), Ok(Verified::All));
         let object = content(pdu.json());
-        let ruma =
-            ruma::signatures::verify_event(&keys_of("a.example", &key()), &object, rules).unwrap();
+        let ruma = ruma::signatures::verify_event(&keys_of("a.example", &key()), &object, rules).unwrap();
         assert_eq!(ruma, ruma::signatures::Verified::All);
         let hash = ruma::signatures::reference_hash(&object, rules).unwrap();
         if number >= 3 {
             assert_eq!(pdu.event_id().as_str(), format!("${hash}"));
         }
-        let base64 = if number < 4 {
-            base64_standard
-        } else {
-            base64_url
-        };
+        let base64 = if number < 4 { base64_standard } else { base64_url };
         assert_eq!(base64(&pdu.reference_hash(rules)), hash);
     }
 }
@@ -78,27 +64,13 @@ fn a_changed_content_leaves_the_signatures_alone() {
         let pdu = build(number, template(content(r#"{"body":"hello"}"#)));
         let changed = pdu.json().replace("hello", "other");
         let changed = Pdu::from_peer(changed.as_bytes(), rules).unwrap();
-        assert_eq!(
-            verify_event(&changed, &keys, rules),
-            Ok(Verified::SignaturesOnly)
-        );
-        assert_eq!(
-            changed.event_id(),
-            pdu.event_id(),
-            "the identifier is of the redacted event"
-        );
-        assert_eq!(
-            verify_event(&redact(&pdu, rules), &keys, rules),
-            Ok(Verified::SignaturesOnly)
-        );
+        assert_eq!(verify_event(&changed, &keys, rules), Ok(Verified::SignaturesOnly));
+        assert_eq!(changed.event_id(), pdu.event_id(), "the identifier is of the redacted event");
+        assert_eq!(verify_event(&redact(&pdu, rules), &keys, rules), Ok(Verified::SignaturesOnly));
         let forged = pdu.json().replace(r#""depth":5"#, r#""depth":6"#);
         let forged = Pdu::from_peer(forged.as_bytes(), rules).unwrap();
         let wrong = Err(VerifyError::WrongSignature("a.example".into()));
-        assert_eq!(
-            verify_event(&forged, &keys, rules),
-            wrong,
-            "version {number}"
-        );
+        assert_eq!(verify_event(&forged, &keys, rules), wrong, "version {number}");
     }
 }
 
@@ -107,8 +79,7 @@ fn a_changed_content_leaves_the_signatures_alone() {
 #[test]
 fn an_event_with_loose_numbers_is_verified_as_it_was_signed() {
     let hash = "3tVNrNJgK9+r2zh+72H4oPDdHS3tzknsYw91jCen8jg";
-    let signature =
-        "tB4j74lVlT6/WZF7yfV9ViUcCOCTHXa7QfoBed/2bNM4OTkPSRqegSxI6PsXxNEdLM6aqRsDEF7Ll0d3BSo/CQ";
+    let signature = "tB4j74lVlT6/WZF7yfV9ViUcCOCTHXa7QfoBed/2bNM4OTkPSRqegSxI6PsXxNEdLM6aqRsDEF7Ll0d3BSo/CQ";
     let given = format!(
         r#"{{"type":"m.room.power_levels","state_key":"","content":{{"users":{{"@a:domain":100,"@b:domain":50.570,
         "@c:domain":1e2}},"ban":123456789012345678901234567890,"redact":1e-7,"kick":-0,"extra":2.5e16}},
@@ -121,27 +92,15 @@ fn an_event_with_loose_numbers_is_verified_as_it_was_signed() {
     );
     let pdu = Pdu::from_peer(given.as_bytes(), version(5)).unwrap();
     assert_eq!(pdu.json(), written);
-    assert_eq!(
-        pdu.event_id(),
-        "$EQ3ZUxtswhUjO8cgGLnGs2hyjQh4FKw7XF2orB-Shdc"
-    );
-    let key = SigningKey::parse_file("ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1")
-        .unwrap()
-        .remove(0);
-    assert_eq!(
-        verify_event(&pdu, &keys_of("domain", &key), version(5)),
-        Ok(Verified::All)
-    );
+    assert_eq!(pdu.event_id(), "$EQ3ZUxtswhUjO8cgGLnGs2hyjQh4FKw7XF2orB-Shdc");
+    let key = SigningKey::parse_file("ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1").unwrap().remove(0);
+    assert_eq!(verify_event(&pdu, &keys_of("domain", &key), version(5)), Ok(Verified::All));
 }
 
 #[test]
 fn the_servers_that_must_sign_depend_on_type_and_version() {
     let servers = |pdu: &Pdu, number: usize| {
-        required_servers(pdu, version(number))
-            .unwrap()
-            .into_iter()
-            .map(|server| server.to_string())
-            .collect::<Vec<_>>()
+        required_servers(pdu, version(number)).unwrap().into_iter().map(|server| server.to_string()).collect::<Vec<_>>()
     };
     let member = |json: &str| EventTemplate {
         event_type: "m.room.member",
@@ -149,31 +108,15 @@ fn the_servers_that_must_sign_depend_on_type_and_version() {
         ..template(content(json))
     };
     for number in 1..=12 {
-        let restricted =
-            member(r#"{"membership":"join","join_authorised_via_users_server":"@bob:b.example"}"#);
-        let expected: &[&str] = if number < 8 {
-            &["a.example"]
-        } else {
-            &["a.example", "b.example"]
-        };
-        assert_eq!(
-            servers(&build(number, restricted), number),
-            expected,
-            "version {number}"
-        );
+        let restricted = member(r#"{"membership":"join","join_authorised_via_users_server":"@bob:b.example"}"#);
+        let expected: &[&str] = if number < 8 { &["a.example"] } else { &["a.example", "b.example"] };
+        assert_eq!(servers(&build(number, restricted), number), expected, "version {number}");
 
         let invite = member(r#"{"membership":"invite","third_party_invite":{"signed":{}}}"#);
         let expected: &[&str] = if number < 3 { &["a.example"] } else { &[] };
-        assert_eq!(
-            servers(&build(number, invite), number),
-            expected,
-            "version {number}"
-        );
+        assert_eq!(servers(&build(number, invite), number), expected, "version {number}");
     }
-    let other = EventTemplate {
-        event_id_v1: Some(event_id!("$x:c.example")),
-        ..template(content("{}"))
-    };
+    let other = EventTemplate { event_id_v1: Some(event_id!("$x:c.example")), ..template(content("{}")) };
     let other = build_event(other, version(1), origin(), &key()).unwrap();
     assert_eq!(servers(&other, 1), ["a.example", "c.example"]);
     assert_eq!(
@@ -189,34 +132,18 @@ fn the_servers_that_must_sign_depend_on_type_and_version() {
 #[test]
 fn another_signature_of_the_same_server_neither_helps_nor_harms() {
     let rules = version(12);
-    let pdu = build(
-        12,
-        EventTemplate {
-            room_id: Some(ruma::room_id!("!r")),
-            ..template(content("{}"))
-        },
-    );
-    let both = pdu.json().replace(
-        r#""ed25519:a_test":"#,
-        r#""ed25519:0_old":"AAAA","unknown:x":"y","ed25519:a_test":"#,
-    );
+    let pdu = build(12, EventTemplate { room_id: Some(ruma::room_id!("!r")), ..template(content("{}")) });
+    let both =
+        pdu.json().replace(r#""ed25519:a_test":"#, r#""ed25519:0_old":"AAAA","unknown:x":"y","ed25519:a_test":"#);
     let both = Pdu::from_peer(both.as_bytes(), rules).unwrap();
     assert_eq!(both.event_id(), pdu.event_id());
     let mut keys = keys_of("a.example", &key());
     let old = SigningKey::generate([8; 32], "0_old").unwrap();
-    keys.get_mut("a.example")
-        .unwrap()
-        .extend(keys_of("a.example", &old).remove("a.example").unwrap());
+    keys.get_mut("a.example").unwrap().extend(keys_of("a.example", &old).remove("a.example").unwrap());
     assert_eq!(verify_event(&both, &keys, rules), Ok(Verified::All));
     keys.get_mut("a.example").unwrap().remove(key().key_id());
-    assert_eq!(
-        verify_event(&both, &keys, rules),
-        Err(VerifyError::WrongSignature("a.example".into()))
-    );
-    assert_eq!(
-        verify_event(&both, &PublicKeyMap::new(), rules),
-        Err(VerifyError::UnknownKey("a.example".into()))
-    );
+    assert_eq!(verify_event(&both, &keys, rules), Err(VerifyError::WrongSignature("a.example".into())));
+    assert_eq!(verify_event(&both, &PublicKeyMap::new(), rules), Err(VerifyError::UnknownKey("a.example".into())));
 }
 
 #[test]
@@ -228,9 +155,7 @@ fn a_second_server_can_sign_and_the_event_stays_the_same() {
         let join = EventTemplate {
             event_type: "m.room.member",
             state_key: Some("@alice:a.example"),
-            ..template(content(
-                r#"{"membership":"join","join_authorised_via_users_server":"@bob:b.example"}"#,
-            ))
+            ..template(content(r#"{"membership":"join","join_authorised_via_users_server":"@bob:b.example"}"#))
         };
         let pdu = build(number, join);
         let mut keys = keys_of("a.example", &key());
@@ -240,22 +165,11 @@ fn a_second_server_can_sign_and_the_event_stays_the_same() {
         assert_eq!(verify_event_signature(&pdu, server, &keys, rules), unsigned);
         let both = add_signature(&pdu, rules, server, &second).unwrap();
         assert_eq!(both.event_id(), pdu.event_id());
-        assert_eq!(
-            verify_event(&both, &keys, rules),
-            Ok(Verified::All),
-            "version {number}"
-        );
+        assert_eq!(verify_event(&both, &keys, rules), Ok(Verified::All), "version {number}");
         assert_eq!(verify_event_signature(&both, server, &keys, rules), Ok(()));
-        assert_eq!(
-            verify_event_signature(&both, origin(), &keys, rules),
-            Ok(())
-        );
+        assert_eq!(verify_event_signature(&both, origin(), &keys, rules), Ok(()));
         let read = Pdu::from_peer(both.json().as_bytes(), rules).unwrap();
-        assert_eq!(
-            format!("{read:?}"),
-            format!("{both:?}"),
-            "the text is canonical"
-        );
+        assert_eq!(format!("{read:?}"), format!("{both:?}"), "the text is canonical");
         let again = add_signature(&both, rules, server, &second).unwrap();
         assert_eq!(again.json(), both.json(), "signing twice is signing once");
     }
@@ -270,52 +184,20 @@ fn events_are_shared_between_threads() {
 
 #[test]
 fn a_template_must_fit_its_version() {
-    let try_build = |number: usize, template: EventTemplate<'_>| {
-        build_event(template, version(number), origin(), &key())
-    };
-    let create = EventTemplate {
-        event_type: "m.room.create",
-        state_key: Some(""),
-        ..template(content("{}"))
-    };
-    assert!(matches!(
-        try_build(12, create.clone()),
-        Err(BuildError::Template("room_id"))
-    ));
-    let without_room = EventTemplate {
-        room_id: None,
-        ..create
-    };
+    let try_build =
+        |number: usize, template: EventTemplate<'_>| build_event(template, version(number), origin(), &key());
+    let create = EventTemplate { event_type: "m.room.create", state_key: Some(""), ..template(content("{}")) };
+    assert!(matches!(try_build(12, create.clone()), Err(BuildError::Template("room_id"))));
+    let without_room = EventTemplate { room_id: None, ..create };
     let pdu = try_build(12, without_room.clone()).unwrap();
     assert_eq!(pdu.room_id().as_str()[1..], pdu.event_id().as_str()[1..]);
-    assert!(matches!(
-        try_build(11, without_room),
-        Err(BuildError::Template("room_id"))
-    ));
-    assert!(matches!(
-        try_build(2, template(content("{}"))),
-        Err(BuildError::Template("event_id_v1"))
-    ));
-    let named = EventTemplate {
-        event_id_v1: Some(event_id!("$x:a.example")),
-        ..template(content("{}"))
-    };
-    assert!(matches!(
-        try_build(3, named.clone()),
-        Err(BuildError::Template("event_id_v1"))
-    ));
-    let reference = EventReference {
-        event_id: event_id!("$p:a.example"),
-        reference_hash: None,
-    };
-    let unhashed = EventTemplate {
-        prev_events: &[reference],
-        ..named
-    };
-    assert!(matches!(
-        try_build(1, unhashed),
-        Err(BuildError::Template("reference_hash"))
-    ));
+    assert!(matches!(try_build(11, without_room), Err(BuildError::Template("room_id"))));
+    assert!(matches!(try_build(2, template(content("{}"))), Err(BuildError::Template("event_id_v1"))));
+    let named = EventTemplate { event_id_v1: Some(event_id!("$x:a.example")), ..template(content("{}")) };
+    assert!(matches!(try_build(3, named.clone()), Err(BuildError::Template("event_id_v1"))));
+    let reference = EventReference { event_id: event_id!("$p:a.example"), reference_hash: None };
+    let unhashed = EventTemplate { prev_events: &[reference], ..named };
+    assert!(matches!(try_build(1, unhashed), Err(BuildError::Template("reference_hash"))));
 }
 
 #[test]
@@ -325,27 +207,16 @@ fn a_built_event_is_bounded_like_a_received_one() {
     let sized = |bytes: usize| template(content(&format!(r#"{{"body":"{}"}}"#, "x".repeat(bytes))));
     let rest = build(sized(0)).unwrap().json().len();
     assert_eq!(build(sized(65_536 - rest)).unwrap().json().len(), 65_536);
-    assert_eq!(
-        build(sized(65_537 - rest)).unwrap_err(),
-        BuildError::TooLarge
-    );
+    assert_eq!(build(sized(65_537 - rest)).unwrap_err(), BuildError::TooLarge);
     let long = "x".repeat(256);
-    let typed = EventTemplate {
-        event_type: &long,
-        ..template(content("{}"))
-    };
+    let typed = EventTemplate { event_type: &long, ..template(content("{}")) };
     assert_eq!(build(typed).unwrap_err(), BuildError::TypeTooLong);
-    let keyed = EventTemplate {
-        state_key: Some(&long),
-        ..template(content("{}"))
-    };
+    let keyed = EventTemplate { state_key: Some(&long), ..template(content("{}")) };
     assert_eq!(build(keyed).unwrap_err(), BuildError::StateKeyTooLong);
 
     // The event around it is one level of the 100 that a reader takes.
     let nested = |levels: usize| {
-        let inner = (1..levels).fold(CanonicalJsonValue::Null, |inner, _| {
-            CanonicalJsonValue::Array(vec![inner])
-        });
+        let inner = (1..levels).fold(CanonicalJsonValue::Null, |inner, _| CanonicalJsonValue::Array(vec![inner]));
         template(CanonicalJsonObject::from([("a".to_owned(), inner)]))
     };
     let deepest = build(nested(99)).unwrap();
@@ -363,11 +234,7 @@ fn a_redaction_is_written_where_the_version_wants_it() {
         };
         let pdu = build(number, redaction);
         assert_eq!(pdu.redacts().unwrap(), "$target:a.example");
-        assert_eq!(
-            content(pdu.json()).contains_key("redacts"),
-            number < 11,
-            "version {number}"
-        );
+        assert_eq!(content(pdu.json()).contains_key("redacts"), number < 11, "version {number}");
     }
 }
 
@@ -383,8 +250,7 @@ fn any_value() -> impl Strategy<Value = CanonicalJsonValue> {
     leaf.prop_recursive(3, 20, 4, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(CanonicalJsonValue::Array),
-            proptest::collection::btree_map(any::<String>(), inner, 0..4)
-                .prop_map(CanonicalJsonValue::Object),
+            proptest::collection::btree_map(any::<String>(), inner, 0..4).prop_map(CanonicalJsonValue::Object),
         ]
     })
 }
@@ -433,29 +299,20 @@ fn any_parts() -> impl Strategy<Value = Parts> {
         .prop_map(str::to_owned),
         any::<String>().prop_filter("long", |text| text.len() <= 255),
     ];
-    let state_key =
-        proptest::option::of(any::<String>().prop_filter("long", |text| text.len() <= 255));
+    let state_key = proptest::option::of(any::<String>().prop_filter("long", |text| text.len() <= 255));
     let ids = proptest::collection::vec("[$][a-zA-Z0-9_-]{1,43}", 0..10);
     let times = (0..9_007_199_254_740_992_u64, 0..9_007_199_254_740_992_u64);
-    (
-        1..=12_usize,
-        event_type,
-        state_key,
-        any_content(),
-        ids,
-        times,
+    (1..=12_usize, event_type, state_key, any_content(), ids, times).prop_map(
+        |(number, event_type, state_key, content, ids, (depth, ts))| Parts {
+            number,
+            event_type,
+            state_key,
+            content,
+            ids,
+            depth,
+            ts,
+        },
     )
-        .prop_map(
-            |(number, event_type, state_key, content, ids, (depth, ts))| Parts {
-                number,
-                event_type,
-                state_key,
-                content,
-                ids,
-                depth,
-                ts,
-            },
-        )
 }
 
 fn build_parts(parts: &Parts) -> Pdu {

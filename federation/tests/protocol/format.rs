@@ -49,16 +49,12 @@ fn with(number: usize, field: &str, value: Value) -> Result<Pdu, FormatError> {
 #[test]
 fn a_valid_event_is_read_in_every_version() {
     for number in 1..=12 {
-        let pdu = read(&valid(number), number)
-            .unwrap_or_else(|error| panic!("version {number}: {error}"));
+        let pdu = read(&valid(number), number).unwrap_or_else(|error| panic!("version {number}: {error}"));
         assert_eq!(pdu.room_id(), "!room:a.example");
         assert_eq!(pdu.sender(), "@alice:a.example");
         assert_eq!(pdu.event_type().to_string(), "m.room.message");
         assert_eq!(pdu.content().get(), r#"{"body":"hello"}"#);
-        assert_eq!(
-            (pdu.depth(), pdu.origin_server_ts(), pdu.state_key()),
-            (12, 1_838_188_000, None)
-        );
+        assert_eq!((pdu.depth(), pdu.origin_server_ts(), pdu.state_key()), (12, 1_838_188_000, None));
         assert_eq!((pdu.prev_events().len(), pdu.auth_events().len()), (2, 1));
         assert!(!pdu.rejected() && !pdu.is_state());
         assert!(!pdu.json().contains("unsigned"));
@@ -69,10 +65,7 @@ fn a_valid_event_is_read_in_every_version() {
             _ => assert!(id.len() == 44 && !id.contains(['+', '/']), "{id}"),
         }
         let stored = Pdu::from_trusted(pdu.event_id().to_owned(), pdu.json(), true).unwrap();
-        assert_eq!(
-            format!("{:?}", stored.with_rejected(false)),
-            format!("{pdu:?}")
-        );
+        assert_eq!(format!("{:?}", stored.with_rejected(false)), format!("{pdu:?}"));
     }
 }
 
@@ -82,10 +75,7 @@ fn unsigned_changes_neither_text_nor_identifier() {
     let mut event = valid(11);
     event.as_object_mut().unwrap().remove("unsigned");
     let without = read(&event, 11).unwrap();
-    assert_eq!(
-        (with_unsigned.json(), with_unsigned.event_id()),
-        (without.json(), without.event_id())
-    );
+    assert_eq!((with_unsigned.json(), with_unsigned.event_id()), (without.json(), without.event_id()));
 }
 
 #[test]
@@ -105,28 +95,14 @@ fn each_required_field_is_required() {
         ] {
             let mut event = valid(number);
             event.as_object_mut().unwrap().remove(field);
-            assert!(
-                read(&event, number).is_err(),
-                "version {number} without {field}"
-            );
-            for wrong in [
-                json!(null),
-                json!(true),
-                json!("x"),
-                json!(-1),
-                json!([1]),
-                json!({"a": 1}),
-            ] {
+            assert!(read(&event, number).is_err(), "version {number} without {field}");
+            for wrong in [json!(null), json!(true), json!("x"), json!(-1), json!([1]), json!({"a": 1})] {
                 let fits = match field {
                     "content" | "hashes" | "signatures" => wrong.is_object(),
                     "type" => wrong.is_string(),
                     _ => false,
                 };
-                assert_eq!(
-                    with(number, field, wrong.clone()).is_ok(),
-                    fits,
-                    "version {number}, {field}: {wrong}"
-                );
+                assert_eq!(with(number, field, wrong.clone()).is_ok(), fits, "version {number}, {field}: {wrong}");
             }
         }
     }
@@ -153,13 +129,7 @@ fn the_size_of_an_event_is_bounded_at_exactly_65536_bytes() {
         assert_eq!(read(&event, number).unwrap().json().len(), 65_536);
         // Neither white space nor `unsigned` counts.
         event["unsigned"] = json!({"filler": "y".repeat(70_000)});
-        assert!(
-            Pdu::from_peer(
-                serde_json::to_vec_pretty(&event).unwrap().as_slice(),
-                version(number)
-            )
-            .is_ok()
-        );
+        assert!(Pdu::from_peer(serde_json::to_vec_pretty(&event).unwrap().as_slice(), version(number)).is_ok());
         // But nobody makes us read without end.
         event["unsigned"] = json!({"filler": "y".repeat(1_100_000)});
         assert_eq!(read(&event, number).unwrap_err(), FormatError::TooLarge);
@@ -173,24 +143,12 @@ fn the_size_of_an_event_is_bounded_at_exactly_65536_bytes() {
 fn fields_are_bounded_at_exactly_255_bytes() {
     // Two bytes each in UTF-8: 127 of them and one more byte are 255 bytes and 128 characters.
     let long = |bytes: usize| "é".repeat(bytes / 2) + &"x".repeat(bytes % 2);
-    let named = |start: &str, bytes: usize, end: &str| {
-        format!(
-            "{start}{}{end}",
-            "x".repeat(bytes - start.len() - end.len())
-        )
-    };
+    let named =
+        |start: &str, bytes: usize, end: &str| format!("{start}{}{end}", "x".repeat(bytes - start.len() - end.len()));
     for number in [2, 5, 11] {
         for (bytes, fits) in [(255, true), (256, false)] {
-            assert_eq!(
-                with(number, "type", json!(long(bytes))).is_ok(),
-                fits,
-                "type of {bytes}"
-            );
-            assert_eq!(
-                with(number, "state_key", json!(long(bytes))).is_ok(),
-                fits,
-                "state_key of {bytes}"
-            );
+            assert_eq!(with(number, "type", json!(long(bytes))).is_ok(), fits, "type of {bytes}");
+            assert_eq!(with(number, "state_key", json!(long(bytes))).is_ok(), fits, "state_key of {bytes}");
             assert_eq!(
                 with(number, "sender", json!(named("@", bytes, ":a.example"))).is_ok(),
                 fits,
@@ -204,11 +162,7 @@ fn fields_are_bounded_at_exactly_255_bytes() {
         }
     }
     for (bytes, fits) in [(255, true), (256, false)] {
-        assert_eq!(
-            with(1, "event_id", json!(named("$", bytes, ":a.example"))).is_ok(),
-            fits,
-            "event_id of {bytes}"
-        );
+        assert_eq!(with(1, "event_id", json!(named("$", bytes, ":a.example"))).is_ok(), fits, "event_id of {bytes}");
     }
 }
 
@@ -242,42 +196,23 @@ fn references_are_bounded_and_have_the_versions_form() {
 #[test]
 fn numbers_are_strict_from_version_6_on() {
     for number in 1..=12 {
-        for odd in [
-            "1.5",
-            "1e3",
-            "9007199254740992",
-            "-123456789012345678901234567890",
-        ] {
+        for odd in ["1.5", "1e3", "9007199254740992", "-123456789012345678901234567890"] {
             let text = valid(number).to_string().replace(r#""hello""#, odd);
             let read = Pdu::from_peer(text.as_bytes(), version(number));
             if number < 6 {
                 let pdu = read.unwrap();
                 let again = Pdu::from_peer(pdu.json().as_bytes(), version(number)).unwrap();
-                assert_eq!(
-                    (again.json(), again.event_id()),
-                    (pdu.json(), pdu.event_id()),
-                    "{odd} is stable"
-                );
+                assert_eq!((again.json(), again.event_id()), (pdu.json(), pdu.event_id()), "{odd} is stable");
             } else {
                 let error = read.unwrap_err();
-                let expected = [CanonicalError::Float, CanonicalError::IntegerOutOfRange]
-                    .map(FormatError::Json);
-                assert!(
-                    expected.contains(&error),
-                    "version {number}: {odd}: {error}"
-                );
+                let expected = [CanonicalError::Float, CanonicalError::IntegerOutOfRange].map(FormatError::Json);
+                assert!(expected.contains(&error), "version {number}: {odd}: {error}");
             }
         }
     }
-    let text = valid(5)
-        .to_string()
-        .replace("1838188000", "9007199254740993")
-        .replace("12,", "9223372036854775807,");
+    let text = valid(5).to_string().replace("1838188000", "9007199254740993").replace("12,", "9223372036854775807,");
     let pdu = Pdu::from_peer(text.as_bytes(), version(5)).unwrap();
-    assert_eq!(
-        (pdu.depth(), pdu.origin_server_ts()),
-        (9_223_372_036_854_775_807, 9_007_199_254_740_993)
-    );
+    assert_eq!((pdu.depth(), pdu.origin_server_ts()), (9_223_372_036_854_775_807, 9_007_199_254_740_993));
 }
 
 /// Version 12: the create event has no room, its identifier names it, and no event lists it as an auth event.
@@ -306,11 +241,7 @@ fn what_a_redaction_redacts_stands_where_the_version_says() {
         event["type"] = json!("m.room.redaction");
         event["redacts"] = json!("$top:a.example");
         event["content"]["redacts"] = json!("$content:a.example");
-        let expected = if number < 11 {
-            "$top:a.example"
-        } else {
-            "$content:a.example"
-        };
+        let expected = if number < 11 { "$top:a.example" } else { "$content:a.example" };
         let pdu = read(&event, number).unwrap();
         assert_eq!(pdu.redacts().unwrap(), expected);
         let stored = Pdu::from_trusted(pdu.event_id().to_owned(), pdu.json(), false).unwrap();
@@ -320,11 +251,7 @@ fn what_a_redaction_redacts_stands_where_the_version_says() {
         assert_eq!(read(&event, number).unwrap().redacts(), None);
         event["type"] = json!("m.room.message");
         event["redacts"] = json!("$top:a.example");
-        assert_eq!(
-            read(&event, number).unwrap().redacts(),
-            None,
-            "only redactions redact"
-        );
+        assert_eq!(read(&event, number).unwrap().redacts(), None, "only redactions redact");
     }
 }
 
@@ -349,14 +276,9 @@ fn ruma_agrees_on_each_mutation_of_a_valid_event() {
         for (field, value) in &mutations {
             let mut event = valid(number);
             event[field] = value.clone();
-            let object =
-                linkim_federation::canonical_object(event.to_string().as_str(), true).unwrap();
+            let object = linkim_federation::canonical_object(event.to_string().as_str(), true).unwrap();
             let ruma = ruma::state_res::check_pdu_format(&object, &version(number).event_format);
-            assert_eq!(
-                read(&event, number).is_ok(),
-                ruma.is_ok(),
-                "version {number}, {field}: {value}: {ruma:?}"
-            );
+            assert_eq!(read(&event, number).is_ok(), ruma.is_ok(), "version {number}, {field}: {value}: {ruma:?}");
         }
     }
 }

@@ -27,17 +27,15 @@ pub(crate) fn any_steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         // Few values, so that times are often equal and often run against the order of the events.
         1..8_u64,
     );
-    let step = step.prop_map(
-        |(after, and_after, (sender, target), action, value, ts)| Step {
-            after,
-            and_after,
-            sender,
-            target,
-            action,
-            value,
-            ts,
-        },
-    );
+    let step = step.prop_map(|(after, and_after, (sender, target), action, value, ts)| Step {
+        after,
+        and_after,
+        sender,
+        target,
+        action,
+        value,
+        ts,
+    });
     proptest::collection::vec(step, 1..most)
 }
 
@@ -47,11 +45,7 @@ impl Step {
     fn sent(&self, room: &Room, before: &State) -> Sent {
         let (sender, target) = (USERS[self.sender], USERS[self.target]);
         let member = |state_key: &str, membership: &str| {
-            (
-                "m.room.member",
-                state_key.to_owned(),
-                json!({"membership": membership}),
-            )
+            ("m.room.member", state_key.to_owned(), json!({"membership": membership}))
         };
         let (event_type, state_key, content) = match self.action {
             0..=2 => member(sender, "join"),
@@ -61,29 +55,16 @@ impl Step {
             6 => member(target, "invite"),
             7 => ("m.room.topic", String::new(), json!({"topic": self.value})),
             8 => ("m.room.name", String::new(), json!({"name": self.value})),
-            9 => (
-                "org.example.any",
-                target.trim_start_matches('@').to_owned(),
-                json!({}),
-            ),
+            9 => ("org.example.any", target.trim_start_matches('@').to_owned(), json!({})),
             10 => {
-                let rules = [
-                    "public",
-                    "invite",
-                    if room.number > 6 { "knock" } else { "invite" },
-                ];
-                (
-                    "m.room.join_rules",
-                    String::new(),
-                    json!({"join_rule": rules[self.value as usize % 3]}),
-                )
+                let rules = ["public", "invite", if room.number > 6 { "knock" } else { "invite" }];
+                ("m.room.join_rules", String::new(), json!({"join_rule": rules[self.value as usize % 3]}))
             }
             _ => {
                 // Resolution may leave a room without power levels: where all of those in conflict are denied.
                 let id = before.get(&("m.room.power_levels".to_owned(), String::new()));
                 let levels = id.and_then(|id| room.event(id));
-                let levels =
-                    levels.map(|event| serde_json::from_str(event.content().get()).unwrap());
+                let levels = levels.map(|event| serde_json::from_str(event.content().get()).unwrap());
                 let mut levels: Value = levels.unwrap_or_else(|| json!({"users": {}}));
                 if room.number < 12 || self.target != 0 {
                     levels["users"][target] = json!(self.value);
@@ -94,13 +75,7 @@ impl Step {
                 ("m.room.power_levels", String::new(), levels)
             }
         };
-        Sent {
-            sender,
-            event_type,
-            state_key,
-            content,
-            ts: self.ts,
-        }
+        Sent { sender, event_type, state_key, content, ts: self.ts }
     }
 }
 
@@ -111,17 +86,10 @@ pub(crate) fn room_of(number: usize, join_rule: &str, steps: &[Step]) -> Room {
         // Near the end, or all branches would start at the beginning.
         let recent = room.events.len().saturating_sub(6).max(3);
         let pick = |index: &prop::sample::Index| {
-            room.events[recent + index.index(room.events.len() - recent)]
-                .event_id()
-                .to_owned()
+            room.events[recent + index.index(room.events.len() - recent)].event_id().to_owned()
         };
         let mut parents = vec![pick(&step.after)];
-        parents.extend(
-            step.and_after
-                .as_ref()
-                .map(pick)
-                .filter(|other| *other != parents[0]),
-        );
+        parents.extend(step.and_after.as_ref().map(pick).filter(|other| *other != parents[0]));
         let before = room.state_before(&parents);
         let sent = step.sent(&room, &before);
         room.send(&parents, &sent);

@@ -25,10 +25,7 @@ fn redacted(number: usize, event_type: &str, content: Value) -> Value {
     let pdu = event(number, event_type, content);
     let redacted = redact(&pdu, version(number));
     assert_eq!(redacted.event_id(), pdu.event_id());
-    assert_eq!(
-        redacted.reference_hash(version(number)),
-        pdu.reference_hash(version(number))
-    );
+    assert_eq!(redacted.reference_hash(version(number)), pdu.reference_hash(version(number)));
     serde_json::from_str(redacted.json()).unwrap()
 }
 
@@ -36,12 +33,7 @@ fn redacted(number: usize, event_type: &str, content: Value) -> Value {
 fn the_top_level_keeps_the_listed_keys_and_no_others() {
     for number in 1..=12 {
         let redacted = redacted(number, "org.example.any", json!({"body": "x"}));
-        let mut kept: Vec<&str> = redacted
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let mut kept: Vec<&str> = redacted.as_object().unwrap().keys().map(String::as_str).collect();
         kept.sort_unstable();
         let mut expected = vec![
             "auth_events",
@@ -94,11 +86,7 @@ fn the_content_keeps_the_listed_keys_of_the_listed_types_and_no_others() {
         ("m.room.redaction", "redacts", 11..=12),
     ] {
         for number in 1..=12 {
-            let expected = if versions.contains(&number) {
-                json!({key: {"deep": [1]}})
-            } else {
-                json!({})
-            };
+            let expected = if versions.contains(&number) { json!({key: {"deep": [1]}}) } else { json!({}) };
             let mut given = json!({key: {"deep": [1]}});
             if event_type != "m.room.create" {
                 given["something_else"] = json!(true);
@@ -115,24 +103,17 @@ fn the_content_keeps_the_listed_keys_of_the_listed_types_and_no_others() {
 #[test]
 fn of_a_third_party_invite_the_signed_key_stays_from_version_11_on() {
     for number in 1..=12 {
-        let given = json!({"membership": "invite", "third_party_invite": {"display_name": "a", "signed": {"mxid": "@b:b"}}});
+        let given =
+            json!({"membership": "invite", "third_party_invite": {"display_name": "a", "signed": {"mxid": "@b:b"}}});
         let expected = if number < 11 {
             json!({"membership": "invite"})
         } else {
             json!({"membership": "invite", "third_party_invite": {"signed": {"mxid": "@b:b"}}})
         };
-        assert_eq!(
-            redacted(number, "m.room.member", given)["content"],
-            expected,
-            "version {number}"
-        );
+        assert_eq!(redacted(number, "m.room.member", given)["content"], expected, "version {number}");
     }
     let odd = redacted(11, "m.room.member", json!({"third_party_invite": "signed"}));
-    assert_eq!(
-        odd["content"],
-        json!({}),
-        "what is no object has no `signed` key"
-    );
+    assert_eq!(odd["content"], json!({}), "what is no object has no `signed` key");
 }
 
 proptest! {

@@ -26,15 +26,9 @@ fn arrival(room: &Room, order: &[u8]) -> Vec<Arc<Pdu>> {
     let mut arrived: Vec<Arc<Pdu>> = Vec::new();
     let mut turn = 0;
     while !waiting.is_empty() {
-        let there = |event: &Arc<Pdu>| {
-            event
-                .auth_events()
-                .iter()
-                .all(|id| arrived.iter().any(|known| known.event_id() == id))
-        };
-        let ready: Vec<usize> = (0..waiting.len())
-            .filter(|at| there(&waiting[*at]))
-            .collect();
+        let there =
+            |event: &Arc<Pdu>| event.auth_events().iter().all(|id| arrived.iter().any(|known| known.event_id() == id));
+        let ready: Vec<usize> = (0..waiting.len()).filter(|at| there(&waiting[*at])).collect();
         let chosen = ready[usize::from(order[turn % order.len()]) % ready.len()];
         arrived.push(waiting.remove(chosen));
         turn += 1;
@@ -115,14 +109,10 @@ fn contradictions_of_the_store_are_errors() {
             self.store.key(key).filter(|_| self.without != "key")
         }
         fn key_nid(&self, event_type: &StateEventType, state_key: &str) -> Option<i64> {
-            self.store
-                .key_nid(event_type, state_key)
-                .filter(|_| self.without != "key_nid")
+            self.store.key_nid(event_type, state_key).filter(|_| self.without != "key_nid")
         }
         fn dag_index(&self, nid: i64) -> Option<u32> {
-            self.store
-                .dag_index(nid)
-                .filter(|_| self.without != "dag_index")
+            self.store.dag_index(nid).filter(|_| self.without != "dag_index")
         }
         fn nid_of_index(&self, index: u32) -> Option<i64> {
             self.store.nid_of_index(index)
@@ -132,41 +122,17 @@ fn contradictions_of_the_store_are_errors() {
     let fork: Vec<_> = room.tips.iter().cloned().collect();
     for topic in ["a", "b"] {
         let topic = json!({"topic": topic});
-        let sent = Sent {
-            sender: USERS[0],
-            event_type: "m.room.topic",
-            state_key: String::new(),
-            content: topic,
-            ts: 1,
-        };
+        let sent =
+            Sent { sender: USERS[0], event_type: "m.room.topic", state_key: String::new(), content: topic, ts: 1 };
         room.send(&fork, &sent).unwrap();
     }
     let store = Store::of(&room, &room.events);
-    let maps: Vec<StateMap> = tip_states(&room)
-        .iter()
-        .map(|state| store.numbered(state))
-        .collect();
-    let resolve = |without| {
-        resolve(
-            room.rules(),
-            &maps,
-            &store.dag,
-            &Broken {
-                store: &store,
-                without,
-            },
-        )
-    };
+    let maps: Vec<StateMap> = tip_states(&room).iter().map(|state| store.numbered(state)).collect();
+    let resolve = |without| resolve(room.rules(), &maps, &store.dag, &Broken { store: &store, without });
     assert!(resolve("nothing").is_ok());
     assert!(matches!(resolve("key"), Err(ResolveError::UnknownKey(_))));
-    assert!(matches!(
-        resolve("dag_index"),
-        Err(ResolveError::NotInDag(_))
-    ));
-    assert!(matches!(
-        resolve("key_nid"),
-        Err(ResolveError::Unnumbered(_))
-    ));
+    assert!(matches!(resolve("dag_index"), Err(ResolveError::NotInDag(_))));
+    assert!(matches!(resolve("key_nid"), Err(ResolveError::Unnumbered(_))));
 }
 
 /// The rooms of the properties do fork and conflict; a generator that never did would prove nothing.
@@ -179,29 +145,15 @@ fn the_random_rooms_have_conflicts_in_everything_that_resolution_treats_apart() 
         let steps = any_steps(60).new_tree(&mut runner).unwrap().current();
         let room = room_of(11, "public", &steps);
         let states = tip_states(&room);
-        for (kind, key) in states
-            .iter()
-            .flat_map(State::keys)
-            .collect::<std::collections::BTreeSet<_>>()
-        {
-            let mut events = states
-                .iter()
-                .map(|state| state.get(&(kind.clone(), key.clone())));
+        for (kind, key) in states.iter().flat_map(State::keys).collect::<std::collections::BTreeSet<_>>() {
+            let mut events = states.iter().map(|state| state.get(&(kind.clone(), key.clone())));
             let first = events.next().unwrap();
             if events.any(|other| other != first) {
                 *conflicted.entry(kind.clone()).or_default() += 1;
             }
         }
     }
-    for kind in [
-        "m.room.member",
-        "m.room.power_levels",
-        "m.room.join_rules",
-        "m.room.topic",
-    ] {
-        assert!(
-            conflicted.get(kind).is_some_and(|count| *count >= 20),
-            "{kind}: {conflicted:?}"
-        );
+    for kind in ["m.room.member", "m.room.power_levels", "m.room.join_rules", "m.room.topic"] {
+        assert!(conflicted.get(kind).is_some_and(|count| *count >= 20), "{kind}: {conflicted:?}");
     }
 }

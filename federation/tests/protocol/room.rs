@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use linkim_federation::{
-    AuthDag, Pdu, ResolutionEvents, RoomVersionRules, StateMap, auth_types, check_against_state,
-};
+use linkim_federation::{AuthDag, Pdu, ResolutionEvents, RoomVersionRules, StateMap, auth_types, check_against_state};
 use ruma::events::StateEventType;
 use ruma::state_res::StateMap as RumaStateMap;
 use ruma::state_res::utils::event_id_set::EventIdSet;
@@ -53,13 +51,8 @@ pub(crate) struct Sent {
 impl Room {
     /// A room with its creator, power levels and join rules.
     pub(crate) fn new(number: usize, join_rule: &str) -> Self {
-        let mut room = Self {
-            number,
-            events: vec![],
-            by_id: HashMap::new(),
-            after: HashMap::new(),
-            tips: BTreeSet::new(),
-        };
+        let mut room =
+            Self { number, events: vec![], by_id: HashMap::new(), after: HashMap::new(), tips: BTreeSet::new() };
         let alice = USERS[0];
         let mut content = json!({"room_version": number.to_string()});
         if number < 11 {
@@ -83,8 +76,7 @@ impl Room {
             sent("m.room.join_rules", "", json!({"join_rule": join_rule})),
         ] {
             let parents: Vec<OwnedEventId> = room.tips.iter().cloned().collect();
-            room.send(&parents, &sent)
-                .expect("the first events are allowed");
+            room.send(&parents, &sent).expect("the first events are allowed");
         }
         room
     }
@@ -100,12 +92,7 @@ impl Room {
     /// Sends an event after the given ones, if it is allowed there.
     pub(crate) fn send(&mut self, parents: &[OwnedEventId], sent: &Sent) -> Option<OwnedEventId> {
         let before = self.state_before(parents);
-        let depth = parents
-            .iter()
-            .map(|id| self.by_id[id].depth())
-            .max()
-            .unwrap_or(0)
-            + 1;
+        let depth = parents.iter().map(|id| self.by_id[id].depth()).max().unwrap_or(0) + 1;
         let mut event = json!({
             "content": sent.content, "depth": depth, "hashes": {}, "origin_server_ts": sent.ts, "sender": sent.sender,
             "signatures": {}, "state_key": sent.state_key, "type": sent.event_type,
@@ -119,17 +106,8 @@ impl Room {
         }
         let content = serde_json::value::to_raw_value(&sent.content).unwrap();
         let sender = <&ruma::UserId>::try_from(sent.sender).unwrap();
-        let types = auth_types(
-            sent.event_type,
-            sender,
-            Some(&sent.state_key),
-            &content,
-            self.rules(),
-        )
-        .ok()?;
-        let auth = types
-            .iter()
-            .filter_map(|(event_type, key)| before.get(&(event_type.to_string(), key.clone())));
+        let types = auth_types(sent.event_type, sender, Some(&sent.state_key), &content, self.rules()).ok()?;
+        let auth = types.iter().filter_map(|(event_type, key)| before.get(&(event_type.to_string(), key.clone())));
         event["auth_events"] = auth.map(|id| json!(id)).collect();
 
         let pdu = Arc::new(Pdu::from_trusted(self.next_id(), event.to_string(), false).unwrap());
@@ -138,10 +116,7 @@ impl Room {
         })
         .ok()?;
         let mut after = before;
-        after.insert(
-            (sent.event_type.to_owned(), sent.state_key.clone()),
-            pdu.event_id().to_owned(),
-        );
+        after.insert((sent.event_type.to_owned(), sent.state_key.clone()), pdu.event_id().to_owned());
         self.add(pdu, after)
     }
 
@@ -170,11 +145,7 @@ impl Room {
             [only] => self.after[only].clone(),
             several => {
                 let states: Vec<State> = several.iter().map(|id| self.after[id].clone()).collect();
-                if self.number == 1 {
-                    self.resolve_numbered(&states)
-                } else {
-                    self.resolve_plainly(&states)
-                }
+                if self.number == 1 { self.resolve_numbered(&states) } else { self.resolve_plainly(&states) }
             }
         }
     }
@@ -192,25 +163,14 @@ impl Room {
             .map(|state| {
                 let entries = state.iter();
                 entries
-                    .map(|((kind, key), id)| {
-                        (
-                            (StateEventType::from(kind.as_str()), key.clone()),
-                            id.clone(),
-                        )
-                    })
+                    .map(|((kind, key), id)| ((StateEventType::from(kind.as_str()), key.clone()), id.clone()))
                     .collect()
             })
             .collect();
-        let chains = states
-            .iter()
-            .map(|state| state.values().flat_map(|id| self.chain_with(id)).collect())
-            .collect();
+        let chains = states.iter().map(|state| state.values().flat_map(|id| self.chain_with(id)).collect()).collect();
         let resolved = ruma::state_res::resolve(
             &self.rules().authorization,
-            self.rules()
-                .state_res
-                .v2_rules()
-                .expect("version 2 or later"),
+            self.rules().state_res.v2_rules().expect("version 2 or later"),
             &maps,
             chains,
             |id| self.event(id),
@@ -218,22 +178,14 @@ impl Room {
                 let set: BTreeSet<&OwnedEventId> = conflicted.values().flatten().collect();
                 let between = self.events.iter().filter(|event| {
                     let below = self.chain_with(event.event_id());
-                    set.iter()
-                        .any(|from| self.chain_with(from).contains(event.event_id()))
+                    set.iter().any(|from| self.chain_with(from).contains(event.event_id()))
                         && set.iter().any(|to| below.contains(*to))
                 });
-                Some(
-                    between
-                        .map(|event| event.event_id().to_owned())
-                        .collect::<EventIdSet<_>>(),
-                )
+                Some(between.map(|event| event.event_id().to_owned()).collect::<EventIdSet<_>>())
             },
         )
         .unwrap();
-        resolved
-            .into_iter()
-            .map(|((kind, key), id)| ((kind.to_string(), key), id))
-            .collect()
+        resolved.into_iter().map(|((kind, key), id)| ((kind.to_string(), key), id)).collect()
     }
 
     /// An event and its auth chain.
@@ -260,24 +212,12 @@ pub(crate) struct Store {
 impl Store {
     /// `arrived` has every event after its auth events.
     pub(crate) fn of(room: &Room, arrived: &[Arc<Pdu>]) -> Self {
-        let mut store = Self {
-            arrived: arrived.to_vec(),
-            by_id: HashMap::new(),
-            keys: vec![],
-            dag: AuthDag::new(),
-        };
+        let mut store = Self { arrived: arrived.to_vec(), by_id: HashMap::new(), keys: vec![], dag: AuthDag::new() };
         for (at, event) in arrived.iter().enumerate() {
-            let auth: Vec<u32> = event
-                .auth_events()
-                .iter()
-                .map(|id| store.by_id[id] as u32)
-                .collect();
+            let auth: Vec<u32> = event.auth_events().iter().map(|id| store.by_id[id] as u32).collect();
             store.dag.push(&auth);
             store.by_id.insert(event.event_id().to_owned(), at);
-            let key = (
-                event.event_type().to_string(),
-                event.state_key().unwrap().to_owned(),
-            );
+            let key = (event.event_type().to_string(), event.state_key().unwrap().to_owned());
             if !store.keys.contains(&key) {
                 store.keys.push(key);
             }
@@ -287,25 +227,17 @@ impl Store {
     }
 
     pub(crate) fn numbered(&self, state: &State) -> StateMap {
-        let number =
-            |key: &(String, String)| self.keys.iter().position(|known| known == key).unwrap();
-        let mut map: StateMap = state
-            .iter()
-            .map(|(key, id)| (key_number(number(key)), event_number(self.by_id[id])))
-            .collect();
+        let number = |key: &(String, String)| self.keys.iter().position(|known| known == key).unwrap();
+        let mut map: StateMap =
+            state.iter().map(|(key, id)| (key_number(number(key)), event_number(self.by_id[id]))).collect();
         map.sort_unstable();
         map
     }
 
     pub(crate) fn named(&self, map: &StateMap) -> State {
-        assert!(
-            map.is_sorted_by(|(a, _), (b, _)| a < b),
-            "ascending, no key twice"
-        );
+        assert!(map.is_sorted_by(|(a, _), (b, _)| a < b), "ascending, no key twice");
         let id = |number: i64| self.event(number).unwrap().event_id().to_owned();
-        map.iter()
-            .map(|(key, event)| (self.keys[(key - 7) as usize / 2].clone(), id(*event)))
-            .collect()
+        map.iter().map(|(key, event)| (self.keys[(key - 7) as usize / 2].clone(), id(*event))).collect()
     }
 }
 
@@ -330,10 +262,7 @@ impl ResolutionEvents for Store {
         Some((StateEventType::from(kind.as_str()), key.clone()))
     }
     fn key_nid(&self, event_type: &StateEventType, state_key: &str) -> Option<i64> {
-        let found = self
-            .keys
-            .iter()
-            .position(|(kind, key)| *kind == event_type.to_string() && key == state_key);
+        let found = self.keys.iter().position(|(kind, key)| *kind == event_type.to_string() && key == state_key);
         found.map(key_number)
     }
     fn dag_index(&self, nid: i64) -> Option<u32> {

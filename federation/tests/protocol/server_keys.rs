@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use linkim_federation::server_keys::{
-    KeyDocument, KeyDocumentError, KnownKey, KnownKeys, MAX_KEY_DOCUMENT_LENGTH, MAX_KNOWN_KEYS, MAX_NOTARY_DOCUMENTS,
-    MAX_NOTARY_RESPONSE_LENGTH, NotaryError, OldVerifyKey, Validity, build_key_document, countersign, notary_response,
-    parse_notary_response,
+    KeyDocument, KeyDocumentError, KeyQuery, KeyQueryError, KnownKey, KnownKeys, MAX_KEY_DOCUMENT_LENGTH,
+    MAX_KNOWN_KEYS, MAX_NOTARY_DOCUMENTS, MAX_NOTARY_RESPONSE_LENGTH, MAX_QUERY_LENGTH, MAX_QUERY_SERVERS, NotaryError,
+    OldVerifyKey, Validity, build_key_document, countersign, notary_response, parse_notary_response,
 };
+use linkim_federation::server_name::ServerNameError;
 use linkim_federation::{PublicKeyMap, SigningKey, VerifyError, canonical_object, verify_json};
 use proptest::prelude::*;
 use ruma::serde::Base64;
@@ -352,4 +353,46 @@ fn a_response_that_is_none_is_refused_whole() {
     let many = format!("{{\"server_keys\":[0{}]}}", ",0".repeat(MAX_NOTARY_DOCUMENTS));
     assert_eq!(read(&many), Err(NotaryError::TooMany));
     assert_eq!(read(&" ".repeat(MAX_NOTARY_RESPONSE_LENGTH + 1)), Err(NotaryError::TooLong));
+}
+
+#[test]
+fn the_query_of_the_specification_is_read_and_written() {
+    let text = r#"{"server_keys":{"example.org":{"ed25519:abc123":{"minimum_valid_until_ts":1234567890}}}}"#;
+    let query = KeyQuery::parse(text.as_bytes()).unwrap();
+    let (asked, other) = (server_name!("example.org"), server_name!("other"));
+    assert_eq!(query.server_keys[asked]["ed25519:abc123"], Some(1_234_567_890));
+    assert_eq!(query.to_json(), text);
+    assert_eq!(query.minimum_valid_until_ts(asked, 5), 1_234_567_890);
+    assert_eq!(query.minimum_valid_until_ts(other, 5), 5);
+    let text = r#"{"server_keys":{"a":{},"b":{"ed25519:1":{},"ed25519:2":{"minimum_valid_until_ts":3}}}}"#;
+    let query = KeyQuery::parse(text.as_bytes()).unwrap();
+    assert_eq!(query.to_json(), text);
+    let minimum = |server: &str, now| query.minimum_valid_until_ts(<&ServerName>::try_from(server).unwrap(), now);
+    assert_eq!((minimum("a", 7), minimum("b", 7), minimum("b", 2)), (7, 7, 3));
+}
+
+#[test]
+fn a_malformed_query_is_refused_with_its_reason() {
+    let read = |text: &str| KeyQuery::parse(text.as_bytes());
+    let (field, minimum) = (KeyQueryError::Field("server_keys"), KeyQueryError::Field("minimum_valid_until_ts"));
+    for (text, error) in [
+        ("{}", &field),
+        (r#"{"server_keys":[]}"#, &field),
+        (r#"{"server_keys":{"a":[]}}"#, &field),
+        (r#"{"server_keys":{"a":{"ed25519:1":5}}}"#, &field),
+        (r#"{"server_keys":{"a":{"ed25519:1":{"minimum_valid_until_ts":"5"}}}}"#, &minimum),
+        (r#"{"server_keys":{"a":{"ed25519:1":{"minimum_valid_until_ts":-5}}}}"#, &minimum),
+        (r#"{"server_keys":{"a":{"ed25519:1":{"minimum_valid_until_ts":null}}}}"#, &minimum),
+        (r#"{"server_keys":{"a/b":{}}}"#, &KeyQueryError::ServerName("a/b".to_owned(), ServerNameError::Character)),
+    ] {
+        assert_eq!(read(text).as_ref(), Err(error), "{text}");
+    }
+    assert!(matches!(read("[]"), Err(KeyQueryError::Json(_))));
+    let servers = |count| {
+        let servers: Vec<String> = (0..count).map(|at| format!("\"s{at}\":{{}}")).collect();
+        format!("{{\"server_keys\":{{{}}}}}", servers.join(","))
+    };
+    assert_eq!(read(&servers(MAX_QUERY_SERVERS)).unwrap().server_keys.len(), MAX_QUERY_SERVERS);
+    assert_eq!(read(&servers(MAX_QUERY_SERVERS + 1)), Err(KeyQueryError::TooManyServers));
+    assert_eq!(read(&" ".repeat(MAX_QUERY_LENGTH + 1)), Err(KeyQueryError::TooLong));
 }

@@ -5,26 +5,19 @@
 use std::collections::BTreeMap;
 
 use linkim_federation::canonical::canonical_text;
-use linkim_federation::{
-    KeyFileError, PublicKeyMap, SigningKey, VerifyError, canonical_object, verify_json,
-};
+use linkim_federation::{KeyFileError, PublicKeyMap, SigningKey, VerifyError, canonical_object, verify_json};
 use proptest::prelude::*;
 use ruma::serde::Base64;
 
 const SEED: &str = "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1";
 
 fn spec_key() -> SigningKey {
-    SigningKey::parse_file(&format!("ed25519 1 {SEED}\n"))
-        .unwrap()
-        .remove(0)
+    SigningKey::parse_file(&format!("ed25519 1 {SEED}\n")).unwrap().remove(0)
 }
 
 fn keys_of(entity: &str, key: &SigningKey) -> PublicKeyMap {
     let public = Base64::parse(key.public_key()).unwrap();
-    PublicKeyMap::from([(
-        entity.to_owned(),
-        BTreeMap::from([(key.key_id().to_owned(), public)]),
-    )])
+    PublicKeyMap::from([(entity.to_owned(), BTreeMap::from([(key.key_id().to_owned(), public)]))])
 }
 
 #[test]
@@ -57,10 +50,7 @@ fn unsigned_and_other_signatures_are_not_covered_and_stay() {
     .unwrap();
     spec_key().sign_json(&mut more, "domain");
     let text = canonical_text(&more);
-    assert!(
-        text.contains(r#""other":{"ed25519:2":"x"}"#) && text.contains(r#""unsigned":{"age":3}"#),
-        "{text}"
-    );
+    assert!(text.contains(r#""other":{"ed25519:2":"x"}"#) && text.contains(r#""unsigned":{"age":3}"#), "{text}");
     let signature = |object: &ruma::CanonicalJsonObject| {
         let domain = object["signatures"].as_object().unwrap()["domain"].clone();
         domain.as_object().unwrap()["ed25519:1"].clone()
@@ -78,15 +68,9 @@ fn a_signature_fails_for_each_of_its_reasons() {
     assert_eq!(verify_json(&object, "domain", &keys), unsigned);
     spec_key().sign_json(&mut object, "domain");
     assert_eq!(verify_json(&object, "domain", &keys), Ok(()));
-    assert_eq!(
-        verify_json(&object, "domain", &PublicKeyMap::new()),
-        Err(VerifyError::UnknownKey("domain".into()))
-    );
+    assert_eq!(verify_json(&object, "domain", &PublicKeyMap::new()), Err(VerifyError::UnknownKey("domain".into())));
     object.insert("one".to_owned(), true.into());
-    assert_eq!(
-        verify_json(&object, "domain", &keys),
-        Err(VerifyError::WrongSignature("domain".into()))
-    );
+    assert_eq!(verify_json(&object, "domain", &keys), Err(VerifyError::WrongSignature("domain".into())));
 }
 
 #[test]
@@ -95,14 +79,8 @@ fn a_key_file_round_trips_and_holds_several_keys() {
     let canonical = SEED.replace("XA1", "XA0");
     let text = format!("ed25519 a_AbCd {SEED}\n\ned25519 old {SEED}=\n");
     let keys = SigningKey::parse_file(&text).unwrap();
-    assert_eq!(
-        keys.iter().map(SigningKey::key_id).collect::<Vec<_>>(),
-        ["ed25519:a_AbCd", "ed25519:old"]
-    );
-    assert_eq!(
-        keys[0].to_file_line(),
-        format!("ed25519 a_AbCd {canonical}\n")
-    );
+    assert_eq!(keys.iter().map(SigningKey::key_id).collect::<Vec<_>>(), ["ed25519:a_AbCd", "ed25519:old"]);
+    assert_eq!(keys[0].to_file_line(), format!("ed25519 a_AbCd {canonical}\n"));
     assert_eq!(keys[0].version(), "a_AbCd");
     assert_eq!(keys[0].public_key(), keys[1].public_key());
 }
@@ -121,10 +99,7 @@ fn a_bad_key_file_is_refused_at_its_line() {
         assert_eq!(SigningKey::parse_file(text).unwrap_err(), error, "{text}");
     }
     let text = format!("ed25519 a:1 {SEED}");
-    assert_eq!(
-        SigningKey::parse_file(&text).unwrap_err(),
-        KeyFileError::Version { line: 1 }
-    );
+    assert_eq!(SigningKey::parse_file(&text).unwrap_err(), KeyFileError::Version { line: 1 });
 }
 
 #[test]

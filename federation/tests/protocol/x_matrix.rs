@@ -60,6 +60,22 @@ fn requests_are_signed_as_by_the_code_of_the_specification() {
 }
 
 #[test]
+fn an_empty_body_is_no_body() {
+    let signed = |request: SignedRequest<'_>| request.signed_text(server_name!("domain"), destination()).unwrap();
+    assert_eq!(signed(SignedRequest { content: Some(b""), ..PROFILE }), signed(PROFILE));
+    assert_ne!(signed(SignedRequest { content: Some(b"{}"), ..PROFILE }), signed(PROFILE));
+}
+
+#[test]
+fn a_body_that_nests_deeper_than_an_event_may_is_signed_and_verified() {
+    let nested = format!("{{\"pdus\":[{{\"b\":0,\"a\":{}{}}}]}}", "[".repeat(5_000), "]".repeat(5_000));
+    let request = SignedRequest { method: "PUT", uri: "/send", content: Some(nested.as_bytes()) };
+    let header = request.sign(server_name!("domain"), destination(), &spec_key()).unwrap().to_header_value();
+    let read = RequestAuthentication::from_headers([header.as_bytes()]).unwrap();
+    assert_eq!(read.verify(&request, destination(), &keys_of("domain", &spec_key())), Ok(()));
+}
+
+#[test]
 fn the_header_of_the_specification_is_read() {
     let value = b"X-Matrix origin=\"origin.hs.example.com\",destination=\"destination.hs.example.com\",key=\"ed25519:key1\",sig=\"ABCDEF\"";
     let expected = XMatrix {
@@ -173,7 +189,8 @@ fn anything_that_differs_from_what_was_signed_fails() {
     assert_eq!(verify(SignedRequest { uri: "/%74arget?", ..request }), wrong);
     assert_eq!(verify(SignedRequest { content: Some(b"{\"a\":1,\"b\":3}"), ..request }), wrong);
     assert_eq!(verify(SignedRequest { content: None, ..request }), wrong);
-    for content in [b"".as_slice(), b"[]", b"{", b"\xff"] {
+    assert_eq!(verify(SignedRequest { content: Some(b""), ..request }), wrong);
+    for content in [b" ".as_slice(), b"[]", b"{", b"\xff"] {
         let verified = verify(SignedRequest { content: Some(content), ..request });
         assert!(matches!(verified, Err(XMatrixError::Content(_))), "{verified:?}");
     }

@@ -140,11 +140,7 @@ where
 
 /// 403: suspended accounts may not do this.
 pub fn suspended() -> ApiError {
-    ApiError::new(
-        StatusCode::FORBIDDEN,
-        "M_USER_SUSPENDED",
-        "You cannot perform this action while suspended.",
-    )
+    ApiError::new(StatusCode::FORBIDDEN, "M_USER_SUSPENDED", "You cannot perform this action while suspended.")
 }
 
 /// 403: guests may not do this.

@@ -10,7 +10,10 @@ use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId, Us
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{authentication::{Active, ActiveOrGuest, SessionOrGuest}, state::ClientState};
+use super::{
+    authentication::{Active, ActiveOrGuest, SessionOrGuest},
+    state::ClientState,
+};
 use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{

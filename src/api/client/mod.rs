@@ -1,8 +1,8 @@
 //! The Matrix client-server API.
 
 mod account;
-mod admin;
 mod account_data;
+mod admin;
 mod aliases;
 mod append_error;
 pub mod authentication;

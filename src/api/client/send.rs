@@ -7,7 +7,11 @@ use axum::{Router, extract::State, routing::put};
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId};
 use serde::Serialize;
 
-use super::{append_error::too_large, authentication::{ActiveOrGuest, SessionOrGuest, suspended}, state::ClientState};
+use super::{
+    append_error::too_large,
+    authentication::{ActiveOrGuest, SessionOrGuest, suspended},
+    state::ClientState,
+};
 use crate::{
     accounts::{Rate, RateLimits, Session},
     api::{

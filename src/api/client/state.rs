@@ -7,14 +7,14 @@ use ruma::OwnedServerName;
 
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, Login, LoginTokens, Profiles, PushRules, RateLimits, Registration, Restrictions,
-        Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
+        AccountData, Deactivation, Devices, Filters, Login, LoginTokens, Profiles, PushRules, RateLimits, Registration,
+        Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
     },
     config::Config,
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
-        reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing, upgrade::Upgrades,
-        user_directory::UserDirectory,
+        reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
+        upgrade::Upgrades, user_directory::UserDirectory,
     },
     sync::v3::V3,
 };

@@ -90,11 +90,7 @@ fn the_whole_example_sets_every_key() {
     let gathered = gather(&sources(WHOLE, &[]));
     assert_eq!(gathered.mistakes, []);
     let set: BTreeSet<&str> = gathered.entries.keys().map(String::as_str).collect();
-    let known = KEYS
-        .iter()
-        .map(|key| key.path)
-        .filter(|path| !NOT_IN_WHOLE.contains(path))
-        .collect();
+    let known = KEYS.iter().map(|key| key.path).filter(|path| !NOT_IN_WHOLE.contains(path)).collect();
     assert_eq!(set, known);
 }
 
@@ -102,60 +98,29 @@ fn the_whole_example_sets_every_key() {
 fn paths_start_from_where_they_should() {
     let config = config(WHOLE);
     assert_eq!(config.data_dir, Path::new("/etc/linkim/data"));
-    assert_eq!(
-        config.signing_key,
-        Path::new("/etc/linkim/data/keys/signing.key")
-    );
-    assert_eq!(
-        config.storage.url,
-        StorageUrl::Sqlite("/etc/linkim/data/db/linkim.db".into())
-    );
+    assert_eq!(config.signing_key, Path::new("/etc/linkim/data/keys/signing.key"));
+    assert_eq!(config.storage.url, StorageUrl::Sqlite("/etc/linkim/data/db/linkim.db".into()));
     let tls = config.tls.expect("[tls] is set");
     assert_eq!(tls.certificate, Path::new("/etc/linkim/fullchain.pem"));
     assert_eq!(tls.key, Path::new("/etc/ssl/privkey.pem"));
-    assert_eq!(
-        config.outgoing.extra_ca_certificates,
-        [Path::new("/etc/linkim/ca.pem")]
-    );
-    assert_eq!(
-        config.appservices.registrations,
-        [Path::new("/etc/linkim/bridge.yaml")]
-    );
+    assert_eq!(config.outgoing.extra_ca_certificates, [Path::new("/etc/linkim/ca.pem")]);
+    assert_eq!(config.appservices.registrations, [Path::new("/etc/linkim/bridge.yaml")]);
 }
 
 #[test]
 fn who_the_server_is_and_where_it_listens() {
     let config = config(WHOLE);
     assert_eq!(config.server_name, "a.example:8448");
-    assert_eq!(
-        config.public_base_url.as_ref().map(|url| url.as_str()),
-        Some("https://a.example")
-    );
-    assert_eq!(
-        config.client_base_url().map(|url| url.as_str()),
-        Some("https://matrix.a.example")
-    );
-    assert_eq!(
-        config.well_known.server.as_ref().map(|name| name.as_str()),
-        Some("a.example:443")
-    );
+    assert_eq!(config.public_base_url.as_ref().map(|url| url.as_str()), Some("https://a.example"));
+    assert_eq!(config.client_base_url().map(|url| url.as_str()), Some("https://matrix.a.example"));
+    assert_eq!(config.well_known.server.as_ref().map(|name| name.as_str()), Some("a.example:443"));
     assert_eq!(config.well_known.support_admins, ["@admin:a.example"]);
-    let shown = |addresses: &[std::net::SocketAddr]| {
-        addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-    };
+    let shown = |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(shown(&config.listen.client), ["127.0.0.1:0", "[::1]:8009"]);
     assert_eq!(shown(&config.listen.federation), ["0.0.0.0:8448"]);
     assert_eq!(shown(&config.listen.metrics), ["127.0.0.1:9090"]);
     assert_eq!(shown(&config.listen.grpc), ["127.0.0.1:9091"]);
-    let proxies: Vec<String> = config
-        .listen
-        .trusted_proxies
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let proxies: Vec<String> = config.listen.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
 }
 
@@ -163,14 +128,8 @@ fn who_the_server_is_and_where_it_listens() {
 fn registration_federation_and_the_outside() {
     let config = config(WHOLE);
     assert!(config.registration.open && config.registration.guests);
-    assert_eq!(
-        config.registration.shared_secret,
-        Some(Secret::new("shared".to_owned()))
-    );
-    assert_eq!(
-        config.registration.tokens,
-        ["one", "two"].map(|token| Secret::new(token.to_owned()))
-    );
+    assert_eq!(config.registration.shared_secret, Some(Secret::new("shared".to_owned())));
+    assert_eq!(config.registration.tokens, ["one", "two"].map(|token| Secret::new(token.to_owned())));
     assert_eq!(config.registration.reserved_names, ["root"]);
     assert!(!config.federation.enabled && !config.federation.public_rooms);
     assert_eq!(config.federation.allow.len(), 1);
@@ -188,10 +147,7 @@ fn features() {
     assert_eq!(config.media.max_upload_bytes, 1);
     assert!(config.media.url_previews);
     let email = config.email.expect("[email] is set");
-    assert_eq!(
-        email.smtp_url.expose(),
-        "smtp://user:password@mail.a.example"
-    );
+    assert_eq!(email.smtp_url.expose(), "smtp://user:password@mail.a.example");
     assert_eq!(email.from, "LinkIM <linkim@a.example>");
     assert!(config.verification.log_codes);
     assert!(config.verification.sms_webhook.is_some());
@@ -214,23 +170,11 @@ fn features() {
 fn the_defaults_are_those_of_the_design() {
     let config = config("server_name = \"a.example\"");
     assert_eq!(config.data_dir, Path::new("/etc/linkim/linkim-data"));
-    assert_eq!(
-        config.signing_key,
-        Path::new("/etc/linkim/linkim-data/signing.key")
-    );
-    assert_eq!(
-        config.storage.url,
-        StorageUrl::Sqlite("/etc/linkim/linkim-data/linkim.db".into())
-    );
-    assert_eq!(
-        config.listen.client,
-        ["127.0.0.1:8008".parse().expect("an address")]
-    );
+    assert_eq!(config.signing_key, Path::new("/etc/linkim/linkim-data/signing.key"));
+    assert_eq!(config.storage.url, StorageUrl::Sqlite("/etc/linkim/linkim-data/linkim.db".into()));
+    assert_eq!(config.listen.client, ["127.0.0.1:8008".parse().expect("an address")]);
     assert_eq!(config.listen.federation, []);
-    assert_eq!(
-        config.listen.trusted_proxies,
-        ["127.0.0.1/32".parse().expect("a network")]
-    );
+    assert_eq!(config.listen.trusted_proxies, ["127.0.0.1/32".parse().expect("a network")]);
     assert!(!config.registration.open && !config.registration.guests);
     assert_eq!(config.registration.reserved_names, ["admin"]);
     assert!(config.federation.enabled && config.federation.public_rooms);
@@ -239,10 +183,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.media.max_upload_bytes, 104_857_600);
     assert_eq!(config.linkim.withdraw, Duration::from_secs(180));
     assert_eq!(config.linkim.text_limit, 5000);
-    assert_eq!(
-        config.linkim.multi_device_policy,
-        MultiDevicePolicy::KeepAll
-    );
+    assert_eq!(config.linkim.multi_device_policy, MultiDevicePolicy::KeepAll);
     assert_eq!(config.rooms.default_version.as_str(), "12");
     assert_eq!(config.log.filter.as_str(), "info");
     assert!(config.tls.is_none() && config.email.is_none() && config.turn.credentials.is_none());
@@ -257,13 +198,7 @@ fn without_a_file_the_server_is_for_this_machine_alone() {
     assert_eq!(config.server_name, "localhost:8008");
     assert_eq!(config.data_dir, Path::new("/run/linkim/linkim-data"));
     assert!(config.registration.open && !config.federation.enabled);
-    assert!(
-        config
-            .listen
-            .client
-            .iter()
-            .all(|address| address.ip().is_loopback())
-    );
+    assert!(config.listen.client.iter().all(|address| address.ip().is_loopback()));
 }
 
 #[test]
@@ -278,32 +213,14 @@ fn without_a_file_registration_closes_when_the_server_can_be_reached_or_has_a_na
 #[test]
 fn each_key_without_effect_gets_one_warning_at_its_place() {
     let warnings = loaded(&sources(WHOLE, &[])).warnings;
-    let warned: BTreeSet<&str> = warnings
-        .iter()
-        .map(|warning| warning.key.as_str())
-        .collect();
-    let expected = KEYS
-        .iter()
-        .filter(|key| key.effect == Effect::NotYet)
-        .map(|key| key.path);
-    assert_eq!(
-        warned,
-        expected
-            .filter(|path| !NOT_IN_WHOLE.contains(path))
-            .collect()
-    );
+    let warned: BTreeSet<&str> = warnings.iter().map(|warning| warning.key.as_str()).collect();
+    let expected = KEYS.iter().filter(|key| key.effect == Effect::NotYet).map(|key| key.path);
+    assert_eq!(warned, expected.filter(|path| !NOT_IN_WHOLE.contains(path)).collect());
     assert_eq!(warned.len(), warnings.len());
 
     let text = "server_name = \"a.example\"\n[presence]\n  enabled = true\n";
-    let lines: Vec<String> = loaded(&sources(text, &[]))
-        .warnings
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(
-        lines,
-        ["linkim.toml:3:3: presence.enabled: this setting has no effect yet"]
-    );
+    let lines: Vec<String> = loaded(&sources(text, &[])).warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["linkim.toml:3:3: presence.enabled: this setting has no effect yet"]);
 }
 
 #[test]
@@ -319,15 +236,7 @@ fn federation_warns_only_when_it_is_switched_on() {
 #[test]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", config(WHOLE));
-    for secret in [
-        "shared\"",
-        "\"one\"",
-        "\"two\"",
-        "user:password",
-        "token=t",
-        "\"grpc\"",
-        "turn-password",
-    ] {
+    for secret in ["shared\"", "\"one\"", "\"two\"", "user:password", "token=t", "\"grpc\"", "turn-password"] {
         assert!(!shown.contains(secret), "{secret} in {shown}");
     }
     assert!(shown.contains("a.example"));
@@ -344,22 +253,15 @@ fn the_example_for_operators_is_right_and_has_no_setting_without_effect() {
 #[test]
 fn the_example_for_operators_shows_every_key() {
     let off = |line: &str| {
-        line.strip_prefix('#')
-            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
+        line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
     };
-    let lines: Vec<&str> = DEPLOY
-        .lines()
-        .map(|line| if off(line) { &line[1..] } else { line })
-        .collect();
+    let lines: Vec<&str> = DEPLOY.lines().map(|line| if off(line) { &line[1..] } else { line }).collect();
     let everything = sources(&lines.join("\n"), &[]);
     loaded(&everything);
     let set: BTreeSet<String> = gather(&everything).entries.into_keys().collect();
     // The other way to use TURN stands in the prose, and so does the engine that is not built.
     let prose = ["redis.url", "turn.username", "turn.password"];
-    let known = KEYS
-        .iter()
-        .map(|key| key.path.to_owned())
-        .filter(|path| !prose.contains(&path.as_str()));
+    let known = KEYS.iter().map(|key| key.path.to_owned()).filter(|path| !prose.contains(&path.as_str()));
     assert_eq!(set, known.collect());
 }
 
@@ -377,10 +279,7 @@ fn what_the_example_for_operators_shows_as_default_is_the_default() {
         ("", vec!["signing_key"]),
         ("listen", vec!["trusted_proxies"]),
         ("registration", vec!["open", "guests", "reserved_names"]),
-        (
-            "federation",
-            vec!["public_rooms", "allow", "backoff_max_seconds"],
-        ),
+        ("federation", vec!["public_rooms", "allow", "backoff_max_seconds"]),
         ("outgoing", vec!["allow_private_addresses"]),
         ("storage", vec!["url"]),
         ("media", vec!["max_upload_bytes", "url_previews"]),
@@ -402,17 +301,9 @@ fn what_the_example_for_operators_shows_as_default_is_the_default() {
     ] {
         for key in keys {
             let line = shown(key).unwrap_or_else(|| panic!("{key} is not shown"));
-            let prefix = if section.is_empty() {
-                String::new()
-            } else {
-                format!("{section}.")
-            };
+            let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
             let text = format!("{plain}{prefix}{line}");
-            assert_eq!(
-                format!("{:?}", config(&text)),
-                format!("{:?}", config(plain)),
-                "{section} {key}"
-            );
+            assert_eq!(format!("{:?}", config(&text)), format!("{:?}", config(plain)), "{section} {key}");
         }
     }
 }

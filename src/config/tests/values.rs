@@ -3,9 +3,7 @@
 use ruma::ServerName;
 
 use super::config;
-use crate::config::{
-    HttpUrl, LogFilter, ServerPattern, StorageUrl, grammar::is_mailbox, suggest::distance,
-};
+use crate::config::{HttpUrl, LogFilter, ServerPattern, StorageUrl, grammar::is_mailbox, suggest::distance};
 
 fn server(name: &str) -> &ServerName {
     name.try_into().expect("a server name")
@@ -25,12 +23,7 @@ fn patterns_fit_names_with_and_without_port() {
 
 #[test]
 fn deny_wins_over_allow() {
-    let federation = |keys: &str| {
-        config(&format!(
-            "server_name = \"a.example\"\n[federation]\n{keys}"
-        ))
-        .federation
-    };
+    let federation = |keys: &str| config(&format!("server_name = \"a.example\"\n[federation]\n{keys}")).federation;
     let both = federation("allow = [\"*.example\"]\ndeny = [\"bad.example\"]");
     assert!(both.permits(server("good.example")));
     assert!(!both.permits(server("bad.example")));
@@ -43,36 +36,19 @@ fn deny_wins_over_allow() {
 #[test]
 fn addresses_have_no_slash_at_their_end() {
     let url = |text: &str| HttpUrl::parse(text).map(|url| url.to_string());
-    assert_eq!(
-        url("https://a.example/matrix/").as_deref(),
-        Some("https://a.example/matrix")
-    );
-    assert_eq!(
-        url("http://[::1]:8008").as_deref(),
-        Some("http://[::1]:8008")
-    );
-    for wrong in [
-        "a.example",
-        "https://",
-        "https://a.example/?q",
-        "https://a.example/#f",
-        "https://u@a.example",
-        "file:///a",
-    ] {
+    assert_eq!(url("https://a.example/matrix/").as_deref(), Some("https://a.example/matrix"));
+    assert_eq!(url("http://[::1]:8008").as_deref(), Some("http://[::1]:8008"));
+    for wrong in
+        ["a.example", "https://", "https://a.example/?q", "https://a.example/#f", "https://u@a.example", "file:///a"]
+    {
         assert_eq!(url(wrong), None, "{wrong}");
     }
 }
 
 #[test]
 fn a_filter_alone_is_a_level() {
-    for right in [
-        "info",
-        "WARN",
-        "off",
-        "warn,linkim::rooms=debug",
-        "linkim[span{name=x}]=trace",
-        " info , hyper=warn",
-    ] {
+    for right in ["info", "WARN", "off", "warn,linkim::rooms=debug", "linkim[span{name=x}]=trace", " info , hyper=warn"]
+    {
         assert!(LogFilter::parse(right).is_ok(), "{right}");
     }
     for wrong in ["", "linkim", "verbose", "linkim=loud", "info,debgu"] {
@@ -83,11 +59,7 @@ fn a_filter_alone_is_a_level() {
 #[test]
 fn a_database_lies_in_the_data_directory_or_where_an_absolute_path_says() {
     let url = |url: &str| {
-        config(&format!(
-            "server_name = \"a.example\"\ndata_dir = \"/d\"\nstorage.url = \"{url}\""
-        ))
-        .storage
-        .url
+        config(&format!("server_name = \"a.example\"\ndata_dir = \"/d\"\nstorage.url = \"{url}\"")).storage.url
     };
     assert_eq!(url("sqlite:x.db"), StorageUrl::Sqlite("/d/x.db".into()));
     assert_eq!(url("sqlite://x.db"), StorageUrl::Sqlite("/d/x.db".into()));
@@ -105,13 +77,9 @@ fn mail_addresses() {
 
 #[test]
 fn distances() {
-    for (from, to, expected) in [
-        ("", "abc", 3),
-        ("client", "cleint", 1),
-        ("kitten", "sitting", 3),
-        ("a", "a", 0),
-        ("ca", "abc", 3),
-    ] {
+    for (from, to, expected) in
+        [("", "abc", 3), ("client", "cleint", 1), ("kitten", "sitting", 3), ("a", "a", 0), ("ca", "abc", 3)]
+    {
         assert_eq!(distance(from, to), expected, "{from} {to}");
     }
 }

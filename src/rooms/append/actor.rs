@@ -170,10 +170,8 @@ impl Appender {
             .into_iter()
             .map(|events| {
                 let mark = batch.mark();
-                let plan: Result<Vec<Outcome>, AppendError> = events
-                    .into_iter()
-                    .map(|event| batch.plan(head, event, &repeats, &shared.signer, now_ms))
-                    .collect();
+                let plan: Result<Vec<Outcome>, AppendError> =
+                    events.into_iter().map(|event| batch.plan(head, event, &repeats, &shared.signer, now_ms)).collect();
                 if plan.is_err() {
                     batch.go_back(&mark);
                 }
@@ -226,10 +224,7 @@ impl Appender {
     }
 
     /// Appends one event that names at most [`MAX_PREV_EVENTS`] extremities, as if it had come from outside.
-    async fn append_one_beside(
-        &mut self,
-        event: LocalEvent,
-    ) -> Result<Result<Appended, AppendError>, StoreError> {
+    async fn append_one_beside(&mut self, event: LocalEvent) -> Result<Result<Appended, AppendError>, StoreError> {
         let now_ms = self.shared.clock.now_ms();
         let (shared, room) = (self.shared.clone(), self.room);
         let head = self.load().await?;
@@ -255,11 +250,7 @@ impl Appender {
     }
 
     /// Judges an event that comes with its place in the DAG, and writes it.
-    async fn receive(
-        &mut self,
-        pdu: Arc<Pdu>,
-        transaction: Option<Transaction>,
-    ) -> Result<Received, StoreError> {
+    async fn receive(&mut self, pdu: Arc<Pdu>, transaction: Option<Transaction>) -> Result<Received, StoreError> {
         let head = self.load().await?;
         let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
         let mut resolver = std::mem::take(&mut self.resolver);
@@ -310,6 +301,7 @@ async fn prepare(
     head: &mut Head,
     calls: &[Vec<LocalEvent>],
 ) -> Result<Repeats, StoreError> {
+    head.make_room();
     let mut keys = Vec::new();
     let mut transactions = Vec::new();
     for event in calls.iter().flatten() {
@@ -381,8 +373,8 @@ async fn commit_batch(
         })
         .await?;
     let Some(committed) = committed else { return Ok(Vec::new()) };
-    batch.planned = Arc::try_unwrap(planned)
-        .map_err(|_| StoreError::Engine("a batch is still in use after its commit".into()))?;
+    batch.planned =
+        Arc::try_unwrap(planned).map_err(|_| StoreError::Engine("a batch is still in use after its commit".into()))?;
     Ok(settle(head, &batch, committed))
 }
 

@@ -225,8 +225,7 @@ pub(super) fn write_event(
         return Ok(None);
     }
     if let Some(target) = redacted_id(planned, context.rules) {
-        let redaction =
-            Redaction { nid: at.nid, sender: pdu.sender(), redacts_others: planned.redacts_others };
+        let redaction = Redaction { nid: at.nid, sender: pdu.sender(), redacts_others: planned.redacts_others };
         apply_redaction(tx, room, context.rules, &redaction, &target, concerned)?;
     }
     if !local {
@@ -303,10 +302,7 @@ pub(super) fn apply_waiting(
         // Whether it may redact other servers' events was not kept: its sender's server decides.
         let redaction = Redaction { nid, sender: pdu.sender(), redacts_others: false };
         apply_redaction(tx, room, rules, &redaction, target, concerned)?;
-        tx.execute(
-            "DELETE FROM pending_redactions WHERE room = ?1 AND redaction = ?2",
-            crate::params![room, nid],
-        )?;
+        tx.execute("DELETE FROM pending_redactions WHERE room = ?1 AND redaction = ?2", crate::params![room, nid])?;
     }
     Ok(())
 }

@@ -30,8 +30,7 @@ pub(super) async fn create(
     let version = new.version.clone();
     let create = create_event(shared, new, rules, now_ms)?;
     let room_id = create.room_id().to_owned();
-    let unborn =
-        RoomKey { nid: RoomNid(0), room_id: room_id.clone(), version: version.clone(), main_line: 0 };
+    let unborn = RoomKey { nid: RoomNid(0), room_id: room_id.clone(), version: version.clone(), main_line: 0 };
     let head = Head::unborn(Arc::new(unborn), rules);
     let mut batch = Batch::default();
     batch.push_create(Arc::new(create));
@@ -63,12 +62,7 @@ pub(super) async fn create(
     Ok((committed.room, answers(outcomes, &committed.appended)))
 }
 
-fn create_event(
-    shared: &Shared,
-    new: NewRoom,
-    rules: &RoomVersionRules,
-    now_ms: i64,
-) -> Result<Pdu, AppendError> {
+fn create_event(shared: &Shared, new: NewRoom, rules: &RoomVersionRules, now_ms: i64) -> Result<Pdu, AppendError> {
     let room_id = match rules.event_format.require_room_create_room_id {
         true => Some(new_room_id(shared)?),
         false => None,

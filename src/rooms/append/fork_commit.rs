@@ -143,9 +143,7 @@ impl ForkCommit {
             return Ok(before);
         };
         let current = StateRef { line: self.room.main_line, epoch: row.state_position };
-        let own = |(k, event): &(i64, Option<i64>)| {
-            (*k == key || *k == Resolver::NEW) && *event == Some(Resolver::NEW)
-        };
+        let own = |(k, event): &(i64, Option<i64>)| (*k == key || *k == Resolver::NEW) && *event == Some(Resolver::NEW);
         if before == current && matches!(self.judged.current.as_slice(), [only] if own(only)) {
             // The current state becomes exactly the state after this event: the main line carries both.
             return Ok(StateRef { line: current.line, epoch: nid.0 });
@@ -196,12 +194,7 @@ impl ForkCommit {
 }
 
 /// Opens a line on `base`. A base that is as deep as lines may be is copied whole first, at `epoch`.
-fn open_line(
-    tx: &WriteTx<'_>,
-    room: &RoomKey,
-    base: Option<StateRef>,
-    epoch: i64,
-) -> Result<i64, StoreError> {
+fn open_line(tx: &WriteTx<'_>, room: &RoomKey, base: Option<StateRef>, epoch: i64) -> Result<i64, StoreError> {
     let Some(at) = base else { return state::open_line(tx, room.nid, None) };
     if state::line(tx, at.line)?.level < state::MAX_LEVEL {
         return state::open_line(tx, room.nid, base);

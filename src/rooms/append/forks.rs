@@ -110,7 +110,8 @@ pub(super) fn judge(
     resolver.begin(read, pdu)?;
 
     let prev_nids: BTreeSet<EventNid> = prev.iter().map(|row| row.nid).collect();
-    let before = if !tips.is_empty() && tips.iter().all(|tip| prev_nids.contains(tip)) && prev_nids.len() == tips.len() {
+    let before = if !tips.is_empty() && tips.iter().all(|tip| prev_nids.contains(tip)) && prev_nids.len() == tips.len()
+    {
         Virtual::stored(current)
     } else {
         let states = prev.iter().filter_map(|row| row.after).map(Virtual::stored).collect();
@@ -197,11 +198,7 @@ fn previous(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<Vec<EventRow>,
 }
 
 /// The event's auth events; all must be here.
-fn auth_events(
-    read: &dyn Read,
-    pdu: &Pdu,
-    pdus: &PduCache,
-) -> Result<Vec<(EventNid, Arc<Pdu>)>, NotJudged> {
+fn auth_events(read: &dyn Read, pdu: &Pdu, pdus: &PduCache) -> Result<Vec<(EventNid, Arc<Pdu>)>, NotJudged> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for id in pdu.auth_events() {
@@ -239,9 +236,8 @@ fn checks(
         .chain(create.as_ref())
         .filter_map(|pdu| Some(((pdu.event_type().to_string(), pdu.state_key()?.to_owned()), pdu.clone())))
         .collect();
-    let in_auth = |kind: &ruma::events::StateEventType, key: &str| {
-        by_auth.get(&(kind.to_string(), key.to_owned())).cloned()
-    };
+    let in_auth =
+        |kind: &ruma::events::StateEventType, key: &str| by_auth.get(&(kind.to_string(), key.to_owned())).cloned();
     if let Err(denied) = check_against_state(rules, pdu, in_auth) {
         return Ok(Judgement::Rejected(format!("by its auth events: {}", denied.reason())));
     }

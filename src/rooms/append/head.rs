@@ -1,13 +1,13 @@
 //! What an appender keeps of its room in memory: always what the database says, since nobody else writes the room.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use linkim_federation::{Pdu, RoomVersionRules, rules};
 use ruma::OwnedEventId;
 
 use super::LocalMembers;
 use crate::{
-    rooms::state,
+    rooms::{power::Power, state},
     store::{
         Read, StoreError, events,
         events::Running,
@@ -18,8 +18,9 @@ use crate::{
     },
 };
 
-/// State entries kept at most; above, all are dropped and read again as needed.
-const MAX_STATE_ENTRIES: usize = 4096;
+/// State entries from which on all are dropped before the next batch, and read again as needed. Few in tests, so that they
+/// see it.
+const MAX_STATE_ENTRIES: usize = if cfg!(test) { 16 } else { 4096 };
 
 /// A state event that the appender has at hand.
 #[derive(Clone, Debug)]
@@ -49,10 +50,44 @@ pub(super) struct Head {
     pub(super) newest: Option<EventNid>,
     pub(super) running: Running,
     pub(super) members: LocalMembers,
+    pub(super) power: KnownPower,
     state: HashMap<String, HashMap<String, Option<Entry>>>,
     entries: usize,
     /// Whether `state` is the whole state: what it lacks does not exist.
     complete: bool,
+}
+
+/// The power levels as they were last asked for: read once, not for each message.
+#[derive(Default)]
+pub(super) struct KnownPower(RefCell<Option<PowerOf>>);
+
+struct PowerOf {
+    create: Option<Arc<Pdu>>,
+    levels: Option<Arc<Pdu>>,
+    power: Arc<Power>,
+}
+
+impl KnownPower {
+    /// Of a room with this create event and these power levels.
+    pub(super) fn of(
+        &self,
+        rules: &RoomVersionRules,
+        create: Option<Arc<Pdu>>,
+        levels: Option<Arc<Pdu>>,
+    ) -> Arc<Power> {
+        let same = |a: &Option<Arc<Pdu>>, b: &Option<Arc<Pdu>>| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        let mut known = self.0.borrow_mut();
+        if let Some(known) = known.as_ref().filter(|known| same(&known.create, &create) && same(&known.levels, &levels))
+        {
+            return known.power.clone();
+        }
+        let power = Arc::new(Power::new(rules, create.as_deref(), levels.as_deref()));
+        *known = Some(PowerOf { create, levels, power: power.clone() });
+        power
+    }
 }
 
 /// What is at hand about one state key.
@@ -81,6 +116,7 @@ impl Head {
             newest: None,
             running: Running::default(),
             members: LocalMembers::default(),
+            power: KnownPower::default(),
             state: HashMap::new(),
             entries: 0,
             complete: true,
@@ -90,8 +126,8 @@ impl Head {
     /// Reads a room.
     pub(super) fn load(read: &dyn Read, room: RoomNid) -> Result<Self, StoreError> {
         let room = ids::room_by_nid(read, room)?;
-        let rules = rules(&room.version)
-            .ok_or_else(|| StoreError::Damaged(format!("room version {}", room.version)))?;
+        let rules =
+            rules(&room.version).ok_or_else(|| StoreError::Damaged(format!("room version {}", room.version)))?;
         let tips = rooms::extremities(read, room.nid)?
             .into_iter()
             .map(|nid| tip(read, rules, nid))
@@ -105,6 +141,7 @@ impl Head {
             newest,
             running,
             members: Arc::new(std::sync::RwLock::new(members)),
+            power: KnownPower::default(),
             state: HashMap::new(),
             entries: 0,
             complete: false,
@@ -141,11 +178,15 @@ impl Head {
         }
     }
 
-    /// Remembers what a state key has.
-    pub(super) fn put(&mut self, kind: &str, key: &str, entry: Option<Entry>) {
+    /// Before a batch: keeps the entries bounded. Never within one, which relies on all that was found at hand or read for it.
+    pub(super) fn make_room(&mut self) {
         if self.entries >= MAX_STATE_ENTRIES {
             self.forget_state();
         }
+    }
+
+    /// Remembers what a state key has.
+    pub(super) fn put(&mut self, kind: &str, key: &str, entry: Option<Entry>) {
         let keys = self.state.entry(kind.to_owned()).or_default();
         if keys.insert(key.to_owned(), entry).is_none() {
             self.entries += 1;
@@ -196,8 +237,5 @@ pub(super) fn tip(read: &dyn Read, rules: &RoomVersionRules, nid: EventNid) -> R
 
 /// Whether events of this version name others with their reference hashes (versions 1 and 2).
 pub(super) fn names_hashes(rules: &RoomVersionRules) -> bool {
-    matches!(
-        rules.events_reference_format,
-        ruma::room_version_rules::EventsReferenceFormatVersion::V1
-    )
+    matches!(rules.events_reference_format, ruma::room_version_rules::EventsReferenceFormatVersion::V1)
 }

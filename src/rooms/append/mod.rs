@@ -255,9 +255,11 @@ impl Appenders {
             .max_capacity(PDU_CACHE_BYTES)
             .weigher(|_, pdu: &Arc<Pdu>| u32::try_from(pdu.json().len()).unwrap_or(u32::MAX))
             .build();
-        let site =
-            Arc::new(commit::Site { server_name: signer.server_name.clone(), hash_key, wake, pdus });
-        Self { shared: Arc::new(Shared { store, clock, signer, site, last_created_ms: AtomicI64::new(0) }), awake: Arc::default() }
+        let site = Arc::new(commit::Site { server_name: signer.server_name.clone(), hash_key, wake, pdus });
+        Self {
+            shared: Arc::new(Shared { store, clock, signer, site, last_created_ms: AtomicI64::new(0) }),
+            awake: Arc::default(),
+        }
     }
 
     /// Appends events of a room, each built upon the one before it: all of them or none.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use linkim_federation::{
-    BuildError, EventReference, EventTemplate, Pdu, auth_types, build_event, check_against_state,
-};
+use linkim_federation::{BuildError, EventReference, EventTemplate, Pdu, auth_types, build_event, check_against_state};
 use ruma::{CanonicalJsonValue, OwnedEventId};
 use serde_json::value::RawValue;
 
@@ -95,10 +93,10 @@ impl Batch {
     }
 
     /// The power levels as the next event finds them.
-    fn power(&self, head: &Head) -> Power {
+    fn power(&self, head: &Head) -> Arc<Power> {
         let create = self.state(head, "m.room.create", "").map(|(_, pdu)| pdu);
         let levels = self.state(head, "m.room.power_levels", "").map(|(_, pdu)| pdu);
-        Power::new(head.rules, create.as_deref(), levels.as_deref())
+        head.power.of(head.rules, create, levels)
     }
 
     /// Plans one event.
@@ -113,15 +111,11 @@ impl Batch {
         if let Some(found) = self.sent_before(&event, repeats) {
             return Ok(found);
         }
-        let auth: Vec<(AuthRef, Arc<Pdu>)> = auth_keys(head, &event)?
-            .iter()
-            .filter_map(|(kind, key)| self.state(head, kind, key))
-            .collect();
+        let auth: Vec<(AuthRef, Arc<Pdu>)> =
+            auth_keys(head, &event)?.iter().filter_map(|(kind, key)| self.state(head, kind, key)).collect();
         let pdu = Arc::new(self.build(head, &event, &auth, signer, now_ms)?);
-        check_against_state(head.rules, &pdu, |kind, key| {
-            self.state(head, &kind.to_string(), key).map(|(_, pdu)| pdu)
-        })
-        .map_err(|denied| AppendError::Denied(denied.reason().to_owned()))?;
+        check_against_state(head.rules, &pdu, |kind, key| self.state(head, &kind.to_string(), key).map(|(_, pdu)| pdu))
+            .map_err(|denied| AppendError::Denied(denied.reason().to_owned()))?;
         if let Some(found) = self.says_the_same(head, &event) {
             return Ok(found);
         }

@@ -155,7 +155,12 @@ impl Resolver {
         states.sort_unstable();
         states.dedup();
         if states.len() < 2 {
-            return Ok(states.pop().unwrap_or(Virtual { base: None, changes: BTreeMap::new(), memo: None, hash: None }));
+            return Ok(states.pop().unwrap_or(Virtual {
+                base: None,
+                changes: BTreeMap::new(),
+                memo: None,
+                hash: None,
+            }));
         }
         let memo = memo_key(&states);
         if let Some(memo) = memo
@@ -224,9 +229,7 @@ impl Resolver {
     }
 
     fn is_new_key(&self, kind: &str, key: &str) -> bool {
-        self.new
-            .as_ref()
-            .is_some_and(|pdu| pdu.state_key() == Some(key) && pdu.event_type().to_string() == kind)
+        self.new.as_ref().is_some_and(|pdu| pdu.state_key() == Some(key) && pdu.event_type().to_string() == kind)
     }
 }
 
@@ -408,9 +411,7 @@ impl Lookup<'_> {
     }
 
     fn is_new_key(&self, kind: &StateEventType, key: &str) -> bool {
-        self.new.is_some_and(|pdu| {
-            pdu.state_key() == Some(key) && pdu.event_type().to_string() == kind.to_string()
-        })
+        self.new.is_some_and(|pdu| pdu.state_key() == Some(key) && pdu.event_type().to_string() == kind.to_string())
     }
 }
 

@@ -1,13 +1,13 @@
 //! Forks through the write path, against a full recomputation with ruma's state resolution.
 
+mod large;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use linkim_federation::{
     EventReference, EventTemplate, RoomVersionRules, auth_types, build_event, check_against_state, rules,
 };
-use ruma::{
-    CanonicalJsonValue, EventId, OwnedEventId, events::StateEventType, room_version_id, server_name, user_id,
-};
+use ruma::{CanonicalJsonValue, EventId, OwnedEventId, events::StateEventType, room_version_id, server_name, user_id};
 use serde_json::{json, value::RawValue};
 
 use super::*;
@@ -38,13 +38,8 @@ fn fixture() -> Fixture {
         key: SigningKey::generate([1; 32], "1").unwrap(),
         random: Arc::new(OsRandom),
     };
-    let appenders = Appenders::new(
-        store.clone(),
-        Arc::new(SystemClock),
-        signer,
-        StateHashKey::new([2; 32]),
-        Arc::new(NoWake),
-    );
+    let appenders =
+        Appenders::new(store.clone(), Arc::new(SystemClock), signer, StateHashKey::new([2; 32]), Arc::new(NoWake));
     Fixture { store, appenders, folder }
 }
 
@@ -94,15 +89,11 @@ struct Oracle {
 impl Oracle {
     async fn new(f: &Fixture, room: &RoomKey, first: &[Appended]) -> Self {
         let rules = rules(&room.version).unwrap();
-        let mut oracle =
-            Self { rules, pdus: HashMap::new(), after: HashMap::new(), before: HashMap::new() };
+        let mut oracle = Self { rules, pdus: HashMap::new(), after: HashMap::new(), before: HashMap::new() };
         for appended in first {
             let nid = appended.nid;
-            let pdu = f
-                .store
-                .read::<_, StoreError, _>(move |read| crate::rooms::state::load_pdu(read, nid))
-                .await
-                .unwrap();
+            let pdu =
+                f.store.read::<_, StoreError, _>(move |read| crate::rooms::state::load_pdu(read, nid)).await.unwrap();
             oracle.add(pdu);
         }
         oracle
@@ -283,9 +274,8 @@ fn random_dag(oracle: &mut Oracle, room: &RoomKey, start: &OwnedEventId, seed: u
     let mut known = vec![start.clone()];
     let mut made = Vec::new();
     for n in 0..count {
-        let mut prev: Vec<OwnedEventId> = (0..1 + dice.roll(3))
-            .map(|_| known[known.len() - 1 - dice.roll(known.len().min(6))].clone())
-            .collect();
+        let mut prev: Vec<OwnedEventId> =
+            (0..1 + dice.roll(3)).map(|_| known[known.len() - 1 - dice.roll(known.len().min(6))].clone()).collect();
         prev.sort_unstable();
         prev.dedup();
         let user = users[dice.roll(users.len())].clone();
@@ -454,7 +444,8 @@ async fn a_deep_fork_costs_a_row_a_change() {
     let mut oracle = Oracle::new(&f, &room, &first).await;
     let start = first.last().unwrap().event_id.clone();
     let bob = user_id!("@b:b.example");
-    let join = oracle.build(&room, bob, ("m.room.member", Some(bob.as_str()), json!({"membership": "join"})), &[start], 1);
+    let join =
+        oracle.build(&room, bob, ("m.room.member", Some(bob.as_str()), json!({"membership": "join"})), &[start], 1);
     oracle.add(join.clone());
     f.appenders.receive(room.nid, join.clone()).await.unwrap();
     // Ours goes on, theirs forks off and sets the topic again and again.

@@ -10,6 +10,7 @@ mod tests;
 
 use std::{
     ffi::OsString,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -20,7 +21,7 @@ pub use check_config::check_config;
 pub use check_data::check_data;
 pub use password::{PasswordError, PasswordSource};
 
-use crate::config::is_localpart;
+use crate::config::{self, Loaded, is_localpart};
 
 /// What the command line asks for. `config` is the file that it names, for [`crate::config::load`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,19 +64,6 @@ pub enum Command {
         /// Whether data that is there is moved aside.
         replace: bool,
     },
-}
-
-impl Command {
-    /// The configuration file that the command line names.
-    pub fn config(&self) -> Option<&Path> {
-        let (Self::Serve { config }
-        | Self::CheckConfig { config }
-        | Self::CheckData { config }
-        | Self::Admin { config, .. }
-        | Self::Backup { config, .. }
-        | Self::Restore { config, .. }) = self;
-        config.as_deref()
-    }
 }
 
 /// What `linkim admin` can do. Localparts are checked: they can be those of a new user.
@@ -182,6 +170,24 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
             Command::Restore { config, from, replace }
         }
     })
+}
+
+/// The configuration; None if it has mistakes: they are then on `err`.
+///
+/// # Errors
+/// What `err` says.
+pub fn load(
+    config: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    err: &mut impl Write,
+) -> io::Result<Option<Loaded>> {
+    match config::load(config, environment) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(mistakes) => {
+            writeln!(err, "{mistakes}")?;
+            Ok(None)
+        }
+    }
 }
 
 fn localpart(text: &str) -> Result<String, &'static str> {

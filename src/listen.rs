@@ -23,7 +23,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests under way get this long once the server stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Serves `router` on `listener` until `stopping` turns true, then waits for requests under way, [`GRACE`] at most.
+/// Serves `router` on `listener` until `stopping` turns true, then waits for requests under way, `GRACE` at most.
 pub async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);

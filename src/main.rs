@@ -2,6 +2,7 @@
 
 use std::{
     io::{stderr, stdout},
+    path::Path,
     process::ExitCode,
 };
 
@@ -9,7 +10,8 @@ use linkim::{
     app,
     cli::{self, Command},
     clock::SystemClock,
-    config, logging,
+    config::Loaded,
+    logging,
 };
 
 fn main() -> ExitCode {
@@ -27,33 +29,22 @@ fn main() -> ExitCode {
             let what = (from.as_path(), replace);
             status(cli::restore(config.as_deref(), environment, what, &SystemClock, stdout(), stderr()))
         }
-        Command::Serve { config: file } => {
-            let loaded = match config::load(file.as_deref(), std::env::vars_os()) {
-                Ok(loaded) => loaded,
-                Err(mistakes) => {
-                    eprint!("{mistakes}");
-                    return ExitCode::FAILURE;
-                }
-            };
-            serve(loaded)
-        }
+        Command::Serve { config } => match loaded(config.as_deref()) {
+            Some(loaded) => serve(loaded),
+            None => ExitCode::FAILURE,
+        },
         Command::CheckData { config } => {
             status(cli::check_data(config.as_deref(), std::env::vars_os(), stdout(), stderr()))
         }
-        Command::Admin { config: file, command } => {
-            let loaded = match config::load(file.as_deref(), std::env::vars_os()) {
-                Ok(loaded) => loaded,
-                Err(mistakes) => {
-                    eprint!("{mistakes}");
-                    return ExitCode::FAILURE;
-                }
-            };
-            match app::admin(loaded.config, command, stdout(), stderr()) {
-                Ok(true) => ExitCode::SUCCESS,
-                Ok(false) | Err(_) => ExitCode::FAILURE,
-            }
-        }
+        Command::Admin { config, command } => match loaded(config.as_deref()) {
+            Some(loaded) => status(app::admin(loaded.config, command, stdout(), stderr())),
+            None => ExitCode::FAILURE,
+        },
     }
+}
+
+fn loaded(config: Option<&Path>) -> Option<Loaded> {
+    cli::load(config, std::env::vars_os(), &mut stderr()).ok().flatten()
 }
 
 /// Success only where the command could say that all is well.
@@ -64,7 +55,7 @@ fn status(done: std::io::Result<bool>) -> ExitCode {
     }
 }
 
-fn serve(loaded: config::Loaded) -> ExitCode {
+fn serve(loaded: Loaded) -> ExitCode {
     if let Err(error) = logging::init(&loaded.config.log.filter) {
         eprintln!("linkim: {error}");
         return ExitCode::FAILURE;

@@ -2,7 +2,8 @@
 -- their string stands in one table each. Everything a client may have to hear of has a `position` in one server-wide order.
 
 -- One row a name. Facts about the database as a whole: server_name (a mismatch refuses to start), state_hash_key (random, keys
--- the state hashes), token_keys. A handful of rows.
+-- the state hashes), token_key.<kid>, restored.<incarnation> (the position of the backup that was restored then). A handful of
+-- rows, and one a restore.
 CREATE TABLE meta (
     name  TEXT NOT NULL PRIMARY KEY,
     value BLOB NOT NULL
@@ -221,7 +222,7 @@ CREATE TABLE event_edges (
     PRIMARY KEY (room, prev, event)
 ) WITHOUT ROWID;
 
--- Auth events of each state event, as nids (store/auth_edges.rs): what the resolver's dense graph is loaded from. One row a
+-- Auth events of each state event, as nids (store/rooms.rs): what the resolver's dense graph is loaded from. One row a
 -- state event.
 CREATE TABLE auth_edges (
     room  INTEGER NOT NULL,
@@ -237,7 +238,7 @@ CREATE TABLE forward_extremities (
     PRIMARY KEY (room, event)
 ) WITHOUT ROWID;
 
--- Events that ours refer to and we do not have: where backfill begins.
+-- Events that ours refer to and we do not have: where backfill begins. Bound: at most 20 an event stored.
 CREATE TABLE backward_extremities (
     room    INTEGER NOT NULL,
     missing BLOB NOT NULL,
@@ -275,7 +276,7 @@ CREATE TABLE current_state (
     PRIMARY KEY (room, state_key)
 ) WITHOUT ROWID;
 
--- Hashes of forks' states, so that equal ones are stored once. One row a fork.
+-- Hashes of states beside the current one, so that equal ones are stored once. Bound: the states of forks that are stored.
 CREATE TABLE state_hashes (
     room  INTEGER NOT NULL,
     hash  BLOB NOT NULL,
@@ -284,8 +285,8 @@ CREATE TABLE state_hashes (
     PRIMARY KEY (room, hash, line, epoch)
 ) WITHOUT ROWID;
 
--- Results of state resolutions by a hash of the sorted input states. One row a resolution of distinct inputs; a sweeper may
--- drop any row at any time.
+-- Results of state resolutions by a hash of the sorted input states. A memory: any row may be dropped at any time. Bound: one
+-- row an event at most, and that only where forks with different states met.
 CREATE TABLE resolutions (
     room   INTEGER NOT NULL,
     inputs BLOB NOT NULL,
@@ -318,7 +319,8 @@ CREATE TABLE stripped_state (
     PRIMARY KEY (user, room)
 ) WITHOUT ROWID;
 
--- Which servers are in a room, over which stretch of positions. One row a stretch.
+-- Which servers are in a room, over which stretch of positions. Bound: one row a stretch; the stretches end and begin with
+-- member events.
 CREATE TABLE room_servers (
     room          INTEGER NOT NULL,
     server        INTEGER NOT NULL,
@@ -346,7 +348,7 @@ CREATE TABLE transactions (
 ) WITHOUT ROWID;
 CREATE INDEX transactions_created ON transactions (created_ts);
 
--- Redactions whose target is not here yet. Bound: taken when the target arrives; a sweeper drops rows of purged rooms.
+-- Redactions whose target is not here yet. Taken when the target arrives. Bound: the redactions stored.
 CREATE TABLE pending_redactions (
     room      INTEGER NOT NULL,
     target    BLOB NOT NULL,
@@ -368,7 +370,7 @@ CREATE TABLE receipts (
 ) WITHOUT ROWID;
 CREATE INDEX receipts_position ON receipts (room, position);
 
--- Private receipts: of local users, seen by themselves alone.
+-- Private receipts: of local users, seen by themselves alone. Bound: as of receipts.
 CREATE TABLE private_receipts (
     user     INTEGER NOT NULL,
     room     INTEGER NOT NULL,

@@ -26,7 +26,7 @@ pub(super) struct Access {
     pub(super) user_agent: Option<String>,
 }
 
-/// The accesses noted since the last write. Bound: [`MAX_NOTED`].
+/// The accesses noted since the last write. Bound: `MAX_NOTED`.
 #[derive(Default)]
 pub struct LastSeen {
     noted: Mutex<HashMap<DeviceNid, Access>>,

@@ -2,7 +2,8 @@
 
 use std::{ffi::OsString, io::Write, path::Path};
 
-use crate::{clock::Clock, config::load, ops};
+use super::load;
+use crate::{clock::Clock, config::Loaded, ops};
 
 /// Takes a backup into the new folder `to`. What it is goes to `out`, what keeps it from being one to `err`. Answers whether
 /// there is a backup.
@@ -17,13 +18,7 @@ pub fn backup(
     mut out: impl Write,
     mut err: impl Write,
 ) -> std::io::Result<bool> {
-    let config = match load(config, environment) {
-        Ok(loaded) => loaded.config,
-        Err(mistakes) => {
-            writeln!(err, "{mistakes}")?;
-            return Ok(false);
-        }
-    };
+    let Some(Loaded { config, .. }) = load(config, environment, &mut err)? else { return Ok(false) };
     match ops::backup::take(&config, to, clock.now_ms()) {
         Ok(taken) => {
             let (name, position) = (&taken.manifest.server_name, taken.manifest.position);
@@ -50,13 +45,7 @@ pub fn restore(
     mut out: impl Write,
     mut err: impl Write,
 ) -> std::io::Result<bool> {
-    let config = match load(config, environment) {
-        Ok(loaded) => loaded.config,
-        Err(mistakes) => {
-            writeln!(err, "{mistakes}")?;
-            return Ok(false);
-        }
-    };
+    let Some(Loaded { config, .. }) = load(config, environment, &mut err)? else { return Ok(false) };
     match ops::backup::restore(&config, from, replace, clock.now_ms()) {
         Ok(restored) => {
             let (name, position) = (&restored.manifest.server_name, restored.manifest.position);

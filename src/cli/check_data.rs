@@ -6,7 +6,8 @@ use std::{
     path::Path,
 };
 
-use crate::{config::load, ops::check_data};
+use super::load;
+use crate::{config::Loaded, ops::check_data};
 
 /// Checks the data of the server of this configuration, which must not run. To `out` goes one line for each difference and a
 /// summary, to `err` what keeps it from being checked. Returns whether all agrees.
@@ -19,14 +20,8 @@ pub fn check_data(
     out: impl Write,
     mut err: impl Write,
 ) -> io::Result<bool> {
-    let loaded = match load(config, environment) {
-        Ok(loaded) => loaded,
-        Err(mistakes) => {
-            write!(err, "{mistakes}")?;
-            return Ok(false);
-        }
-    };
-    match check_data::check_data(&loaded.config) {
+    let Some(Loaded { config, .. }) = load(config, environment, &mut err)? else { return Ok(false) };
+    match check_data::check_data(&config) {
         Ok(report) => {
             report.write(out)?;
             Ok(report.agrees())

@@ -21,7 +21,6 @@ use crate::store::{
     event_pages::EventPage,
     events,
     events::EventRow,
-    ids,
     ids::{DeviceNid, RoomKey, UserNid},
     members::Membership,
     state,
@@ -49,21 +48,6 @@ pub struct Viewer {
     pub device: Option<DeviceNid>,
     /// Now, in milliseconds: `age` is counted from here.
     pub now_ms: i64,
-}
-
-/// The event as the viewer's client gets it, with its bundled relations. `unsigned.membership` is left out: it needs the
-/// viewer's history in the room, which a [`Renderer`] that was asked [`Renderer::allows`] has at hand.
-///
-/// # Errors
-/// [`StoreError`].
-pub fn client_event(
-    read: &dyn Read,
-    row: &EventRow,
-    shape: Shape,
-    viewer: &Viewer,
-) -> Result<Box<RawValue>, StoreError> {
-    let room = ids::room_by_nid(read, row.room)?;
-    Renderer::new(read, room, shape, viewer).boxed(&event_pages::of(read, row)?)
 }
 
 /// `sender`, `type`, `state_key` and `content` of a state event: what `invite_state` and `knock_state` show.

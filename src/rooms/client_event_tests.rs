@@ -259,25 +259,6 @@ async fn stripped_state_has_four_fields() {
     );
 }
 
-/// `client_event` is what a renderer says, less the membership.
-#[tokio::test]
-async fn one_event_alone() {
-    let f = fixture();
-    let room = f.room("12", None).await;
-    let alice = f.viewer("alice").await;
-    let said = room.say("alice", "x").await;
-    let mut expected = shown(&room, &alice, Shape::Client, &said).await;
-    expected["unsigned"].as_object_mut().unwrap().remove("membership");
-    let text = f
-        .store
-        .read::<_, StoreError, _>(move |read| {
-            client_event(read, &events::by_nid(read, said.nid)?, Shape::Client, &alice)
-        })
-        .await
-        .unwrap();
-    assert_eq!(serde_json::from_str::<Value>(text.get()).unwrap(), expected);
-}
-
 async fn ignore(f: &crate::rooms::reading_fixture::Fixture, viewer: &Viewer, whom: &str) {
     let (user_nid, list) = (viewer.user, json!({ "ignored_users": { user(whom).as_str(): {} } }).to_string());
     f.store

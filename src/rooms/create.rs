@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use linkim_federation::{RoomVersionRules, STABLE_VERSIONS, rules};
+use linkim_federation::{RoomVersionRules, rules};
 use ruma::{
     CanonicalJsonObject, OwnedRoomAliasId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, RoomVersionId,
     UserId,
@@ -235,9 +235,4 @@ impl RoomCreation {
             (Err(error), _) => Err(error.into()),
         }
     }
-}
-
-/// Room versions that rooms can be made in, for `/capabilities`.
-pub fn available_versions() -> &'static [&'static str] {
-    &STABLE_VERSIONS
 }

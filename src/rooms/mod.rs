@@ -37,7 +37,7 @@ pub mod send;
 pub mod state;
 pub mod state_hash;
 pub mod state_view;
-mod stripped;
+pub(crate) mod stripped;
 pub mod summary;
 #[cfg(test)]
 mod tests;

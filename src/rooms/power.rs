@@ -26,8 +26,6 @@ struct Content {
     users: HashMap<String, Value>,
     users_default: Option<Value>,
     invite: Option<Value>,
-    kick: Option<Value>,
-    ban: Option<Value>,
     redact: Option<Value>,
     events_default: Option<Value>,
     state_default: Option<Value>,
@@ -120,16 +118,6 @@ impl Power {
     /// What inviting takes.
     pub fn to_invite(&self) -> Level {
         self.named(self.content.invite.as_ref(), 0)
-    }
-
-    /// What kicking takes.
-    pub fn to_kick(&self) -> Level {
-        self.named(self.content.kick.as_ref(), 50)
-    }
-
-    /// What banning takes.
-    pub fn to_ban(&self) -> Level {
-        self.named(self.content.ban.as_ref(), 50)
     }
 
     /// What mentioning the whole room takes.

@@ -7,7 +7,6 @@ use serde::de::DeserializeOwned;
 
 use crate::store::{
     Read, StoreError, events,
-    events::StateRef,
     ids,
     ids::{EventNid, RoomNid},
     state,
@@ -34,14 +33,6 @@ pub fn current_nid(read: &dyn Read, room: RoomNid, kind: &str, key: &str) -> Res
 /// The event that (type, state key) has in the room's current state, as a PDU.
 pub fn current(read: &dyn Read, room: RoomNid, kind: &str, key: &str) -> Result<Option<Arc<Pdu>>, StoreError> {
     current_nid(read, room, kind, key)?.map(|nid| load_pdu(read, nid)).transpose()
-}
-
-/// The event that (type, state key) has in this state, as a PDU.
-pub fn at(read: &dyn Read, state: StateRef, kind: &str, key: &str) -> Result<Option<Arc<Pdu>>, StoreError> {
-    match ids::state_key_nid(read, kind, key)? {
-        Some(key) => state::value(read, state, key)?.map(|nid| load_pdu(read, nid)).transpose(),
-        None => Ok(None),
-    }
 }
 
 /// The content of (type, state key) in the room's current state; None also if it has not the shape of `T`.

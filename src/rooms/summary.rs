@@ -98,7 +98,7 @@ struct Made {
     summary: Arc<Summary>,
 }
 
-/// Makes summaries, and keeps those of recently asked rooms. Bound: [`CACHE_BYTES`].
+/// Makes summaries, and keeps those of recently asked rooms. Bound: `CACHE_BYTES`.
 pub struct Summaries {
     store: Store,
     made: Cache<RoomNid, Made>,

@@ -190,24 +190,6 @@ pub fn json(read: &dyn Read, nid: EventNid) -> Result<String, StoreError> {
         .ok_or_else(|| StoreError::Damaged(format!("event {} has no body", nid.0)))
 }
 
-/// Events of a room with `after < position <= up_to`, newest first, at most `limit`; none that clients may not see.
-pub fn newest(
-    read: &dyn Read,
-    room: RoomNid,
-    after: i64,
-    up_to: i64,
-    limit: usize,
-) -> Result<Vec<EventRow>, StoreError> {
-    read.all(
-        // 7: flag::HIDDEN.
-        select!(
-            "WHERE room = ?1 AND position > ?2 AND position <= ?3 AND flags & 7 = 0 ORDER BY position DESC LIMIT ?4"
-        ),
-        params![room, after, up_to, limit as i64],
-        |r| row(read, r),
-    )
-}
-
 /// A place in a room's history: between the event with this (depth, position) and the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Topological {
@@ -227,28 +209,10 @@ pub fn backwards(
     limit: usize,
 ) -> Result<Vec<EventRow>, StoreError> {
     read.all(
+        // 7: flag::HIDDEN.
         select!(
             "WHERE room = ?1 AND (depth, position) <= (?2, ?3) AND position IS NOT NULL AND position <= ?4 \
              AND flags & 7 = 0 ORDER BY depth DESC, position DESC LIMIT ?5"
-        ),
-        params![room, from.depth, from.position, up_to, limit as i64],
-        |r| row(read, r),
-    )
-}
-
-/// Events after `from` in topological order, oldest first, at most `limit`; none that clients may not see, none newer than
-/// `up_to`.
-pub fn forwards(
-    read: &dyn Read,
-    room: RoomNid,
-    from: Topological,
-    up_to: i64,
-    limit: usize,
-) -> Result<Vec<EventRow>, StoreError> {
-    read.all(
-        select!(
-            "WHERE room = ?1 AND (depth, position) > (?2, ?3) AND position IS NOT NULL AND position <= ?4 \
-             AND flags & 7 = 0 ORDER BY depth, position LIMIT ?5"
         ),
         params![room, from.depth, from.position, up_to, limit as i64],
         |r| row(read, r),

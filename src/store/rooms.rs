@@ -1,6 +1,6 @@
 //! Rooms, what changes with each of their batches, their extremities.
 
-use ruma::{OwnedRoomId, RoomId};
+use ruma::RoomId;
 
 use super::{
     Read, StoreError, WriteTx, event_id,
@@ -140,14 +140,6 @@ pub fn set_listed(tx: &WriteTx<'_>, room: RoomNid, listed: bool) -> Result<(), S
 /// Whether a room is in the directory.
 pub fn listed(read: &dyn Read, room: RoomNid) -> Result<bool, StoreError> {
     Ok(read.one("SELECT listed FROM rooms WHERE nid = ?1", params![room], |row| row.get(0))?.unwrap_or(false))
-}
-
-/// All rooms of the directory.
-pub fn all_listed(read: &dyn Read) -> Result<Vec<(RoomNid, OwnedRoomId)>, StoreError> {
-    read.all("SELECT nid, room_id FROM rooms WHERE listed = 1 AND blocked = 0", params![], |row| {
-        let id = OwnedRoomId::try_from(row.text(1)?).map_err(|e| StoreError::Damaged(e.to_string()))?;
-        Ok((row.get(0)?, id))
-    })
 }
 
 /// Writes the auth events of a state event, as numbers.

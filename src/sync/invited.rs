@@ -13,7 +13,7 @@ use super::{
     view::View,
 };
 use crate::{
-    rooms::{client_event, state},
+    rooms::{client_event, state, stripped},
     store::{
         StoreError, events,
         ids::{self, RoomKey},
@@ -21,17 +21,6 @@ use crate::{
         stripped_state,
     },
 };
-
-/// What is told of a room whose state is here and of which nothing was told along with the invitation.
-const KINDS: [&str; 7] = [
-    "m.room.create",
-    "m.room.name",
-    "m.room.avatar",
-    "m.room.topic",
-    "m.room.join_rules",
-    "m.room.canonical_alias",
-    "m.room.encryption",
-];
 
 /// The part of stripped state that says which it is.
 #[derive(Deserialize)]
@@ -68,7 +57,7 @@ pub(super) fn invited(view: &View<'_>, room: &Arc<RoomKey>, member: &MemberRow) 
         None => {
             let inviter = ids::user_id(view.read, own.sender)?;
             let inviter = (own.sender != member.user).then_some(("m.room.member", inviter.as_str()));
-            for (kind, key) in KINDS.into_iter().map(|kind| (kind, "")).chain(inviter) {
+            for (kind, key) in stripped::KINDS.into_iter().map(|kind| (kind, "")).chain(inviter) {
                 if let Some(nid) = state::current_nid(view.read, room.nid, kind, key)? {
                     tell(&client_event::stripped(view.read, &events::by_nid(view.read, nid)?)?)?;
                 }

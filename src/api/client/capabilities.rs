@@ -1,13 +1,11 @@
 //! `GET /capabilities`.
 
 use axum::{Router, extract::State, routing::get};
+use linkim_federation::STABLE_VERSIONS;
 use serde_json::{Map, Value, json};
 
 use super::{authentication::SessionOrGuest, state::ClientState};
 use crate::api::extract::Json;
-
-/// The room versions that the spec lists as stable (Matrix specification, "Room Versions"), all of which this server knows.
-const STABLE_ROOM_VERSIONS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
 /// The route under `/_matrix/client/{version}`.
 pub(super) fn routes() -> Router<ClientState> {
@@ -16,8 +14,8 @@ pub(super) fn routes() -> Router<ClientState> {
 
 /// `GET /capabilities`
 async fn capabilities(State(state): State<ClientState>, SessionOrGuest(session): SessionOrGuest) -> Json<Value> {
-    let stable = |version: &&str| ((*version).to_owned(), "stable".into());
-    let available: Map<String, Value> = STABLE_ROOM_VERSIONS.iter().map(stable).collect();
+    let stable = |version: &str| (version.to_owned(), "stable".into());
+    let available: Map<String, Value> = STABLE_VERSIONS.into_iter().map(stable).collect();
     let person = !session.guest;
     let mut profile_fields = json!({ "enabled": true });
     if session.guest {

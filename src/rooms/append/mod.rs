@@ -173,7 +173,7 @@ pub trait Wake: Send + Sync + 'static {
 /// A room's joined members with an account here, kept by its appender while it is awake.
 pub type LocalMembers = Arc<RwLock<HashSet<UserNid>>>;
 
-/// Stored events in memory, by number. Bound: [`PDU_CACHE_BYTES`] of JSON.
+/// Stored events in memory, by number. Bound: `PDU_CACHE_BYTES` of JSON.
 pub type PduCache = moka::sync::Cache<EventNid, Arc<Pdu>>;
 
 /// JSON kept in the cache of events.
@@ -220,7 +220,7 @@ impl Shared {
     }
 }
 
-/// All appenders. One is awake for each room in use; it goes to sleep after [`IDLE`] without work. Bound: the rooms used
+/// All appenders. One is awake for each room in use; it goes to sleep after `IDLE` without work. Bound: the rooms used
 /// within that time, a few KB each.
 pub struct Appenders {
     shared: Arc<Shared>,

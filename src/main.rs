@@ -63,7 +63,7 @@ fn serve(loaded: Loaded) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    // Two more than the look-ups that run on workers (store/readers.rs) at the least.
+    // Short look-ups run on them: the pool of readers counts as many (store/mod.rs).
     let workers = std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4));
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,

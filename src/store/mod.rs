@@ -52,8 +52,11 @@ pub use self::{
 };
 use crate::params;
 
-/// Readers in the pool. Enough that a slow page does not hold up the others; each costs its page cache.
-const READERS: usize = 6;
+/// Readers in the pool: one for each of the runtime's workers (main.rs), on which short look-ups run, and two more, so that
+/// two slow pages do not hold those up. Each costs its page cache.
+fn readers_in_pool() -> usize {
+    std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4)) + 2
+}
 
 /// The database, open. Cheap to clone.
 #[derive(Clone)]
@@ -90,7 +93,9 @@ impl Store {
         let restores = backup::restores(&connection)?;
         let ids = Arc::new(ids::Ids::default());
         let visible = Arc::new(AtomicI64::new(position));
-        let readers = (0..READERS).map(|_| sqlite::open(path, sqlite::Role::Reader)).collect::<Result<Vec<_>, _>>()?;
+        let readers = (0..readers_in_pool())
+            .map(|_| sqlite::open(path, sqlite::Role::Reader))
+            .collect::<Result<Vec<_>, _>>()?;
         let (jobs, queue) = mpsc::sync_channel(writer::QUEUE);
         let writer = writer::Writer {
             connection,

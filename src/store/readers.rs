@@ -60,26 +60,16 @@ where
     read(&Snapshot { connection: &connection, ids: &ids, position })
 }
 
-/// Look-ups that run on the caller's thread at once, at most: fewer than the runtime has workers (main.rs), so that some are
-/// always left to serve sockets.
-const HERE: usize = 2;
-
 /// The pool. Bound: as many connections as permits; callers beyond wait.
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
-    here: Semaphore,
     ids: Arc<Ids>,
 }
 
 impl Readers {
     pub(super) fn new(connections: Vec<Connection>, ids: Arc<Ids>) -> Self {
-        Self {
-            permits: Semaphore::new(connections.len()),
-            here: Semaphore::new(HERE),
-            idle: Mutex::new(connections),
-            ids,
-        }
+        Self { permits: Semaphore::new(connections.len()), idle: Mutex::new(connections), ids }
     }
 
     /// Runs `read` under a new snapshot, off the async threads.
@@ -102,18 +92,17 @@ impl Readers {
         }
     }
 
-    /// Runs a `read` of a few statements under a new snapshot: on this thread if there is a place, since handing it to
-    /// another one and back costs as much as it does.
+    /// Runs a `read` of a few statements under a new snapshot, on this thread: handing it to another one and back costs more
+    /// than it does. It waits for a reader alone; a bound of its own below the runtime's workers made tasks wait for each
+    /// other, whose waking costs as much as the handing over.
     pub(super) async fn run_short<T, E, F>(self: &Arc<Self>, read: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Snapshot<'_>) -> Result<T, E> + Send + 'static,
     {
-        if let (Ok(_here), Ok(_permit)) = (self.here.try_acquire(), self.permits.try_acquire()) {
-            return self.run_here(read);
-        }
-        self.run(read).await
+        let Ok(_permit) = self.permits.acquire().await else { return Err(StoreError::Stopping.into()) };
+        self.run_here(read)
     }
 
     /// Runs `read` under a new snapshot on this thread; the caller holds a permit.

@@ -80,7 +80,7 @@ async fn a_panic_fails_its_own_job_only() {
     let store = f.store.clone();
     let read = tokio::spawn(async move { store.read::<(), StoreError, _>(|_| panic!("on purpose")).await });
     assert!(read.await.is_err());
-    for _ in 0..2 * READERS {
+    for _ in 0..2 * readers_in_pool() {
         f.store.read::<_, StoreError, _>(|s| Ok(s.position())).await.unwrap();
     }
 }

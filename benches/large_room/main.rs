@@ -46,6 +46,7 @@ async fn one_size(members: usize) {
     let server = Server::new();
     let room = build(&server, members).await;
     writes(&server, &room).await;
+    waking(&server, &room).await;
     reads(&server, &room, members).await;
     old_states(&server, &room).await;
     syncs(&server, &room, members).await;
@@ -84,6 +85,16 @@ async fn writes(server: &Server, room: &RoomKey) {
         cpu.print(&format!("a {what}, alone in its commit"), TIMES);
         Storage::of(server.store.path()).print_growth(&format!("a {what}"), &before, TIMES);
     }
+}
+
+/// The first message of a room whose appender sleeps.
+async fn waking(server: &Server, room: &RoomKey) {
+    let times = 10;
+    let cpu = Cpu::now();
+    for _ in 0..times {
+        server.with_appenders_asleep().say(room, 0, "good morning").await;
+    }
+    cpu.print("a message that wakes the room's appender", times);
 }
 
 /// The look-ups of the client-server API, on one thread.

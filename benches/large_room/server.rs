@@ -32,7 +32,9 @@ pub(crate) struct Server {
     pub(crate) v3: Arc<V3>,
     appenders: Arc<Appenders>,
     sessions: std::sync::Mutex<Vec<Session>>,
-    _folder: tempfile::TempDir,
+    wake: Arc<LeaversDontType>,
+    /// Goes with the last server on it.
+    _folder: Arc<tempfile::TempDir>,
 }
 
 fn object(value: Value) -> CanonicalJsonObject {
@@ -49,21 +51,25 @@ pub(crate) fn viewer(session: &Session) -> Viewer {
     Viewer { user: session.user, user_id: session.user_id.clone(), device, now_ms: SystemClock.now_ms() }
 }
 
+fn appenders(store: &Store, wake: &Arc<LeaversDontType>) -> Arc<Appenders> {
+    let signer = Signer {
+        server_name: server_name!("a.example").to_owned(),
+        key: SigningKey::generate([1; 32], "1").unwrap(),
+        random: Arc::new(OsRandom),
+    };
+    let key = StateHashKey::new([2; 32]);
+    Arc::new(Appenders::new(store.clone(), Arc::new(SystemClock), signer, key, wake.clone()))
+}
+
 impl Server {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
         let notifier = Notifier::new(store.visible());
-        let signer = Signer {
-            server_name: server_name!("a.example").to_owned(),
-            key: SigningKey::generate([1; 32], "1").unwrap(),
-            random: Arc::new(OsRandom),
-        };
         let notes = Arc::<TypingNotes>::default();
         let wake = Arc::new(LeaversDontType { next: notifier.clone(), wake: notifier.clone(), notes: notes.clone() });
         let clock = Arc::new(SystemClock);
-        let appenders = Appenders::new(store.clone(), clock.clone(), signer, StateHashKey::new([2; 32]), wake);
-        let appenders = Arc::new(appenders);
+        let appenders = appenders(&store, &wake);
         let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), notes));
         Self {
             v3: Arc::new(V3::new(store.clone(), notifier.clone(), typing, clock)),
@@ -71,7 +77,21 @@ impl Server {
             notifier,
             appenders,
             sessions: std::sync::Mutex::default(),
+            wake,
             _folder: folder,
+        }
+    }
+
+    /// The same server with no appender awake.
+    pub(crate) fn with_appenders_asleep(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            notifier: self.notifier.clone(),
+            v3: self.v3.clone(),
+            appenders: appenders(&self.store, &self.wake),
+            sessions: std::sync::Mutex::default(),
+            wake: self.wake.clone(),
+            _folder: self._folder.clone(),
         }
     }
 

@@ -4,10 +4,10 @@
 //! room that the viewer left it is the state at their leaving.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{
     access::{OpenRoom, ReadError, Standing},
-    client_event::push_json,
     page_token::PageToken,
     visibility::membership_of,
 };
@@ -115,46 +115,47 @@ fn state_at(open: &OpenRoom<'_>, at: Option<PageToken>) -> Result<StateRef, Stor
 /// `NoPart`, or [`StoreError`].
 pub fn joined_members(open: &OpenRoom<'_>) -> Result<String, ReadError> {
     #[derive(Deserialize)]
-    struct Event {
-        content: Content,
+    struct Event<'a> {
+        #[serde(borrow)]
+        state_key: &'a RawValue,
+        #[serde(borrow)]
+        content: Content<'a>,
     }
     #[derive(Deserialize)]
-    struct Content {
-        #[serde(default)]
-        displayname: Option<serde_json::Value>,
-        #[serde(default)]
-        avatar_url: Option<serde_json::Value>,
+    struct Content<'a> {
+        #[serde(borrow, default)]
+        displayname: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        avatar_url: Option<&'a RawValue>,
     }
     if open.standing != Standing::Joined {
         return Err(ReadError::NoPart);
     }
     let mut out = String::from("{");
-    for event in event_pages::current_members(open.read, open.room.nid, Membership::Join)? {
-        let Some(key) = event.row.state_key else { continue };
-        let member = ids::state_key(open.read, key)?.1;
-        let event: Event = serde_json::from_str(&event.json)
-            .map_err(|error| StoreError::Damaged(format!("a member event: {error}")))?;
+    event_pages::each_current_member(open.read, open.room.nid, Membership::Join, |json| {
+        let event: Event<'_> =
+            serde_json::from_str(json).map_err(|error| StoreError::Damaged(format!("a member event: {error}")))?;
         if out.len() > 1 {
             out.push(',');
         }
-        push_json(&mut out, &member);
+        out.push_str(event.state_key.get());
         out.push_str(":{");
-        let fields = [("avatar_url", event.content.avatar_url), ("display_name", event.content.displayname)];
+        let fields = [("\"avatar_url\":", event.content.avatar_url), ("\"display_name\":", event.content.displayname)];
         let mut any = false;
         for (name, value) in fields {
-            // Whatever else the member's client put there is no name and no address.
-            if let Some(serde_json::Value::String(value)) = value {
+            // Whatever else than a text the member's client put there is no name and no address.
+            if let Some(value) = value.map(RawValue::get).filter(|value| value.starts_with('"')) {
                 if any {
                     out.push(',');
                 }
                 any = true;
-                push_json(&mut out, name);
-                out.push(':');
-                push_json(&mut out, &value);
+                out.push_str(name);
+                out.push_str(value);
             }
         }
         out.push('}');
-    }
+        Ok(())
+    })?;
     out.push('}');
     Ok(out)
 }

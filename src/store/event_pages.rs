@@ -24,7 +24,8 @@ pub struct EventPage {
     pub row: EventRow,
     /// Its canonical JSON, without `unsigned`.
     pub json: String,
-    /// Whether an event may be known that is a thread's, an edit or a reference to it.
+    /// Whether an event may be known that is a thread's, an edit or a reference to it. Not asked for lists of state, which
+    /// show no relations: false there.
     pub related: bool,
     /// Whether its sender's account is here and erased.
     pub erased: bool,
@@ -34,13 +35,20 @@ pub struct EventPage {
 // events_relation, and none of its reactions is looked at.
 macro_rules! select {
     ($rest:literal) => {
+        select!(
+            "CASE WHEN EXISTS (SELECT 1 FROM events r WHERE r.relation_target = e.event_id AND r.relation_type IN \
+             (SELECT t.nid FROM event_types t WHERE t.type IN ('m.thread', 'm.replace', 'm.reference'))) \
+             THEN 1 ELSE 0 END",
+            $rest
+        )
+    };
+    ($related:literal, $rest:literal) => {
         concat!(
             "SELECT e.nid, e.event_id, e.room, e.position, e.depth, e.type, e.state_key, e.sender, e.origin_ts, \
              e.received_ts, e.flags, e.before_line, e.before_epoch, e.after_line, e.after_epoch, e.thread, \
-             e.redacted_by, e.countable, e.notify, e.highlight, e.device, e.txn_id, j.json, \
-             CASE WHEN EXISTS (SELECT 1 FROM events r WHERE r.relation_target = e.event_id AND r.relation_type IN \
-             (SELECT t.nid FROM event_types t WHERE t.type IN ('m.thread', 'm.replace', 'm.reference'))) \
-             THEN 1 ELSE 0 END, COALESCE(a.erased, 0) ",
+             e.redacted_by, e.countable, e.notify, e.highlight, e.device, e.txn_id, j.json, ",
+            $related,
+            ", COALESCE(a.erased, 0) ",
             $rest
         )
     };
@@ -215,6 +223,7 @@ pub fn current_state(read: &dyn Read, room: RoomNid, part: Part) -> Result<Vec<E
     let (low, high) = part.keys();
     read.all(
         select!(
+            "0",
             "FROM current_state s JOIN events e ON e.nid = s.event JOIN event_json j ON j.event = e.nid \
              LEFT JOIN accounts a ON a.user = e.sender WHERE s.room = ?1 \
              AND s.state_key BETWEEN ?2 AND ?3 ORDER BY s.state_key"
@@ -228,11 +237,26 @@ pub fn current_state(read: &dyn Read, room: RoomNid, part: Part) -> Result<Vec<E
 pub fn current_members(read: &dyn Read, room: RoomNid, membership: Membership) -> Result<Vec<EventPage>, StoreError> {
     read.all(
         select!(
+            "0",
             "FROM memberships m JOIN events e ON e.nid = m.event JOIN event_json j ON j.event = e.nid \
              LEFT JOIN accounts a ON a.user = e.sender WHERE m.room = ?1 AND m.membership = ?2"
         ),
         params![room, membership as i64],
         |r| page(read, r),
+    )
+}
+
+/// The bodies alone of the member events of a room's current members with this membership.
+pub fn each_current_member(
+    read: &dyn Read,
+    room: RoomNid,
+    membership: Membership,
+    mut each: impl FnMut(&str) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    read.each(
+        "SELECT j.json FROM memberships m JOIN event_json j ON j.event = m.event WHERE m.room = ?1 AND m.membership = ?2",
+        params![room, membership as i64],
+        &mut |row| each(row.text(0)?),
     )
 }
 
@@ -257,6 +281,7 @@ fn by_nids(read: &dyn Read, nids: &[EventNid]) -> Result<Vec<EventPage>, StoreEr
         };
         let found = read.all(
             select!(
+                "0",
                 "FROM events e JOIN event_json j ON j.event = e.nid LEFT JOIN accounts a ON a.user = e.sender \
                  WHERE e.nid IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
             ),

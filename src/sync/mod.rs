@@ -5,6 +5,7 @@
 
 mod account_data;
 mod body;
+mod crowds;
 mod ephemeral;
 pub mod filter;
 mod invited;

@@ -13,6 +13,7 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::crowds::{CROWD, Crowds};
 use crate::{
     params,
     rooms::{append::Wake, recency::Recency, wake::WakeMembers},
@@ -35,7 +36,8 @@ const UNTOLD_EVENTS: i64 = 2_000;
 pub struct Notifier {
     /// The store's position.
     visible: Arc<AtomicI64>,
-    users: Mutex<Users>,
+    users: Arc<Mutex<Users>>,
+    crowds: Crowds,
     rooms: Mutex<Rooms>,
     stopping: watch::Sender<bool>,
 }
@@ -123,9 +125,17 @@ impl Notifier {
     /// Begins at the position that `visible` shows now: the store's, before anything is appended.
     pub fn new(visible: Arc<AtomicI64>) -> Arc<Self> {
         let position = visible.load(Ordering::Acquire);
+        let users = Arc::<Mutex<Users>>::default();
+        let woken = users.clone();
         Arc::new(Self {
             visible,
-            users: Mutex::default(),
+            users,
+            crowds: Crowds::start(move |some, position| {
+                let mut users = lock(&woken);
+                for user in some {
+                    users.wake_one(*user, position);
+                }
+            }),
             rooms: Mutex::new(Rooms { recent: Recency::new(position, RECENT_ROOMS), told: position }),
             stopping: watch::Sender::new(false),
         })
@@ -149,16 +159,31 @@ impl Notifier {
     /// ceased to type since; it decides where the token may be older than the entry, which knows of no typing before it.
     pub fn is_quiet(&self, user: UserNid, since: i64, typing_unchanged: bool) -> bool {
         let users = lock(&self.users);
-        users.entries.get(&user).is_some_and(|entry| {
-            let known = if typing_unchanged { since >= entry.known_from } else { since > entry.known_from };
-            known && since >= entry.changed
-        })
+        // Of whom a crowd consists is not looked up: most polls come when none waits.
+        self.crowds.all_woken()
+            && users.entries.get(&user).is_some_and(|entry| {
+                let known = if typing_unchanged { since >= entry.known_from } else { since > entry.known_from };
+                known && since >= entry.changed
+            })
     }
 
     /// A snapshot shows everything up to `position`. A reader may see a commit before the store says so; without this, typing
     /// that begins in between would be placed at that commit and pass for seen.
     pub(super) fn seen(&self, position: i64) {
         self.visible.fetch_max(position, Ordering::AcqRel);
+    }
+
+    /// Wakes these users: at once if they are few, or few of them are waiting, or were lately.
+    fn wake(&self, members: &HashSet<UserNid>, position: i64) {
+        let mut users = lock(&self.users);
+        if members.len() > CROWD && users.entries.len() > CROWD {
+            drop(users);
+            if self.crowds.wake(members.iter().copied().collect(), position) {
+                return;
+            }
+            users = lock(&self.users);
+        }
+        users.wake(members, position);
     }
 
     /// Later than anything that a token can have seen: for news that have no position, or one that is not known here.
@@ -210,8 +235,8 @@ impl Wake for Notifier {
             rooms.recent.touch(room, position);
             rooms.told = rooms.told.max(position);
         }
+        self.wake(members, position);
         let mut users = lock(&self.users);
-        users.wake(members, position);
         for user in also {
             users.wake_one(*user, position);
         }
@@ -236,7 +261,7 @@ impl WakeMembers for Notifier {
     }
 
     fn wake_users(&self, users: &HashSet<UserNid>) {
-        lock(&self.users).wake(users, self.next_position());
+        self.wake(users, self.next_position());
     }
 }
 
@@ -325,6 +350,25 @@ mod tests {
         let _others: Vec<_> = (2..100).map(|n| notifier.register(UserNid(n))).collect();
         notifier.room_changed(ROOM, 2, &HashSet::from([ALICE]), &[]);
         assert!(is_woken(&mut alice).await);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_woken_and_nobody_of_it_is_told_of_quiet() {
+        let visible = Arc::new(AtomicI64::new(10));
+        let notifier = Notifier::new(visible.clone());
+        let crowd: HashSet<UserNid> = (0..1000).map(UserNid).collect();
+        let waiters: Vec<_> = crowd.iter().map(|user| notifier.register(*user)).collect();
+        let mut other = notifier.register(UserNid(5000));
+        visible.store(11, Ordering::Release);
+        notifier.room_changed(ROOM, 11, &crowd, &[]);
+        for user in &crowd {
+            assert!(!notifier.is_quiet(*user, 10, true), "after the change is told, woken already or not");
+        }
+        for mut waiter in waiters {
+            let woken = tokio::time::timeout(std::time::Duration::from_secs(20), waiter.changed()).await;
+            assert_eq!(woken.expect("a member of the crowd was not woken"), Woken::Changed);
+        }
+        assert!(!is_woken(&mut other).await);
     }
 
     #[tokio::test]

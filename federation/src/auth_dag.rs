@@ -4,31 +4,12 @@
 //! index and one pass from the top down visits an event after all that refer to it. Auth chains, their difference and the
 //! conflicted subgraph are one such pass each, with a bit per starting set.
 
-use thiserror::Error;
-
-/// How many events one stored chunk holds.
-pub const CHUNK_EVENTS: usize = 1024;
-
 /// Auth edges in compressed sparse rows: the targets of event `i` are `edges[starts[i]..starts[i + 1]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthDag {
     starts: Vec<u32>,
     /// Descending within one event.
     edges: Vec<u32>,
-}
-
-/// Why stored bytes are no chunk of an auth DAG.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum ChunkError {
-    /// The bytes end within an event.
-    #[error("the chunk is cut short")]
-    Truncated,
-    /// An event refers to itself, to a later event or to one before the first.
-    #[error("an edge leads to no earlier event")]
-    Edge,
-    /// The chunk before it is not full, or it holds more events than a chunk may.
-    #[error("the chunk does not follow the one before")]
-    Order,
 }
 
 impl Default for AuthDag {
@@ -190,77 +171,6 @@ impl AuthDag {
         (bottom..=top).filter(|at| from[at - bottom] && to[at - bottom]).map(|at| at as u32).collect()
     }
 
-    /// How many chunks it takes to store it.
-    pub fn chunk_count(&self) -> usize {
-        self.len().div_ceil(CHUNK_EVENTS)
-    }
-
-    /// The bytes of one chunk: 1,024 events, or fewer in the last. Each event is the number of its edges and the distances
-    /// down from it, in variable-length integers (7 bits a byte, low bits first, the high bit set on all but the last).
-    ///
-    /// A chunk that is not the last never changes again. A number past the last gives no bytes.
-    pub fn encode_chunk(&self, chunk: usize) -> Vec<u8> {
-        let first = chunk.saturating_mul(CHUNK_EVENTS).min(self.len());
-        let last = (first + CHUNK_EVENTS).min(self.len());
-        let mut out = Vec::with_capacity((last - first) * 16);
-        for index in first..last {
-            let edges = self.auth_events(index as u32);
-            write_varint(&mut out, edges.len() as u32);
-            let mut above = index as u32;
-            for target in edges {
-                write_varint(&mut out, above - target);
-                above = *target;
-            }
-        }
-        out
-    }
-
-    /// Appends a stored chunk after those that were appended before. All but the last must be full.
-    ///
-    /// # Errors
-    /// [`ChunkError`]: the store is damaged, and the DAG is as before.
-    pub fn push_chunk(&mut self, bytes: &[u8]) -> Result<(), ChunkError> {
-        let (events, edges) = (self.starts.len(), self.edges.len());
-        let result = self.read_chunk(bytes);
-        if result.is_err() {
-            self.starts.truncate(events);
-            self.edges.truncate(edges);
-        }
-        result
-    }
-
-    /// Reads all chunks, in order.
-    ///
-    /// # Errors
-    /// [`ChunkError`]: the store is damaged.
-    pub fn decode<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Self, ChunkError> {
-        let mut dag = Self::new();
-        for chunk in chunks {
-            dag.push_chunk(chunk)?;
-        }
-        Ok(dag)
-    }
-
-    fn read_chunk(&mut self, mut bytes: &[u8]) -> Result<(), ChunkError> {
-        if !self.len().is_multiple_of(CHUNK_EVENTS) {
-            return Err(ChunkError::Order);
-        }
-        let end = self.len() + CHUNK_EVENTS;
-        while !bytes.is_empty() {
-            if self.len() == end {
-                return Err(ChunkError::Order);
-            }
-            let mut above = self.len() as u32;
-            for _ in 0..read_varint(&mut bytes)? {
-                let distance = read_varint(&mut bytes)?;
-                above = above.checked_sub(distance).filter(|_| distance > 0).ok_or(ChunkError::Edge)?;
-                self.edges.push(above);
-            }
-            self.starts.push(self.edges.len() as u32);
-        }
-        Ok(())
-    }
-
     fn known<'e>(&self, events: &'e [u32]) -> impl Iterator<Item = usize> + use<'e> {
         let len = self.len();
         events.iter().map(|event| *event as usize).filter(move |event| *event < len)
@@ -316,25 +226,4 @@ fn all_of(sets: usize) -> Vec<u64> {
 
 fn indices_of(marks: &[bool]) -> Vec<u32> {
     marks.iter().enumerate().filter(|(_, marked)| **marked).map(|(at, _)| at as u32).collect()
-}
-
-fn write_varint(out: &mut Vec<u8>, mut value: u32) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn read_varint(bytes: &mut &[u8]) -> Result<u32, ChunkError> {
-    let mut value: u64 = 0;
-    for shift in [0, 7, 14, 21, 28] {
-        let (first, rest) = bytes.split_first().ok_or(ChunkError::Truncated)?;
-        *bytes = rest;
-        value |= u64::from(first & 0x7f) << shift;
-        if first & 0x80 == 0 {
-            return u32::try_from(value).map_err(|_| ChunkError::Edge);
-        }
-    }
-    Err(ChunkError::Edge)
 }

@@ -173,16 +173,6 @@ impl<'a> Renderer<'a> {
         Ok(ignored)
     }
 
-    /// The event, as part of a timeline.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn boxed(&mut self, event: &EventPage) -> Result<Box<RawValue>, StoreError> {
-        let mut out = String::with_capacity(event.json.len() + 256);
-        self.event(event, &mut out)?;
-        raw(out)
-    }
-
     /// Appends the event, as part of a timeline.
     ///
     /// # Errors

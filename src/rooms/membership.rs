@@ -83,7 +83,7 @@ impl From<AppendError> for MembershipError {
 
 /// A change of somebody's membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+pub enum Change {
     /// The user joins; who is in already stays as they are.
     Join,
     /// The user joins, or says something new about themselves.
@@ -94,11 +94,11 @@ enum Change {
     Leave,
     /// The user leaves or is made to, whatever they were before.
     Remove,
-    /// The user, who is in, invited or knocking, is made to leave.
+    /// The user, who is in, invited or knocking, is made to leave; who is none of these can't be (`Forbidden`).
     Kick,
     /// The user is banned.
     Ban,
-    /// The user, who is banned, no longer is.
+    /// The user, who is banned, no longer is; who is not can't be unbanned (`BadState`).
     Unban,
     /// The user asks to be invited.
     Knock,
@@ -176,60 +176,19 @@ impl Membership {
         self.change(by, room, &by.user_id, Change::Leave, with_reason(reason)).await.map(drop)
     }
 
-    /// Invites a user.
+    /// Makes this change to a user's membership: `Invite`, `Kick`, `Ban` or `Unban`.
     ///
     /// # Errors
-    /// [`MembershipError`].
-    pub async fn invite(
+    /// [`MembershipError`]; what each change needs its variant says.
+    pub async fn act_on(
         &self,
         by: &Session,
         room: &RoomId,
         user: &UserId,
+        change: Change,
         reason: Option<String>,
     ) -> Result<(), MembershipError> {
-        self.change(by, room, user, Change::Invite, with_reason(reason)).await.map(drop)
-    }
-
-    /// Makes a user leave who is in the room, invited or knocking.
-    ///
-    /// # Errors
-    /// [`MembershipError`]; `Forbidden` also if the user is none of these.
-    pub async fn kick(
-        &self,
-        by: &Session,
-        room: &RoomId,
-        user: &UserId,
-        reason: Option<String>,
-    ) -> Result<(), MembershipError> {
-        self.change(by, room, user, Change::Kick, with_reason(reason)).await.map(drop)
-    }
-
-    /// Bans a user.
-    ///
-    /// # Errors
-    /// [`MembershipError`].
-    pub async fn ban(
-        &self,
-        by: &Session,
-        room: &RoomId,
-        user: &UserId,
-        reason: Option<String>,
-    ) -> Result<(), MembershipError> {
-        self.change(by, room, user, Change::Ban, with_reason(reason)).await.map(drop)
-    }
-
-    /// Lifts a user's ban.
-    ///
-    /// # Errors
-    /// [`MembershipError`]; `BadState` if the user is not banned.
-    pub async fn unban(
-        &self,
-        by: &Session,
-        room: &RoomId,
-        user: &UserId,
-        reason: Option<String>,
-    ) -> Result<(), MembershipError> {
-        self.change(by, room, user, Change::Unban, with_reason(reason)).await.map(drop)
+        self.change(by, room, user, change, with_reason(reason)).await.map(drop)
     }
 
     /// Sets a member event as the client gives it: the same transitions, with more in the content.

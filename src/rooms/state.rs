@@ -6,8 +6,7 @@ use linkim_federation::Pdu;
 use serde::de::DeserializeOwned;
 
 use crate::store::{
-    Read, StoreError, events,
-    ids,
+    Read, StoreError, events, ids,
     ids::{EventNid, RoomNid},
     state,
 };

@@ -18,7 +18,7 @@ use super::{
     directory::{DirectoryError, DirectoryPage, DirectoryQuery},
     fixture::{Fixture, content, transaction},
     hierarchy::{HierarchyError, HierarchyPage, HierarchyQuery},
-    membership::{MembershipError, MembershipState},
+    membership::{Change, MembershipError, MembershipState},
     presets::{Preset, Visibility},
     send::SendError,
     upgrade::UpgradeError,

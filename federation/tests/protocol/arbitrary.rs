@@ -11,7 +11,7 @@ use linkim_federation::server_name::ParsedServerName;
 use linkim_federation::well_known::{MAX_LIFETIME, MIN_LIFETIME, WellKnownResponse, read_well_known, well_known_body};
 use linkim_federation::x_matrix::{RequestAuthentication, SignedRequest, XMatrix};
 use linkim_federation::{
-    AuthDag, Pdu, PublicKeyMap, RoomVersionRules, STABLE_VERSIONS, SigningKey, auth_types, canonical_object, redact,
+    Pdu, PublicKeyMap, RoomVersionRules, STABLE_VERSIONS, SigningKey, auth_types, canonical_object, redact,
     required_servers, rules, verify_event, verify_json,
 };
 use ruma::serde::Base64;
@@ -94,24 +94,6 @@ pub(crate) fn signing_key_file(data: &[u8]) {
         assert_eq!(again[0].public_key(), key.public_key());
         assert_eq!(again[0].key_id(), key.key_id());
     }
-}
-
-/// The stored chunks of an auth DAG.
-pub(crate) fn auth_dag(data: &[u8]) {
-    let mut dag = AuthDag::new();
-    for chunk in data.chunks(2048) {
-        let before = dag.clone();
-        if dag.push_chunk(chunk).is_err() {
-            assert_eq!(dag, before);
-            break;
-        }
-    }
-    let all: Vec<u32> = (0..dag.len() as u32).collect();
-    let _ = dag.auth_chain(&all);
-    let _ = dag.conflicted_subgraph(&all);
-    let _ = dag.auth_difference(&[all.clone(), all.into_iter().step_by(3).collect()]);
-    let chunks: Vec<Vec<u8>> = (0..dag.chunk_count()).map(|chunk| dag.encode_chunk(chunk)).collect();
-    assert_eq!(AuthDag::decode(chunks.iter().map(Vec::as_slice)), Ok(dag));
 }
 
 /// A server name.
@@ -211,7 +193,6 @@ mod tests {
         super::canonical_json(data);
         super::signatures(data);
         super::signing_key_file(data);
-        super::auth_dag(data);
         super::server_name(data);
         super::authorization(data);
         super::well_known(data);

@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 
 use linkim_federation::AuthDag;
-use linkim_federation::auth_dag::{CHUNK_EVENTS, ChunkError};
 use proptest::prelude::*;
 
 type Edges = Vec<Vec<u32>>;
@@ -102,49 +101,6 @@ proptest! {
         let sets = within(&sets, edges.len());
         prop_assert_eq!(dag_of(&edges).auth_difference(&sets), difference(&edges, &sets));
     }
-
-    #[test]
-    fn chunks_round_trip(edges in any_edges(60), repeat in 1..60_usize) {
-        let mut long = Edges::new();
-        for round in 0..repeat {
-            let base = (round * edges.len()) as u32;
-            long.extend(edges.iter().map(|auth| auth.iter().map(|target| target + base).collect::<Vec<_>>()));
-        }
-        let dag = dag_of(&long);
-        let chunks: Vec<Vec<u8>> = (0..dag.chunk_count()).map(|chunk| dag.encode_chunk(chunk)).collect();
-        prop_assert_eq!(chunks.len(), long.len().div_ceil(CHUNK_EVENTS));
-        prop_assert_eq!(AuthDag::decode(chunks.iter().map(Vec::as_slice)), Ok(dag));
-    }
-
-    #[test]
-    fn no_bytes_make_decoding_panic(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..4)) {
-        if let Ok(dag) = AuthDag::decode(chunks.iter().map(Vec::as_slice)) {
-            // Every edge leads down, or the passes would not end.
-            for index in 0..dag.len() as u32 {
-                prop_assert!(dag.auth_events(index).iter().all(|target| *target < index));
-            }
-        }
-    }
-}
-
-#[test]
-fn a_damaged_chunk_is_refused_and_changes_nothing() {
-    let mut dag = dag_of(&vec![vec![], vec![0], vec![0, 1]]);
-    let before = dag.clone();
-    assert_eq!(dag.push_chunk(&[0]), Err(ChunkError::Order), "the chunk before is not full");
-    assert_eq!(dag, before);
-    let full = |events: usize| vec![0_u8; events];
-    assert_eq!(AuthDag::decode([full(CHUNK_EVENTS + 1).as_slice()]), Err(ChunkError::Order));
-    assert_eq!(AuthDag::decode([full(CHUNK_EVENTS).as_slice(), &[1, 4]]).unwrap().auth_events(1024), [1020]);
-    for (bytes, error) in [
-        (&[0, 1][..], ChunkError::Truncated),
-        (&[0, 0x81], ChunkError::Truncated),
-        (&[1, 1], ChunkError::Edge),
-        (&[0, 1, 0], ChunkError::Edge),
-        (&[0xff, 0xff, 0xff, 0xff, 0xff], ChunkError::Edge),
-    ] {
-        assert_eq!(AuthDag::decode([bytes]), Err(error), "{bytes:?}");
-    }
 }
 
 #[test]
@@ -154,17 +110,4 @@ fn indices_outside_the_dag_count_for_nothing() {
     assert_eq!(dag.auth_difference(&[vec![2, 900], vec![1]]), [2]);
     assert_eq!(dag.conflicted_subgraph(&[2, 0, 900]), [0, 1, 2]);
     assert_eq!(AuthDag::new().auth_difference(&[vec![1], vec![2]]), [0; 0]);
-}
-
-/// The stated cost: a room whose members each cite the create event, the power levels, the join rules and their last
-/// membership takes at most 21 bytes an event.
-#[test]
-fn a_chunk_takes_at_most_21_bytes_an_event() {
-    let mut edges: Edges = vec![vec![], vec![0], vec![0, 1], vec![0, 1, 2]];
-    for at in 4..100_000_u32 {
-        edges.push(vec![0, 2, 3, at / 2]);
-    }
-    let dag = dag_of(&edges);
-    let bytes: usize = (0..dag.chunk_count()).map(|chunk| dag.encode_chunk(chunk).len()).sum();
-    assert!(bytes <= 21 * edges.len(), "{} bytes an event", bytes / edges.len());
 }

@@ -5,7 +5,12 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, http::StatusCode, routing::post};
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    routing::{MethodRouter, post},
+};
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,7 +25,7 @@ use crate::{
         error::ApiError,
         extract::{Json, OptionalJson, Path},
     },
-    rooms::membership::{Membership, MembershipError},
+    rooms::membership::{Change, Membership, MembershipError},
 };
 
 /// The ways in which a request names nobody.
@@ -70,10 +75,10 @@ pub(super) fn routes() -> Router<ClientState> {
         .route("/rooms/{room_id}/join", post(join))
         .route("/rooms/{room_id}/leave", post(leave))
         .route("/rooms/{room_id}/forget", post(forget))
-        .route("/rooms/{room_id}/invite", post(invite))
-        .route("/rooms/{room_id}/kick", post(kick))
-        .route("/rooms/{room_id}/ban", post(ban))
-        .route("/rooms/{room_id}/unban", post(unban))
+        .route("/rooms/{room_id}/invite", on_user(Rate::Invite, Change::Invite))
+        .route("/rooms/{room_id}/kick", on_user(Rate::State, Change::Kick))
+        .route("/rooms/{room_id}/ban", on_user(Rate::State, Change::Ban))
+        .route("/rooms/{room_id}/unban", on_user(Rate::State, Change::Unban))
 }
 
 #[derive(Deserialize)]
@@ -178,54 +183,18 @@ async fn forget(
     Ok(Json(json!({})))
 }
 
-/// `POST /rooms/{roomId}/invite`
-async fn invite(
-    Active(session): Active,
-    State(membership): State<Arc<Membership>>,
-    State(limits): State<Arc<RateLimits>>,
-    Path(room_id): Path<OwnedRoomId>,
-    Json(body): Json<Target>,
-) -> Result<Json<Value>, ApiError> {
-    limits.check(Rate::Invite, session.user)?;
-    membership.invite(&session, &room_id, &body.user()?, body.reason).await?;
-    Ok(Json(json!({})))
-}
-
-/// `POST /rooms/{roomId}/kick`
-async fn kick(
-    Active(session): Active,
-    State(membership): State<Arc<Membership>>,
-    State(limits): State<Arc<RateLimits>>,
-    Path(room_id): Path<OwnedRoomId>,
-    Json(body): Json<Target>,
-) -> Result<Json<Value>, ApiError> {
-    limits.check(Rate::State, session.user)?;
-    membership.kick(&session, &room_id, &body.user()?, body.reason).await?;
-    Ok(Json(json!({})))
-}
-
-/// `POST /rooms/{roomId}/ban`
-async fn ban(
-    Active(session): Active,
-    State(membership): State<Arc<Membership>>,
-    State(limits): State<Arc<RateLimits>>,
-    Path(room_id): Path<OwnedRoomId>,
-    Json(body): Json<Target>,
-) -> Result<Json<Value>, ApiError> {
-    limits.check(Rate::State, session.user)?;
-    membership.ban(&session, &room_id, &body.user()?, body.reason).await?;
-    Ok(Json(json!({})))
-}
-
-/// `POST /rooms/{roomId}/unban`
-async fn unban(
-    Active(session): Active,
-    State(membership): State<Arc<Membership>>,
-    State(limits): State<Arc<RateLimits>>,
-    Path(room_id): Path<OwnedRoomId>,
-    Json(body): Json<Target>,
-) -> Result<Json<Value>, ApiError> {
-    limits.check(Rate::State, session.user)?;
-    membership.unban(&session, &room_id, &body.user()?, body.reason).await?;
-    Ok(Json(json!({})))
+/// `POST /rooms/{roomId}/invite`, `kick`, `ban`, `unban`: `change` is made to somebody else.
+fn on_user(rate: Rate, change: Change) -> MethodRouter<ClientState> {
+    post(
+        async move |Active(session): Active,
+                    State(membership): State<Arc<Membership>>,
+                    State(limits): State<Arc<RateLimits>>,
+                    Path(room_id): Path<OwnedRoomId>,
+                    Json(body): Json<Target>|
+                    -> Result<Json<Value>, ApiError> {
+            limits.check(rate, session.user)?;
+            membership.act_on(&session, &room_id, &body.user()?, change, body.reason).await?;
+            Ok(Json(json!({})))
+        },
+    )
 }

@@ -49,14 +49,14 @@ async fn a_kick_is_no_unban_and_an_unban_no_kick() {
     let f = Fixture::new();
     let (alice, bob) = (f.user("alice").await, f.user("bob").await);
     let room = f.create(&alice, public()).await;
-    let kick = || f.membership.kick(&alice, &room, &bob.user_id, None);
-    let unban = || f.membership.unban(&alice, &room, &bob.user_id, None);
+    let kick = || f.membership.act_on(&alice, &room, &bob.user_id, Change::Kick, None);
+    let unban = || f.membership.act_on(&alice, &room, &bob.user_id, Change::Unban, None);
     assert!(matches!(kick().await, Err(MembershipError::Forbidden(_))), "a stranger");
     f.membership.join(&bob, &room, None).await.unwrap();
     assert!(matches!(unban().await, Err(MembershipError::BadState(_))), "a member");
     kick().await.unwrap();
     assert!(matches!(kick().await, Err(MembershipError::Forbidden(_))), "who has left");
-    f.membership.ban(&alice, &room, &bob.user_id, None).await.unwrap();
+    f.membership.act_on(&alice, &room, &bob.user_id, Change::Ban, None).await.unwrap();
     assert!(matches!(kick().await, Err(MembershipError::Forbidden(_))), "the banned");
     assert_eq!(f.membership_of(&room, &bob).await, Some(MembershipState::Ban));
     assert!(matches!(f.membership.join(&bob, &room, None).await, Err(MembershipError::Forbidden(_))));
@@ -70,17 +70,17 @@ async fn an_invitation_tells_the_room_and_its_end_takes_that_back() {
     let f = Fixture::new();
     let (alice, bob) = (f.user("alice").await, f.user("bob").await);
     let room = f.create(&alice, CreateRequest { name: Some("Tea".into()), ..CreateRequest::default() }).await;
-    f.membership.invite(&alice, &room, &bob.user_id, Some("come".into())).await.unwrap();
+    f.membership.act_on(&alice, &room, &bob.user_id, Change::Invite, Some("come".into())).await.unwrap();
     let told = f.told(&room, &bob).await.unwrap();
     let kinds: Vec<&str> = told.iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!(kinds, ["m.room.create", "m.room.name", "m.room.join_rules", "m.room.member", "m.room.member"]);
     assert_eq!(told[4]["content"], json!({ "membership": "invite", "reason": "come" }));
     assert_eq!(told[4]["sender"], "@alice:a.example");
-    f.membership.kick(&alice, &room, &bob.user_id, None).await.unwrap();
+    f.membership.act_on(&alice, &room, &bob.user_id, Change::Kick, None).await.unwrap();
     assert_eq!(f.told(&room, &bob).await, None);
-    let refused = f.membership.invite(&bob, &room, &alice.user_id, None).await;
+    let refused = f.membership.act_on(&bob, &room, &alice.user_id, Change::Invite, None).await;
     assert!(matches!(refused, Err(MembershipError::Forbidden(_))));
-    let remote = f.membership.invite(&alice, &room, ruma::user_id!("@carol:b.example"), None).await;
+    let remote = f.membership.act_on(&alice, &room, ruma::user_id!("@carol:b.example"), Change::Invite, None).await;
     assert!(matches!(remote, Err(MembershipError::RemoteUser(_))));
 }
 
@@ -230,7 +230,7 @@ async fn who_wants_no_invitations_gets_none() {
     })
     .await;
     let room = f.create(&alice, public()).await;
-    let refused = f.membership.invite(&alice, &room, &bob.user_id, None).await;
+    let refused = f.membership.act_on(&alice, &room, &bob.user_id, Change::Invite, None).await;
     assert!(matches!(refused, Err(MembershipError::InviteBlocked(_))), "{refused:?}");
     let invite = content(json!({ "membership": "invite" }));
     let refused = f.sending.put_state(&alice, &room, "m.room.member", bob.user_id.as_str(), invite).await;

@@ -122,7 +122,7 @@ async fn a_summary_is_for_those_who_may_know_of_the_room() {
     };
     let private = f.create(&alice, CreateRequest { name: Some("Tea".into()), ..CreateRequest::default() }).await;
     assert!(summary(&bob, private.as_str()).await.is_none());
-    f.membership.invite(&alice, &private, &bob.user_id, None).await.unwrap();
+    f.membership.act_on(&alice, &private, &bob.user_id, Change::Invite, None).await.unwrap();
     let own = summary(&bob, private.as_str()).await.unwrap();
     let json = serde_json::to_value(&own).unwrap();
     assert_eq!(
@@ -134,7 +134,7 @@ async fn a_summary_is_for_those_who_may_know_of_the_room() {
     );
     let open = f.create(&alice, CreateRequest { room_alias_name: Some("open".into()), ..public() }).await;
     assert!(summary(&bob, "#open:a.example").await.unwrap().membership.is_none());
-    f.membership.ban(&alice, &open, &bob.user_id, None).await.unwrap();
+    f.membership.act_on(&alice, &open, &bob.user_id, Change::Ban, None).await.unwrap();
     assert!(summary(&bob, open.as_str()).await.is_none(), "the banned");
     assert!(summary(&bob, "#no:a.example").await.is_none());
     let knock = f.create(&alice, with_join_rule("12", json!({ "join_rule": "knock" }))).await;

@@ -17,7 +17,7 @@ async fn an_upgrade_replaces_the_room() {
         };
         let old = f.create(&alice, request).await;
         f.membership.join(&bob, &old, None).await.unwrap();
-        f.membership.ban(&alice, &old, &carol.user_id, None).await.unwrap();
+        f.membership.act_on(&alice, &old, &carol.user_id, Change::Ban, None).await.unwrap();
         let new = f.upgrades.upgrade(&alice, &old, to, vec![bob.user_id.clone()]).await.unwrap();
         let create = f.state(&new, "m.room.create", "").await;
         assert_eq!(create["predecessor"]["room_id"], old.as_str(), "{from} to {to}");

@@ -93,9 +93,8 @@ impl Store {
         let restores = backup::restores(&connection)?;
         let ids = Arc::new(ids::Ids::default());
         let visible = Arc::new(AtomicI64::new(position));
-        let readers = (0..readers_in_pool())
-            .map(|_| sqlite::open(path, sqlite::Role::Reader))
-            .collect::<Result<Vec<_>, _>>()?;
+        let readers =
+            (0..readers_in_pool()).map(|_| sqlite::open(path, sqlite::Role::Reader)).collect::<Result<Vec<_>, _>>()?;
         let (jobs, queue) = mpsc::sync_channel(writer::QUEUE);
         let writer = writer::Writer {
             connection,

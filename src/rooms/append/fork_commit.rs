@@ -93,6 +93,10 @@ impl ForkCommit {
             row.last_position = position;
         }
         self.change_current(tx, position, nid, key, &mut row, &mut concerned)?;
+        if let Some(memo) = &self.judged.current_memo {
+            let current = StateRef { line: self.room.main_line, epoch: row.state_position };
+            state::put_resolution(tx, self.room.nid, memo, current)?;
+        }
         for tip in &self.judged.replaced {
             rooms::remove_extremity(tx, self.room.nid, *tip)?;
         }

@@ -56,6 +56,8 @@ pub(super) struct Judged {
     pub(super) extremity: bool,
     /// What changes in the current state: (key, event or none). [`Resolver::NEW`] stands for the event itself.
     pub(super) current: Vec<(i64, Option<i64>)>,
+    /// Key of the memo of the resolution that makes the current state, if it was computed now and its inputs are stored.
+    pub(super) current_memo: Option<[u8; 32]>,
     /// Whether its sender may redact other servers' events, and mention the room.
     pub(super) redacts_others: bool,
     pub(super) may_notify_room: bool,
@@ -131,6 +133,7 @@ pub(super) fn judge(
         replaced,
         extremity: accepted && !referenced,
         current: Vec::new(),
+        current_memo: None,
         redacts_others: false,
         may_notify_room: false,
         linear: false,
@@ -144,6 +147,7 @@ pub(super) fn judge(
         }
         let after = resolver.resolve(read, room, rules, states, current, pdus)?;
         judged.current = difference(read, current, &after)?;
+        judged.current_memo = after.memo;
         let newest = rooms::newest_event(read, room.nid)?.map(|(nid, _)| nid);
         judged.linear = prev.len() == 1 && newest == prev.first().map(|row| row.nid);
     }

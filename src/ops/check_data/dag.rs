@@ -53,13 +53,22 @@ fn edges(site: &Site<'_>, room: &Room, report: &mut Report) -> Result<(), StoreE
 
 fn forward_extremities(site: &Site<'_>, room: &Room, report: &mut Report) -> Result<(), StoreError> {
     let accepted = |event: &&Event| event.in_dag() && !event.is(flag::HIDDEN);
-    let referred: HashSet<&Vec<u8>> = room
+    let hidden: HashMap<&Vec<u8>, &Event> = room
         .events
         .iter()
-        .filter(accepted)
-        .filter_map(|event| event.body.as_ref())
-        .flat_map(|body| &body.prev)
+        .filter(|event| event.in_dag() && event.is(flag::SOFT_FAILED | flag::REJECTED))
+        .map(|event| (&event.id, event))
         .collect();
+    // What an accepted event has behind it, through soft-failed and rejected ones too: those take no extremity's place.
+    let mut referred: HashSet<&Vec<u8>> = HashSet::new();
+    let mut todo: Vec<&Event> = room.events.iter().filter(accepted).collect();
+    while let Some(event) = todo.pop() {
+        for prev in event.body.iter().flat_map(|body| &body.prev) {
+            if referred.insert(prev) {
+                todo.extend(hidden.get(prev));
+            }
+        }
+    }
     let wanted: BTreeSet<i64> = room
         .events
         .iter()

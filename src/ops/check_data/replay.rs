@@ -172,9 +172,7 @@ impl Walk<'_> {
         let prev = prev.unwrap_or_default();
         let extremity = event.live().is_some() && !event.is(flag::HIDDEN | flag::BACKFILLED);
         if extremity {
-            prev.iter().for_each(|parent| {
-                self.tips.remove(parent);
-            });
+            self.replace_tips(&prev);
         }
         for parent in &prev {
             if let Some(left) = self.following.get_mut(parent) {
@@ -192,6 +190,23 @@ impl Walk<'_> {
         self.compare_current(event, report);
         self.forget_if_done(at);
         Ok(())
+    }
+
+    /// An accepted event takes the place of the extremities that it names, and of those behind soft-failed and rejected ones
+    /// that it names.
+    fn replace_tips(&mut self, prev: &[usize]) {
+        let mut todo = prev.to_vec();
+        let mut seen: BTreeSet<usize> = todo.iter().copied().collect();
+        while let Some(parent) = todo.pop() {
+            if self.tips.remove(&parent) {
+                self.forget_if_done(parent);
+            }
+            let event = &self.room.events[parent];
+            if event.is(flag::SOFT_FAILED | flag::REJECTED) {
+                let behind = self.room.prev(event).unwrap_or_default();
+                todo.extend(behind.into_iter().filter(|at| seen.insert(*at)));
+            }
+        }
     }
 
     /// The state before an event. One that can't be recomputed, because what it follows is not here, is taken as stored.

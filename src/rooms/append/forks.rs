@@ -125,7 +125,10 @@ pub(super) fn judge(
     let accepted = judgement == Judgement::Accepted;
     let referenced = !rooms::children(read, room.nid, pdu.event_id())?.is_empty();
     let replaced: Vec<EventNid> = match accepted {
-        true => tips.iter().copied().filter(|tip| prev_nids.contains(tip)).collect(),
+        true => {
+            let covered = behind_hidden(read, room, &prev, pdus)?;
+            tips.iter().copied().filter(|tip| prev_nids.contains(tip) || covered.contains(tip)).collect()
+        }
         false => Vec::new(),
     };
     let mut judged = Judged {
@@ -199,6 +202,33 @@ fn previous(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<Vec<EventRow>,
         }
     }
     if missing.is_empty() { Ok(rows) } else { Err(NotJudged::MissingPrev(missing)) }
+}
+
+/// Events that are walked behind soft-failed and rejected ones at most.
+const MAX_HIDDEN: usize = 1_000;
+
+/// What the event has behind it through soft-failed and rejected events alone. Those took no extremity's place, so an
+/// extremity may stand right behind them; an accepted event that names them takes it.
+fn behind_hidden(
+    read: &dyn Read,
+    room: &RoomKey,
+    prev: &[EventRow],
+    pdus: &PduCache,
+) -> Result<BTreeSet<EventNid>, StoreError> {
+    let hidden = |row: &EventRow| row.is(flag::SOFT_FAILED | flag::REJECTED);
+    let mut todo: Vec<EventNid> = prev.iter().filter(|row| hidden(row)).map(|row| row.nid).collect();
+    let mut walked: BTreeSet<EventNid> = todo.iter().copied().collect();
+    let mut covered = BTreeSet::new();
+    while let Some(nid) = todo.pop() {
+        for id in super::resolution::load(read, nid, pdus)?.prev_events() {
+            let Some(row) = events::by_id(read, id)?.filter(|row| row.room == room.nid) else { continue };
+            if hidden(&row) && walked.len() < MAX_HIDDEN && walked.insert(row.nid) {
+                todo.push(row.nid);
+            }
+            covered.insert(row.nid);
+        }
+    }
+    Ok(covered)
 }
 
 /// The event's auth events; all must be here.

@@ -12,6 +12,7 @@ pub mod json;
 pub mod listen;
 pub mod logging;
 pub mod ops;
+pub mod peers;
 pub mod random;
 pub mod rooms;
 pub mod store;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["clock", "json", "random"],
     &["config", "store"],
-    &["accounts", "rooms", "sync", "ops", "logging"],
+    &["accounts", "rooms", "sync", "peers", "crypto", "media", "presence", "ops", "logging"],
     &["api", "cli", "listen"],
     &["app"],
 ];

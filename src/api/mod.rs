@@ -5,6 +5,7 @@ pub mod client;
 pub mod client_ip;
 pub mod error;
 pub mod extract;
+pub mod federation;
 pub mod well_known;
 
 #[cfg(test)]

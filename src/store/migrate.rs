@@ -13,6 +13,14 @@ use super::StoreError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_reports.sql"),
+    include_str!("../../migrations/sqlite/0003_servers_of_rooms.sql"),
+    include_str!("../../migrations/sqlite/0004_server_keys.sql"),
+    include_str!("../../migrations/sqlite/0005_outbox.sql"),
+    include_str!("../../migrations/sqlite/0006_inbox.sql"),
+    include_str!("../../migrations/sqlite/0007_remote_joins.sql"),
+    include_str!("../../migrations/sqlite/0008_encryption.sql"),
+    include_str!("../../migrations/sqlite/0009_media.sql"),
+    include_str!("../../migrations/sqlite/0010_presence.sql"),
 ];
 
 /// The newest schema version that this binary knows.

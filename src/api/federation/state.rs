@@ -1,0 +1,46 @@
+//! What the handlers of the server-server API call.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::{config::Config, peers::client::PeerClient};
+
+/// The services. Every request takes a clone, so it is one reference.
+#[derive(Clone)]
+pub struct FederationState(Arc<FederationServices>);
+
+impl std::ops::Deref for FederationState {
+    type Target = FederationServices;
+
+    fn deref(&self) -> &FederationServices {
+        &self.0
+    }
+}
+
+/// The services, one field each.
+pub struct FederationServices {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Requests to other servers.
+    pub peers: Arc<PeerClient>,
+}
+
+impl FederationState {
+    /// These services.
+    pub fn new(services: FederationServices) -> Self {
+        Self(Arc::new(services))
+    }
+}
+
+macro_rules! from_federation_state {
+    ($($field:ident: $service:ty),* $(,)?) => {$(
+        impl FromRef<FederationState> for Arc<$service> {
+            fn from_ref(state: &FederationState) -> Self { state.$field.clone() }
+        }
+    )*};
+}
+from_federation_state!(
+    config: Config,
+    peers: PeerClient,
+);

@@ -1,0 +1,5 @@
+//! Other servers: how they are reached and known, what we owe them, what they send, rooms joined and history read through
+//! them.
+
+pub mod client;
+pub mod transport;

@@ -2,4 +2,6 @@
 //! them.
 
 pub mod client;
+pub mod https;
+pub mod reachability;
 pub mod transport;

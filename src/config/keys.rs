@@ -61,7 +61,7 @@ pub(super) const KEYS: &[Key] = &[
     secret("storage.url", Effect::Yes),
     secret("redis.url", Effect::NotYet),
     key("rate_limits.enabled", Effect::Yes),
-    key("media.max_upload_bytes", Effect::NotYet),
+    key("media.max_upload_bytes", Effect::Yes),
     key("media.url_previews", Effect::NotYet),
     secret("email.smtp_url", Effect::NotYet),
     key("email.from", Effect::NotYet),

@@ -5,5 +5,7 @@ pub mod budgets;
 pub mod client;
 pub mod events;
 pub mod heard_from;
+pub mod https;
 pub mod keys;
+pub mod reachability;
 pub mod transport;

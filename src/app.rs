@@ -259,13 +259,14 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, StartError> {
-        let key = signing_key::load_or_make(&config.signing_key, &*random)?;
+        let keys = signing_key::load_all_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
         let hash_key = store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
         let typing_notes = Arc::<TypingNotes>::default();
-        let signer = Signer { server_name: config.server_name.clone(), key: key.clone(), random: random.clone() };
+        let key = keys[0].clone();
+        let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),
             clock.clone(),
@@ -285,7 +286,7 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
         };
-        let peers = Peers::new(&base, key)?;
+        let peers = Peers::new(&base, keys).await?;
         let federation = config.federation.enabled.then(|| peers.state(&base));
         let media = Media::new(
             &config,

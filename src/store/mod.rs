@@ -26,6 +26,7 @@ pub mod receipts;
 pub mod relations;
 pub mod reports;
 pub mod rooms;
+pub mod server_keys;
 mod sql;
 mod sqlite;
 pub mod state;

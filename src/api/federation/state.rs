@@ -4,7 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
-use crate::{config::Config, peers::client::PeerClient};
+use crate::{
+    config::Config,
+    peers::{
+        budgets::Budgets,
+        client::PeerClient,
+        events::EventChecker,
+        heard_from::HeardFrom,
+        keys::{Notary, OwnKeys, RemoteKeys},
+    },
+};
 
 /// The services. Every request takes a clone, so it is one reference.
 #[derive(Clone)]
@@ -24,6 +33,18 @@ pub struct FederationServices {
     pub config: Arc<Config>,
     /// Requests to other servers.
     pub peers: Arc<PeerClient>,
+    /// This server's keys.
+    pub own_keys: Arc<OwnKeys>,
+    /// Those of others.
+    pub keys: Arc<RemoteKeys>,
+    /// Those of others, for others.
+    pub notary: Arc<Notary>,
+    /// The first checks on events.
+    pub events: Arc<EventChecker>,
+    /// How much work another server may make.
+    pub budgets: Arc<Budgets>,
+    /// Told of every server whose request was authentic.
+    pub heard_from: Arc<dyn HeardFrom>,
 }
 
 impl FederationState {
@@ -43,4 +64,9 @@ macro_rules! from_federation_state {
 from_federation_state!(
     config: Config,
     peers: PeerClient,
+    own_keys: OwnKeys,
+    keys: RemoteKeys,
+    notary: Notary,
+    events: EventChecker,
+    budgets: Budgets,
 );

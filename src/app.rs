@@ -287,7 +287,6 @@ impl App {
             typing_notes,
         };
         let peers = Peers::new(&base, keys).await?;
-        let federation = config.federation.enabled.then(|| peers.state(&base));
         let media = Media::new(
             &config,
             store.clone(),
@@ -297,6 +296,7 @@ impl App {
             peers.outgoing.clone(),
         );
         let media = Arc::new(media.map_err(StartError::Media)?);
+        let federation = config.federation.enabled.then(|| peers.state(&base, &media));
         let state = services(&base, &last_seen, &follower, &media).await?;
         let membership = state.membership.clone();
         let typing = state.typing.clone();

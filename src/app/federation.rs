@@ -11,6 +11,7 @@ use crate::{
         federation,
         federation::state::{FederationServices, FederationState},
     },
+    media::Media,
     peers::{
         budgets::Budgets,
         client::PeerClient,
@@ -67,9 +68,11 @@ impl Peers {
     }
 
     /// What the handlers of the server-server API call.
-    pub(super) fn state(&self, base: &Base) -> FederationState {
+    pub(super) fn state(&self, base: &Base, media: &Arc<Media>) -> FederationState {
         FederationState::new(FederationServices {
             config: base.config.clone(),
+            random: base.random.clone(),
+            media: media.clone(),
             peers: self.client.clone(),
             own_keys: self.own_keys.clone(),
             keys: self.keys.clone(),

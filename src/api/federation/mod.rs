@@ -2,6 +2,7 @@
 
 pub mod authentication;
 mod keys;
+mod media;
 pub mod state;
 mod version;
 
@@ -11,5 +12,9 @@ use self::state::FederationState;
 
 /// All routes, from the root.
 pub fn routes() -> Router<FederationState> {
-    Router::new().merge(keys::routes()).merge(version::routes())
+    Router::new().nest("/_matrix/federation/v1", v1()).merge(keys::routes()).merge(version::routes())
+}
+
+fn v1() -> Router<FederationState> {
+    Router::new().merge(media::routes())
 }

@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 
 use crate::{
     config::Config,
+    media::Media,
     peers::{
         budgets::Budgets,
         client::PeerClient,
@@ -13,6 +14,7 @@ use crate::{
         heard_from::HeardFrom,
         keys::{Notary, OwnKeys, RemoteKeys},
     },
+    random::Random,
 };
 
 /// The services. Every request takes a clone, so it is one reference.
@@ -31,6 +33,10 @@ impl std::ops::Deref for FederationState {
 pub struct FederationServices {
     /// The configuration.
     pub config: Arc<Config>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Files.
+    pub media: Arc<Media>,
     /// Requests to other servers.
     pub peers: Arc<PeerClient>,
     /// This server's keys.
@@ -63,6 +69,7 @@ macro_rules! from_federation_state {
 }
 from_federation_state!(
     config: Config,
+    media: Media,
     peers: PeerClient,
     own_keys: OwnKeys,
     keys: RemoteKeys,

@@ -19,6 +19,7 @@ use crate::{
         https::{self, AddressRules, Https, Outgoing, Resolver, SystemResolver},
         keys::{Notary, OwnKeys, RemoteKeys},
         reachability::Reachability,
+        sender::{self, NoOwedEdus, Sender},
     },
 };
 
@@ -36,6 +37,8 @@ pub struct Peers {
     pub keys: Arc<RemoteKeys>,
     /// The first checks on events of other servers.
     pub events: Arc<EventChecker>,
+    /// What they are owed.
+    pub sender: Arc<Sender>,
 }
 
 impl Peers {
@@ -64,7 +67,18 @@ impl Peers {
         let keys = RemoteKeys::new(config.clone(), own_keys.clone(), store.clone(), client.clone(), clock.clone());
         let keys = Arc::new(keys);
         let events = Arc::new(EventChecker::new(keys.clone()));
-        Ok(Self { client, reachability, outgoing, own_keys, keys, events })
+        let sender = Sender::load(sender::Parts {
+            config: config.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            client: client.clone(),
+            reachability: reachability.clone(),
+            notes: base.sender_notes.clone(),
+            edus: Arc::new(NoOwedEdus),
+        });
+        let sender = Arc::new(sender.await?);
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events, sender })
     }
 
     /// What the handlers of the server-server API call.

@@ -8,4 +8,5 @@ pub mod heard_from;
 pub mod https;
 pub mod keys;
 pub mod reachability;
+pub mod sender;
 pub mod transport;

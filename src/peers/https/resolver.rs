@@ -111,6 +111,9 @@ impl Resolver for SystemResolver {
 
     fn srv<'a>(&'a self, name: &'a str) -> Looking<'a, SrvAnswer> {
         Box::pin(async move {
+            if is_localhost(name) {
+                return SrvAnswer::Records(Vec::new());
+            }
             let Some(absolute) = absolute(name) else { return SrvAnswer::Records(Vec::new()) };
             match self.dns.lookup(absolute, RecordType::SRV).await {
                 Ok(lookup) => {
@@ -151,6 +154,7 @@ mod tests {
             let found = resolver.addresses(name).await;
             assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{name}");
         }
+        assert_eq!(resolver.srv("_matrix-fed._tcp.localhost").await, SrvAnswer::Records(Vec::new()));
         assert!(!is_localhost("notlocalhost") && !is_localhost("localhost.example"));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -95,7 +95,11 @@ struct Server {
 
 impl Server {
     async fn start(acceptor: TlsAcceptor, router: Router) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::start_at(Ipv4Addr::LOCALHOST, acceptor, router).await
+    }
+
+    async fn start_at(address: Ipv4Addr, acceptor: TlsAcceptor, router: Router) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, seen) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Seen>>>::default());
         let (counted, noted) = (connections.clone(), seen.clone());
@@ -204,15 +208,38 @@ fn outgoing(config: &config::Outgoing, resolver: Arc<dyn Resolver>) -> Outgoing 
 
 /// Our side. Well-known documents are asked for at `well_known_port`.
 fn https(config: &config::Outgoing, resolver: Arc<dyn Resolver>, well_known_port: u16) -> Https {
-    let parts = Parts {
+    https_at(Arc::new(SystemClock), config, resolver, well_known_port)
+}
+
+fn https_at(
+    clock: Arc<dyn Clock>,
+    config: &config::Outgoing,
+    resolver: Arc<dyn Resolver>,
+    well_known_port: u16,
+) -> Https {
+    let surroundings = Surroundings { well_known_port, connect_time: Duration::from_secs(2) };
+    Https::with(parts(clock, config, resolver), surroundings)
+}
+
+fn parts(clock: Arc<dyn Clock>, config: &config::Outgoing, resolver: Arc<dyn Resolver>) -> Parts {
+    Parts {
         outgoing: Arc::new(outgoing(config, resolver.clone())),
         resolver,
         rules: Arc::new(AddressRules::new(config)),
         tls: client_config(config).unwrap(),
-        clock: Arc::new(SystemClock),
+        clock,
         random: Arc::new(OsRandom),
-    };
-    Https::with_well_known_port(parts, well_known_port)
+    }
+}
+
+/// A clock that the test sets.
+#[derive(Default)]
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// A port at which nothing listens: nobody is given 0.

@@ -75,6 +75,28 @@ async fn the_next_address_is_tried_where_one_refuses() {
     assert_eq!(asked(&https, &format!("a.example:{}", server.port())).await, "200 here");
 }
 
+#[tokio::test]
+async fn an_address_that_says_nothing_does_not_take_all_the_time() {
+    let authority = Authority::new();
+    let server = authority.serve(&["a.example"], saying("here")).await;
+    // Accepts connections, for the system does, and is silent.
+    let silent = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), server.port())).await.unwrap();
+    let resolver = FakeResolver::here(&["a.example"]);
+    let both = vec![silent.local_addr().unwrap().ip(), server.address.ip()];
+    resolver.addresses.lock().unwrap().insert("a.example".to_owned(), both);
+    let mut config = outgoing_config(&authority);
+    config.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+    let https = https(&config, resolver.clone(), NOWHERE);
+    let name = format!("a.example:{}", server.port());
+    assert_eq!(asked(&https, &name).await, "200 here");
+    server.stop().await;
+    resolver.put("a.example", silent.local_addr().unwrap().ip());
+    // The connection that was kept, and its route, are gone after one failure.
+    assert_ne!(asked(&https, &name).await, "200 here");
+    let answer = asked(&https, &name).await;
+    assert!(answer.starts_with("Connect") && answer.contains("in time"), "{answer}");
+}
+
 /// Answers the first request of the first connection, and closes it when it sees the second: as a server does that
 /// found the connection idle for too long. The second connection answers.
 #[tokio::test]

@@ -117,13 +117,15 @@ async fn endless_redirects_of_the_well_known_are_stopped() {
 async fn a_redirect_of_the_well_known_may_not_lead_to_a_private_address() {
     let authority = Authority::new();
     let server = authority.serve(&["b.example"], saying("here")).await;
-    let elsewhere = authority.serve(&["inside.example"], delegating("evil.example:1".to_owned())).await;
+    let acceptor = authority.acceptor(&["inside.example"], &["http/1.1"]);
+    let inside = Ipv4Addr::new(127, 0, 0, 2);
+    let elsewhere = Server::start_at(inside, acceptor, delegating("evil.example:1".to_owned())).await;
     let target = format!("https://inside.example:{}{WELL_KNOWN}", elsewhere.port());
     let router = Router::new().route(WELL_KNOWN, get(move || std::future::ready(Redirect::temporary(&target))));
     let well_known = authority.serve(&["b.example"], router).await;
     let resolver = FakeResolver::here(&["b.example"]);
     // Loopback as well, so that the other server would answer, were it not refused.
-    resolver.put("inside.example", "127.0.0.2".parse().unwrap());
+    resolver.put("inside.example", inside.into());
     resolver.put_srv("_matrix-fed._tcp.b.example", "b.example", server.port());
     let https = https(&outgoing_config(&authority), resolver, well_known.port());
     assert_eq!(asked(&https, "b.example").await, "200 here");
@@ -184,4 +186,63 @@ async fn a_server_that_moved_is_found_at_the_next_try() {
     before.stop().await;
     assert_ne!(asked(&https, "b.example").await, "200 before");
     assert_eq!(asked(&https, "b.example").await, "200 after");
+}
+
+#[tokio::test]
+async fn a_delegation_that_leads_nowhere_is_soon_asked_for_again() {
+    let authority = Authority::new();
+    let before = authority.serve(&["matrix.a.example"], saying("before")).await;
+    let after = authority.serve(&["matrix.a.example"], saying("after")).await;
+    let delegated = Arc::new(Mutex::new(before.port()));
+    let named = delegated.clone();
+    let router = Router::new().route(
+        WELL_KNOWN,
+        get(move || {
+            let port = *named.lock().unwrap();
+            std::future::ready(format!("{{\"m.server\":\"matrix.a.example:{port}\"}}"))
+        }),
+    );
+    let well_known = authority.serve(&["a.example"], router).await;
+    let clock = Arc::new(SetClock::default());
+    let resolver = FakeResolver::here(&["a.example", "matrix.a.example"]);
+    let https = https_at(clock.clone(), &outgoing_config(&authority), resolver, well_known.port());
+    assert_eq!(asked(&https, "a.example").await, "200 before");
+    *delegated.lock().unwrap() = after.port();
+    before.stop().await;
+    // Within a minute of its answer the host is not asked again, however often what it said fails.
+    clock.0.store(59_999, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(asked(&https, "a.example").await.starts_with("Connect"));
+    }
+    assert_eq!(well_known.seen().len(), 1);
+    clock.0.store(60_000, Ordering::SeqCst);
+    assert_eq!(asked(&https, "a.example").await, "200 after");
+}
+
+/// How often a host was asked, when its answer is asked for at these times.
+async fn asked_at(router: Router, times_ms: &[i64]) -> Vec<usize> {
+    let authority = Authority::new();
+    let well_known = authority.serve(&["a.example"], router).await;
+    let client = outgoing(&outgoing_config(&authority), FakeResolver::here(&["a.example"]));
+    let clock = Arc::new(SetClock::default());
+    let delegations = Delegations::new(Arc::new(client), clock.clone(), well_known.port());
+    let mut counts = Vec::new();
+    for time_ms in times_ms {
+        clock.0.store(*time_ms, Ordering::SeqCst);
+        delegations.of("a.example").await;
+        counts.push(well_known.seen().len());
+    }
+    counts
+}
+
+#[tokio::test]
+async fn answers_are_believed_as_long_as_the_spec_says() {
+    let router = delegating("b.example".to_owned());
+    assert_eq!(asked_at(router, &[0, 86_399_999, 86_400_000]).await, [1, 1, 2]);
+    let headers = [("cache-control", "max-age=120")];
+    let router =
+        Router::new().route(WELL_KNOWN, get(move || std::future::ready((headers, "{\"m.server\":\"b.example\"}"))));
+    assert_eq!(asked_at(router, &[0, 119_999, 120_000]).await, [1, 1, 2]);
+    // Errors: a minute, then two.
+    assert_eq!(asked_at(Router::new(), &[0, 59_999, 60_000, 179_999, 180_000]).await, [1, 1, 2, 2, 3]);
 }

@@ -2,4 +2,5 @@
 //! them.
 
 pub mod client;
+pub mod serving;
 pub mod transport;

@@ -34,6 +34,8 @@ pub mod relations;
 pub mod reports;
 mod restricted;
 pub mod send;
+pub mod server_acl;
+pub mod server_visibility;
 pub mod state;
 pub mod state_hash;
 pub mod state_view;

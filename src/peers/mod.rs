@@ -2,5 +2,9 @@
 //! them.
 
 pub mod client;
+pub mod directory;
+pub mod hierarchy;
+pub mod profiles;
+mod published;
 pub mod serving;
 pub mod transport;

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod event_filter;
 #[cfg(test)]
 mod fixture;
+pub mod gaps;
 mod guests;
 pub mod hierarchy;
 pub mod ignored_users;

@@ -22,7 +22,7 @@ use crate::store::{
     ids,
     ids::{EventNid, RoomKey},
     members::Membership,
-    room_servers::{self, Stretch},
+    server_standing::{self, Stretch},
     state,
 };
 
@@ -75,7 +75,7 @@ impl ServerVisibility {
     /// # Errors
     /// [`StoreError`].
     pub fn new(read: &dyn Read, room: &Arc<RoomKey>, server: &ServerName) -> Result<Self, StoreError> {
-        let stretches = room_servers::stretches(read, room.nid, server)?;
+        let stretches = server_standing::stretches(read, room.nid, server)?;
         let standing = match stretches.last() {
             Some(Stretch { to: None, .. }) => Standing::In,
             Some(Stretch { to: Some(at), .. }) => Standing::Left(*at),
@@ -155,17 +155,13 @@ impl ServerVisibility {
 
     /// Whether the server had a member in a state: a joined one, or also an invited one.
     fn was_in(&mut self, read: &dyn Read, at: StateRef, invited: bool) -> Result<bool, StoreError> {
-        if at.line == self.main_line {
-            if self.stretches.iter().any(|stretch| stretch.covers(at.epoch)) {
-                return Ok(true);
-            }
-            if !invited {
-                return Ok(false);
-            }
+        if at.line == self.main_line && self.stretches.iter().any(|stretch| stretch.covers(at.epoch)) {
+            return Ok(true);
         }
+        // Also on the main line: a state that came with our join is older than the stretches that we know of.
         let mut members = match self.members.take() {
             Some(members) => members,
-            None => room_servers::members(read, self.room.nid, &self.server, MAX_MEMBERS)?
+            None => server_standing::members(read, self.room.nid, &self.server, MAX_MEMBERS)?
                 .into_iter()
                 .map(|user| KeyHistory::new(Some(ids::member_key(user))))
                 .collect(),

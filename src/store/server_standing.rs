@@ -70,3 +70,9 @@ pub fn by_members(read: &dyn Read, room: RoomNid, limit: i64) -> Result<Vec<Owne
     )?;
     Ok(names.into_iter().filter_map(|name| OwnedServerName::try_from(name).ok()).collect())
 }
+
+/// Whether somebody with an account here is joined to a room.
+pub fn has_local_members(read: &dyn Read, room: RoomNid) -> Result<bool, StoreError> {
+    read.one("SELECT 1 FROM room_heads WHERE room = ?1 AND local_joined > 0", params![room], |_| Ok(()))
+        .map(|found| found.is_some())
+}

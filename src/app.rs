@@ -1,6 +1,7 @@
 //! Wires the services, the routers and the tasks together, and stops them in order.
 
 mod admin;
+mod federation;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -22,7 +23,7 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
-pub use self::admin::admin;
+pub use self::{admin::admin, federation::Peers};
 use crate::{
     accounts::{
         AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
@@ -35,6 +36,7 @@ use crate::{
         client_ip::{self, TrustedProxies},
         error::{ApiError, unknown_method, unknown_path},
         extract::MAX_BODY_BYTES,
+        federation::state::FederationState,
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
@@ -46,6 +48,7 @@ use crate::{
         signing_key::SigningKeyError,
         sweepers,
     },
+    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles},
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -78,6 +81,12 @@ pub enum StartError {
     /// The signing key.
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
+    /// The certificates that other servers are judged by.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// What requests to other servers need of the system.
+    #[error("requests to other servers: {0}")]
+    Outgoing(String),
     /// A listener.
     #[error("can't listen on {address}: {source}")]
     Listen {
@@ -123,11 +132,13 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" metrics http://{real}"));
         let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
+        let reachability = app.peers.reachability.clone();
         let routes = metrics::routes(handle.clone(), move || {
             ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
             ::metrics::gauge!("linkim_write_queue_length").set(store.write_queue_length() as f64);
             ::metrics::gauge!("linkim_append_queue_length").set(appenders.queue_length() as f64);
             ::metrics::gauge!("linkim_appenders_awake").set(appenders.awake() as f64);
+            ::metrics::gauge!("linkim_failing_destinations").set(reachability.failing() as f64);
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
@@ -216,6 +227,9 @@ pub struct App {
     notifier: Arc<Notifier>,
     appenders: Arc<Appenders>,
     state: ClientState,
+    peers: Peers,
+    /// None where federation is off.
+    federation: Option<FederationState>,
     last_seen: Arc<LastSeen>,
     trusted: TrustedProxies,
     tasks: Vec<JoinHandle<()>>,
@@ -247,7 +261,7 @@ impl App {
         let hash_key = store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
         let typing_notes = Arc::<TypingNotes>::default();
-        let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
+        let signer = Signer { server_name: config.server_name.clone(), key: key.clone(), random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),
             clock.clone(),
@@ -267,7 +281,9 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
         };
-        let state = services(&base, &last_seen, &follower).await?;
+        let peers = Peers::new(&base, key)?;
+        let federation = config.federation.enabled.then(|| peers.state(&base));
+        let state = services(&base, &peers, &last_seen, &follower).await?;
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -275,12 +291,17 @@ impl App {
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
-        Ok(Self { store, notifier, appenders, state, last_seen, trusted, tasks, _lock: lock })
+        Ok(Self { store, notifier, appenders, state, peers, federation, last_seen, trusted, tasks, _lock: lock })
     }
 
     /// The services.
     pub fn state(&self) -> &ClientState {
         &self.state
+    }
+
+    /// The services that reach other servers.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// What `linkim admin` asks for.
@@ -315,6 +336,7 @@ impl App {
             .max_age(std::time::Duration::from_secs(86_400));
         client::routes()
             .with_state(self.state.clone())
+            .merge(federation::routes(self.federation.as_ref()))
             .route("/health", get(health))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
@@ -356,6 +378,7 @@ struct Base {
 /// Makes the services that the handlers call.
 async fn services(
     base: &Base,
+    peers: &Peers,
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
 ) -> Result<ClientState, StoreError> {
@@ -412,6 +435,9 @@ async fn services(
         reports: Arc::new(Reports::new(store.clone(), clock.clone())),
         user_directory: Arc::new(UserDirectory::new(store.clone())),
         turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
+        remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
+        remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
+        remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
         config: config.clone(),

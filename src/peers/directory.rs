@@ -9,6 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName, RoomAliasId, ServerName};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
+use tokio::sync::Semaphore;
 
 use super::{
     client::{Call, PeerClient, PeerError},
@@ -44,9 +45,13 @@ pub struct RemoteAlias {
     pub servers: Vec<OwnedServerName>,
 }
 
+/// Questions under way at most: everybody may ask, with no token.
+const AT_ONCE: usize = 32;
+
 /// Asks the directories of other servers. Remembers aliases for a minute. Bound: 1,000 aliases.
 pub struct RemoteDirectory {
     peers: Arc<PeerClient>,
+    asking: Semaphore,
     aliases: Cache<OwnedRoomAliasId, Arc<RemoteAlias>>,
 }
 
@@ -69,7 +74,8 @@ struct PageAnswer {
 impl RemoteDirectory {
     /// Asks through this client.
     pub fn new(peers: Arc<PeerClient>) -> Self {
-        Self { peers, aliases: Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build() }
+        let aliases = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build();
+        Self { peers, asking: Semaphore::new(AT_ONCE), aliases }
     }
 
     /// What an alias of another server points to; None if that server has no such alias.
@@ -80,6 +86,8 @@ impl RemoteDirectory {
         if let Some(known) = self.aliases.get(alias) {
             return Ok(Some(known));
         }
+        // Never closed.
+        let _permit = self.asking.acquire().await;
         let server = alias.server_name();
         let query = utf8_percent_encode(alias.as_str(), NON_ALPHANUMERIC);
         let call = Call::get(format!("/_matrix/federation/v1/query/directory?room_alias={query}"));
@@ -105,6 +113,7 @@ impl RemoteDirectory {
     /// # Errors
     /// [`PeerError`]
     pub async fn page(&self, server: &ServerName, query: &DirectoryQuery) -> Result<DirectoryPage, PeerError> {
+        let _permit = self.asking.acquire().await;
         let path = "/_matrix/federation/v1/publicRooms";
         let call = match query.search_term.is_some() || query.room_types.is_some() {
             true => Call::post(path, search_body(query).to_string()),

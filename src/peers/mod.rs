@@ -4,7 +4,9 @@
 pub mod client;
 pub mod directory;
 pub mod hierarchy;
+pub mod https;
 pub mod profiles;
 mod published;
+pub mod reachability;
 pub mod serving;
 pub mod transport;

@@ -11,6 +11,7 @@ use crate::{
         Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
     },
     config::Config,
+    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -97,6 +98,12 @@ pub struct ClientServices {
     pub user_directory: Arc<UserDirectory>,
     /// The TURN server.
     pub turn: Arc<TurnServer>,
+    /// The directories of other servers.
+    pub remote_directory: Arc<RemoteDirectory>,
+    /// The profiles of other servers' users.
+    pub remote_profiles: Arc<RemoteProfiles>,
+    /// Rooms that other servers are in.
+    pub remote_rooms: Arc<RemoteRooms>,
 }
 
 impl ClientState {
@@ -147,6 +154,9 @@ from_client_state!(
     directory: Directory,
     summaries: Summaries,
     hierarchy: Hierarchy,
+    remote_directory: RemoteDirectory,
+    remote_profiles: RemoteProfiles,
+    remote_rooms: RemoteRooms,
     upgrades: Upgrades,
     reports: Reports,
     user_directory: UserDirectory,

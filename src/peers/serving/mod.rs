@@ -15,7 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use ruma::{RoomId, ServerName};
+use ruma::{OwnedServerName, RoomId, ServerName};
 use tokio::sync::Semaphore;
 
 use self::guest::Guest;
@@ -25,6 +25,7 @@ pub use self::{
     listing::Listing,
 };
 use crate::{
+    clock::Clock,
     rooms::server_acl::ServerAcls,
     store::{Snapshot, Store, StoreError},
 };
@@ -51,15 +52,23 @@ pub enum ServeError {
 
 /// Serves rooms' events and states to other servers.
 pub struct Serving {
+    own: OwnedServerName,
+    clock: Arc<dyn Clock>,
     store: Store,
     acls: Arc<ServerAcls>,
     lists: Semaphore,
 }
 
 impl Serving {
-    /// From this store.
-    pub fn new(store: Store, acls: Arc<ServerAcls>) -> Self {
-        Self { store, acls, lists: Semaphore::new(LISTS_AT_ONCE) }
+    /// As this server, from this store.
+    pub fn new(own: OwnedServerName, clock: Arc<dyn Clock>, store: Store, acls: Arc<ServerAcls>) -> Self {
+        Self { own, clock, store, acls, lists: Semaphore::new(LISTS_AT_ONCE) }
+    }
+
+    /// PDUs, a JSON array, as the transaction that some answers wrap them in.
+    pub fn transaction(&self, pdus: &str) -> String {
+        let now = self.clock.now_ms();
+        format!("{{\"origin\":\"{}\",\"origin_server_ts\":{now},\"pdus\":{pdus}}}", self.own)
     }
 
     /// Runs `look` on a room that is open to a server, under one snapshot.

@@ -41,6 +41,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
     listen,
+    media::{self, Media},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
         data_dir::{self, DataDirLock},
@@ -98,6 +99,9 @@ pub enum StartError {
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(String),
+    /// The folders of media.
+    #[error("the folder of media: {0}")]
+    Media(std::io::Error),
     /// Standard output is closed.
     #[error("standard output: {0}")]
     Output(std::io::Error),
@@ -255,13 +259,14 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, StartError> {
-        let key = signing_key::load_or_make(&config.signing_key, &*random)?;
+        let keys = signing_key::load_all_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
         let hash_key = store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
         let typing_notes = Arc::<TypingNotes>::default();
-        let signer = Signer { server_name: config.server_name.clone(), key: key.clone(), random: random.clone() };
+        let key = keys[0].clone();
+        let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),
             clock.clone(),
@@ -281,15 +286,25 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
         };
-        let peers = Peers::new(&base, key)?;
-        let federation = config.federation.enabled.then(|| peers.state(&base));
-        let state = services(&base, &peers, &last_seen, &follower).await?;
+        let peers = Peers::new(&base, keys).await?;
+        let media = Media::new(
+            &config,
+            store.clone(),
+            clock.clone(),
+            base.random.clone(),
+            peers.client.clone(),
+            peers.outgoing.clone(),
+        );
+        let media = Arc::new(media.map_err(StartError::Media)?);
+        let state = services(&base, &peers, &last_seen, &follower, &media).await?;
+        let federation = config.federation.enabled.then(|| peers.state(&base, &state));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
         tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
+        tasks.push(tokio::spawn(media::run_sweeper(media)));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
         Ok(Self { store, notifier, appenders, state, peers, federation, last_seen, trusted, tasks, _lock: lock })
     }
@@ -381,6 +396,7 @@ async fn services(
     peers: &Peers,
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
+    media: &Arc<Media>,
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
@@ -440,6 +456,7 @@ async fn services(
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
+        media: media.clone(),
         config: config.clone(),
         sessions,
         names,

@@ -21,6 +21,7 @@ mod authority;
 mod client;
 mod command;
 mod events;
+mod files;
 mod gate;
 mod options;
 mod reply;

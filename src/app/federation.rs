@@ -8,14 +8,20 @@ use linkim_federation::SigningKey;
 use super::{Base, StartError};
 use crate::{
     api::{
+        client::state::ClientState,
         federation,
         federation::state::{FederationServices, FederationState},
     },
     peers::{
+        budgets::Budgets,
         client::PeerClient,
+        events::EventChecker,
         https::{self, AddressRules, Https, Outgoing, Resolver, SystemResolver},
+        keys::{Notary, OwnKeys, RemoteKeys},
         reachability::Reachability,
+        serving::Serving,
     },
+    rooms::server_acl::ServerAcls,
 };
 
 /// The services that reach other servers.
@@ -26,12 +32,18 @@ pub struct Peers {
     pub reachability: Arc<Reachability>,
     /// Requests to any host, under the rules of `[outgoing]`.
     pub outgoing: Arc<Outgoing>,
+    /// This server's keys.
+    pub own_keys: Arc<OwnKeys>,
+    /// Those of other servers.
+    pub keys: Arc<RemoteKeys>,
+    /// The first checks on events of other servers.
+    pub events: Arc<EventChecker>,
 }
 
 impl Peers {
-    /// Makes them. Looks at the system's certificates, resolver and hosts file.
-    pub(super) fn new(base: &Base, key: SigningKey) -> Result<Self, StartError> {
-        let Base { config, clock, random, .. } = base;
+    /// Makes them, with the keys of the signing key file. Looks at the system's certificates, resolver and hosts file.
+    pub(super) async fn new(base: &Base, keys: Vec<SigningKey>) -> Result<Self, StartError> {
+        let Base { config, store, clock, random, .. } = base;
         let tls = https::client_config(&config.outgoing)?;
         let rules = Arc::new(AddressRules::new(&config.outgoing));
         let resolver = SystemResolver::new().map_err(|error| StartError::Outgoing(error.to_string()))?;
@@ -47,14 +59,42 @@ impl Peers {
             random: random.clone(),
         });
         let reachability = Arc::new(Reachability::new(config.federation.backoff_max, random.clone()));
-        let client = PeerClient::new(config.clone(), key, Arc::new(transport));
+        let own_keys = OwnKeys::load(store, config.server_name.clone(), keys, clock.clone()).await?;
+        let own_keys = Arc::new(own_keys);
+        let client = PeerClient::new(config.clone(), own_keys.signing_key().clone(), Arc::new(transport));
         let client = Arc::new(client.telling(reachability.clone(), clock.clone()));
-        Ok(Self { client, reachability, outgoing })
+        let keys = RemoteKeys::new(config.clone(), own_keys.clone(), store.clone(), client.clone(), clock.clone());
+        let keys = Arc::new(keys);
+        let events = Arc::new(EventChecker::new(keys.clone()));
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events })
     }
 
     /// What the handlers of the server-server API call.
-    pub(super) fn state(&self, base: &Base) -> FederationState {
-        FederationState::new(FederationServices { config: base.config.clone(), peers: self.client.clone() })
+    pub(super) fn state(&self, base: &Base, client: &ClientState) -> FederationState {
+        let serving = Serving::new(
+            base.config.server_name.clone(),
+            base.clock.clone(),
+            base.store.clone(),
+            Arc::new(ServerAcls::default()),
+        );
+        FederationState::new(FederationServices {
+            config: base.config.clone(),
+            random: base.random.clone(),
+            media: client.media.clone(),
+            sessions: client.sessions.clone(),
+            profiles: client.profiles.clone(),
+            aliases: client.aliases.clone(),
+            directory: client.directory.clone(),
+            hierarchy: client.hierarchy.clone(),
+            serving: Arc::new(serving),
+            peers: self.client.clone(),
+            own_keys: self.own_keys.clone(),
+            keys: self.keys.clone(),
+            notary: Arc::new(Notary::new(self.keys.clone())),
+            events: self.events.clone(),
+            budgets: Arc::new(Budgets::new(base.config.rate_limits.enabled)),
+            heard_from: self.reachability.clone(),
+        })
     }
 }
 

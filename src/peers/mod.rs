@@ -1,10 +1,14 @@
 //! Other servers: how they are reached and known, what we owe them, what they send, rooms joined and history read through
 //! them.
 
+pub mod budgets;
 pub mod client;
 pub mod directory;
+pub mod events;
+pub mod heard_from;
 pub mod hierarchy;
 pub mod https;
+pub mod keys;
 pub mod profiles;
 mod published;
 pub mod reachability;

@@ -167,3 +167,25 @@ async fn a_burst_arrives_whole_and_in_order() {
     let answer = bob.sync(Sync::initial()).await;
     assert!(!timeline(&answer, &room).is_empty());
 }
+
+#[tokio::test]
+async fn files_are_fetched_from_the_server_that_has_them() {
+    let [a, b] = own();
+    let (alice, bob) = (a.register("alice").await, b.register("bob").await);
+    let bytes: Vec<u8> = (0..=255).cycle().take(200_000).collect();
+    let uri = alice.upload("application/pdf", "plän.pdf", &bytes).await;
+    let first = bob.download(&uri).await.expect_status(200);
+    assert!(first.bytes == bytes, "other bytes came");
+    assert_eq!(first.header("content-type"), "application/pdf");
+    assert_eq!(first.header("content-disposition"), "attachment; filename*=utf-8''pl%C3%A4n.pdf");
+    a.gate().close();
+    assert!(bob.download(&uri).await.expect_status(200).bytes == bytes, "the copy is served");
+    let other = alice.upload("text/plain", "a.txt", b"unreachable").await;
+    assert_eq!(bob.download(&other).await.status, 502);
+    a.gate().open();
+    conformance_tests::eventually("it can be fetched once its server is back", || async {
+        (bob.download(&other).await.status == 200).then_some(())
+    })
+    .await;
+    bob.download(&format!("mxc://{}/nothing", a.name())).await.expect_error(404, "M_NOT_FOUND");
+}

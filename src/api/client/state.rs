@@ -11,6 +11,7 @@ use crate::{
         Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
     },
     config::Config,
+    media::Media,
     peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
@@ -104,6 +105,8 @@ pub struct ClientServices {
     pub remote_profiles: Arc<RemoteProfiles>,
     /// Rooms that other servers are in.
     pub remote_rooms: Arc<RemoteRooms>,
+    /// Files.
+    pub media: Arc<Media>,
 }
 
 impl ClientState {
@@ -161,4 +164,5 @@ from_client_state!(
     reports: Reports,
     user_directory: UserDirectory,
     turn: TurnServer,
+    media: Media,
 );

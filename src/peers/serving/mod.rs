@@ -10,8 +10,6 @@ mod guest;
 mod history;
 mod listing;
 mod state;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -49,7 +49,7 @@ use crate::{
         signing_key::SigningKeyError,
         sweepers,
     },
-    peers::https::TrustError,
+    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles},
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -296,8 +296,8 @@ impl App {
             peers.outgoing.clone(),
         );
         let media = Arc::new(media.map_err(StartError::Media)?);
-        let federation = config.federation.enabled.then(|| peers.state(&base, &media));
-        let state = services(&base, &last_seen, &follower, &media).await?;
+        let state = services(&base, &peers, &last_seen, &follower, &media).await?;
+        let federation = config.federation.enabled.then(|| peers.state(&base, &state));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -393,6 +393,7 @@ struct Base {
 /// Makes the services that the handlers call.
 async fn services(
     base: &Base,
+    peers: &Peers,
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
     media: &Arc<Media>,
@@ -450,6 +451,9 @@ async fn services(
         reports: Arc::new(Reports::new(store.clone(), clock.clone())),
         user_directory: Arc::new(UserDirectory::new(store.clone())),
         turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
+        remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
+        remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
+        remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
         media: media.clone(),

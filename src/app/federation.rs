@@ -8,10 +8,10 @@ use linkim_federation::SigningKey;
 use super::{Base, StartError};
 use crate::{
     api::{
+        client::state::ClientState,
         federation,
         federation::state::{FederationServices, FederationState},
     },
-    media::Media,
     peers::{
         budgets::Budgets,
         client::PeerClient,
@@ -19,7 +19,9 @@ use crate::{
         https::{self, AddressRules, Https, Outgoing, Resolver, SystemResolver},
         keys::{Notary, OwnKeys, RemoteKeys},
         reachability::Reachability,
+        serving::Serving,
     },
+    rooms::server_acl::ServerAcls,
 };
 
 /// The services that reach other servers.
@@ -68,11 +70,23 @@ impl Peers {
     }
 
     /// What the handlers of the server-server API call.
-    pub(super) fn state(&self, base: &Base, media: &Arc<Media>) -> FederationState {
+    pub(super) fn state(&self, base: &Base, client: &ClientState) -> FederationState {
+        let serving = Serving::new(
+            base.config.server_name.clone(),
+            base.clock.clone(),
+            base.store.clone(),
+            Arc::new(ServerAcls::default()),
+        );
         FederationState::new(FederationServices {
             config: base.config.clone(),
             random: base.random.clone(),
-            media: media.clone(),
+            media: client.media.clone(),
+            sessions: client.sessions.clone(),
+            profiles: client.profiles.clone(),
+            aliases: client.aliases.clone(),
+            directory: client.directory.clone(),
+            hierarchy: client.hierarchy.clone(),
+            serving: Arc::new(serving),
             peers: self.client.clone(),
             own_keys: self.own_keys.clone(),
             keys: self.keys.clone(),

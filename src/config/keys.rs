@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     secret("registration.tokens", Effect::Yes),
     key("registration.reserved_names", Effect::Yes),
     key("federation.enabled", Effect::Yes),
-    key("federation.public_rooms", Effect::NotYet),
+    key("federation.public_rooms", Effect::Yes),
     key("federation.allow", Effect::Yes),
     key("federation.deny", Effect::Yes),
     key("federation.trusted_key_servers", Effect::Yes),

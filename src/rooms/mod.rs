@@ -14,6 +14,7 @@ pub mod directory;
 pub mod event_filter;
 #[cfg(test)]
 mod fixture;
+pub mod gaps;
 mod guests;
 pub mod hierarchy;
 pub mod ignored_users;
@@ -34,6 +35,8 @@ pub mod relations;
 pub mod reports;
 mod restricted;
 pub mod send;
+pub mod server_acl;
+pub mod server_visibility;
 pub mod state;
 pub mod state_hash;
 pub mod state_view;

@@ -12,6 +12,7 @@ use crate::{
     },
     config::Config,
     media::Media,
+    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -98,6 +99,12 @@ pub struct ClientServices {
     pub user_directory: Arc<UserDirectory>,
     /// The TURN server.
     pub turn: Arc<TurnServer>,
+    /// The directories of other servers.
+    pub remote_directory: Arc<RemoteDirectory>,
+    /// The profiles of other servers' users.
+    pub remote_profiles: Arc<RemoteProfiles>,
+    /// Rooms that other servers are in.
+    pub remote_rooms: Arc<RemoteRooms>,
     /// Files.
     pub media: Arc<Media>,
 }
@@ -150,6 +157,9 @@ from_client_state!(
     directory: Directory,
     summaries: Summaries,
     hierarchy: Hierarchy,
+    remote_directory: RemoteDirectory,
+    remote_profiles: RemoteProfiles,
+    remote_rooms: RemoteRooms,
     upgrades: Upgrades,
     reports: Reports,
     user_directory: UserDirectory,

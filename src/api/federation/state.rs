@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use crate::{
+    accounts::{Profiles, Sessions},
     config::Config,
     media::Media,
     peers::{
@@ -13,8 +14,10 @@ use crate::{
         events::EventChecker,
         heard_from::HeardFrom,
         keys::{Notary, OwnKeys, RemoteKeys},
+        serving::Serving,
     },
     random::Random,
+    rooms::{aliases::Aliases, directory::Directory, hierarchy::Hierarchy},
 };
 
 /// The services. Every request takes a clone, so it is one reference.
@@ -37,6 +40,18 @@ pub struct FederationServices {
     pub random: Arc<dyn Random>,
     /// Files.
     pub media: Arc<Media>,
+    /// Sessions and tokens.
+    pub sessions: Arc<Sessions>,
+    /// Profiles of our users.
+    pub profiles: Arc<Profiles>,
+    /// Our room aliases.
+    pub aliases: Arc<Aliases>,
+    /// The rooms that we publish.
+    pub directory: Arc<Directory>,
+    /// Trees of spaces.
+    pub hierarchy: Arc<Hierarchy>,
+    /// Rooms as other servers may read them.
+    pub serving: Arc<Serving>,
     /// Requests to other servers.
     pub peers: Arc<PeerClient>,
     /// This server's keys.
@@ -70,6 +85,12 @@ macro_rules! from_federation_state {
 from_federation_state!(
     config: Config,
     media: Media,
+    sessions: Sessions,
+    profiles: Profiles,
+    aliases: Aliases,
+    directory: Directory,
+    hierarchy: Hierarchy,
+    serving: Serving,
     peers: PeerClient,
     own_keys: OwnKeys,
     keys: RemoteKeys,

@@ -38,6 +38,9 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
+    crypto::{
+        CrossSigning, DeviceLists, KeyBackups, KeyClaims, KeyCounts, KeyQueries, KeyUploads, Signatures, ToDevice,
+    },
     listen,
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
@@ -361,7 +364,11 @@ async fn services(
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
-    let sessions = Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
+    let device_lists = Arc::new(DeviceLists::new(notifier.clone()));
+    let key_counts = Arc::<KeyCounts>::default();
+    let sessions = Arc::new(
+        Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), device_lists.clone()).await?,
+    );
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
@@ -380,7 +387,7 @@ async fn services(
     let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
+        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), key_counts.clone(), clock.clone())),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -412,6 +419,13 @@ async fn services(
         reports: Arc::new(Reports::new(store.clone(), clock.clone())),
         user_directory: Arc::new(UserDirectory::new(store.clone())),
         turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
+        key_uploads: Arc::new(KeyUploads::new(store.clone(), device_lists.clone(), key_counts.clone())),
+        key_queries: Arc::new(KeyQueries::new(store.clone())),
+        key_claims: Arc::new(KeyClaims::new(store.clone(), key_counts)),
+        cross_signing: Arc::new(CrossSigning::new(store.clone(), device_lists.clone())),
+        signatures: Arc::new(Signatures::new(store.clone(), device_lists)),
+        to_device: Arc::new(ToDevice::new(store.clone(), clock.clone(), notifier.clone())),
+        key_backups: Arc::new(KeyBackups::new(store.clone())),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
         config: config.clone(),

@@ -20,6 +20,7 @@
 mod client;
 mod command;
 mod events;
+pub mod keys;
 mod options;
 mod reply;
 mod rooms;

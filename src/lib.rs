@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod json;
 pub mod listen;
 pub mod logging;
+pub mod media;
 pub mod ops;
 pub mod peers;
 pub mod random;

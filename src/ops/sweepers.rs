@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Clock,
     params,
-    store::{Store, StoreError},
+    store::{Store, StoreError, server_keys},
 };
 
 /// How long a transaction id is remembered: a client that retries for longer has long shown its user a failure.
@@ -27,6 +27,9 @@ pub async fn run(store: Store, clock: Arc<dyn Clock>) {
     }
 }
 
+/// Servers whose keys are remembered although none of their users is in a room with ours.
+const STRANGERS: i64 = 2_000;
+
 /// Brings every swept table to its bound.
 ///
 /// # Errors
@@ -44,7 +47,9 @@ pub async fn sweep(store: &Store, now_ms: i64) -> Result<(), StoreError> {
             })
             .await?;
         if deleted < CHUNK as usize {
-            return Ok(());
+            break;
         }
     }
+    while store.write(|tx| server_keys::forget_strangers(tx, STRANGERS, CHUNK)).await? == CHUNK as usize {}
+    Ok(())
 }

@@ -20,6 +20,7 @@ mod filters;
 mod history_visibility;
 mod key_backup;
 mod login;
+mod media;
 mod membership;
 mod messages;
 mod power_levels;

@@ -12,6 +12,7 @@ use crate::{
     },
     config::Config,
     crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, Signatures, ToDevice},
+    media::Media,
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -112,6 +113,8 @@ pub struct ClientServices {
     pub to_device: Arc<ToDevice>,
     /// Backups of room keys.
     pub key_backups: Arc<KeyBackups>,
+    /// Files.
+    pub media: Arc<Media>,
 }
 
 impl ClientState {
@@ -173,4 +176,5 @@ from_client_state!(
     signatures: Signatures,
     to_device: ToDevice,
     key_backups: KeyBackups,
+    media: Media,
 );

@@ -40,6 +40,9 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
+    crypto::{
+        CrossSigning, DeviceLists, KeyBackups, KeyClaims, KeyCounts, KeyQueries, KeyUploads, Signatures, ToDevice,
+    },
     listen,
     media::{self, Media},
     ops::{
@@ -400,7 +403,11 @@ async fn services(
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
-    let sessions = Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
+    let device_lists = Arc::new(DeviceLists::new(notifier.clone()));
+    let key_counts = Arc::<KeyCounts>::default();
+    let sessions = Arc::new(
+        Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), device_lists.clone()).await?,
+    );
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
@@ -419,7 +426,7 @@ async fn services(
     let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
+        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), key_counts.clone(), clock.clone())),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -454,6 +461,13 @@ async fn services(
         remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
+        key_uploads: Arc::new(KeyUploads::new(store.clone(), device_lists.clone(), key_counts.clone())),
+        key_queries: Arc::new(KeyQueries::new(store.clone())),
+        key_claims: Arc::new(KeyClaims::new(store.clone(), key_counts)),
+        cross_signing: Arc::new(CrossSigning::new(store.clone(), device_lists.clone())),
+        signatures: Arc::new(Signatures::new(store.clone(), device_lists)),
+        to_device: Arc::new(ToDevice::new(store.clone(), clock.clone(), notifier.clone())),
+        key_backups: Arc::new(KeyBackups::new(store.clone())),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
         media: media.clone(),

@@ -17,6 +17,7 @@ pub mod event_pages;
 pub mod events;
 pub mod filters;
 pub mod ids;
+pub mod inbox;
 pub mod members;
 mod migrate;
 pub mod profiles;

@@ -11,6 +11,7 @@ pub mod config;
 pub mod json;
 pub mod listen;
 pub mod logging;
+pub mod media;
 pub mod ops;
 pub mod peers;
 pub mod random;

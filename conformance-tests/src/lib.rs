@@ -17,9 +17,12 @@
 //! builds nothing. There are no sleeps: whatever takes time is waited for by its condition, with a bound
 //! ([`Client::wait_until_sync`], [`eventually`]).
 
+mod authority;
 mod client;
 mod command;
 mod events;
+mod files;
+mod gate;
 mod options;
 mod reply;
 mod rooms;
@@ -28,10 +31,12 @@ mod shared;
 mod sync;
 mod wait;
 
+pub use authority::{Authority, Issued};
 pub use client::Client;
 pub use command::{printed, run};
 pub use events::{bodies, event_ids, find_event, find_state, find_state_in, membership_of, room_in, timeline};
-pub use options::{Options, Registration};
+pub use gate::Gate;
+pub use options::{Federation, Options, Registration};
 pub use reply::Reply;
 pub use server::{Server, binary};
 pub use shared::{Shared, SharedServer, unique};

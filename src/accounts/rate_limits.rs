@@ -41,13 +41,15 @@ pub enum Rate {
     Settings,
     /// Searches in the user directory and in messages, per user.
     Search,
+    /// Files uploaded and media ids created, per user.
+    Upload,
 }
 
 /// Each limit as (what, how many at once, how many a minute after that).
 ///
 /// A whole office may stand behind one address, so the limits per address are wide; those per user are above what people do
 /// and below what a runaway client does.
-pub const RATES: [(Rate, u32, u32); 14] = [
+pub const RATES: [(Rate, u32, u32); 15] = [
     (Rate::Registration, 30, 30),
     (Rate::NameLookup, 60, 120),
     (Rate::Login, 100, 300),
@@ -62,6 +64,7 @@ pub const RATES: [(Rate, u32, u32); 14] = [
     (Rate::Ephemeral, 100, 1200),
     (Rate::Settings, 100, 600),
     (Rate::Search, 20, 120),
+    (Rate::Upload, 50, 120),
 ];
 
 /// Who is limited.

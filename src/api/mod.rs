@@ -6,6 +6,7 @@ pub mod client_ip;
 pub mod error;
 pub mod extract;
 pub mod federation;
+pub mod files;
 pub mod well_known;
 
 #[cfg(test)]

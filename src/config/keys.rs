@@ -7,8 +7,6 @@ pub(super) enum Effect {
     Yes,
     /// It is accepted and checked; setting it logs a warning.
     NotYet,
-    /// `false` does; setting it to `true` logs a warning.
-    OnlyFalse,
 }
 
 /// A key of the configuration.
@@ -51,19 +49,19 @@ pub(super) const KEYS: &[Key] = &[
     secret("registration.shared_secret", Effect::Yes),
     secret("registration.tokens", Effect::Yes),
     key("registration.reserved_names", Effect::Yes),
-    key("federation.enabled", Effect::OnlyFalse),
+    key("federation.enabled", Effect::Yes),
     key("federation.public_rooms", Effect::NotYet),
-    key("federation.allow", Effect::NotYet),
-    key("federation.deny", Effect::NotYet),
-    key("federation.trusted_key_servers", Effect::NotYet),
-    key("federation.backoff_max_seconds", Effect::NotYet),
-    key("outgoing.extra_ca_certificates", Effect::NotYet),
-    key("outgoing.allow_private_addresses", Effect::NotYet),
-    key("outgoing.allow_networks", Effect::NotYet),
+    key("federation.allow", Effect::Yes),
+    key("federation.deny", Effect::Yes),
+    key("federation.trusted_key_servers", Effect::Yes),
+    key("federation.backoff_max_seconds", Effect::Yes),
+    key("outgoing.extra_ca_certificates", Effect::Yes),
+    key("outgoing.allow_private_addresses", Effect::Yes),
+    key("outgoing.allow_networks", Effect::Yes),
     secret("storage.url", Effect::Yes),
     secret("redis.url", Effect::NotYet),
     key("rate_limits.enabled", Effect::Yes),
-    key("media.max_upload_bytes", Effect::NotYet),
+    key("media.max_upload_bytes", Effect::Yes),
     key("media.url_previews", Effect::NotYet),
     secret("email.smtp_url", Effect::NotYet),
     key("email.from", Effect::NotYet),

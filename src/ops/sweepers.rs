@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Clock,
     params,
-    store::{Store, StoreError, WriteTx, inbox},
+    store::{Store, StoreError, WriteTx, inbox, server_keys},
 };
 
 /// How long a transaction id is remembered: a client that retries for longer has long shown its user a failure.
@@ -31,6 +31,9 @@ pub async fn run(store: Store, clock: Arc<dyn Clock>) {
     }
 }
 
+/// Servers whose keys are remembered although none of their users is in a room with ours.
+const STRANGERS: i64 = 2_000;
+
 /// Brings every swept table to its bound.
 ///
 /// # Errors
@@ -46,7 +49,8 @@ pub async fn sweep(store: &Store, now_ms: i64) -> Result<(), StoreError> {
     })
     .await?;
     let before = now_ms - INBOX_TRANSACTION_MS;
-    in_chunks(store, move |tx| inbox::sweep_answers(tx, before, CHUNK)).await
+    in_chunks(store, move |tx| inbox::sweep_answers(tx, before, CHUNK)).await?;
+    in_chunks(store, |tx| server_keys::forget_strangers(tx, STRANGERS, CHUNK)).await
 }
 
 /// Repeats a deletion of [`CHUNK`] rows at most until it finds fewer.

@@ -1,5 +1,11 @@
 //! Other servers: how they are reached and known, what we owe them, what they send, rooms joined and history read through
 //! them.
 
+pub mod budgets;
 pub mod client;
+pub mod events;
+pub mod heard_from;
+pub mod https;
+pub mod keys;
+pub mod reachability;
 pub mod transport;

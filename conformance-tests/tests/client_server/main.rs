@@ -16,6 +16,7 @@ mod discovery;
 mod filters;
 mod history_visibility;
 mod login;
+mod media;
 mod membership;
 mod messages;
 mod power_levels;

@@ -18,6 +18,7 @@ mod joined_rooms;
 mod login;
 mod login_token;
 mod logout;
+mod media;
 mod members;
 mod membership;
 mod messages;
@@ -62,6 +63,7 @@ pub fn routes() -> Router<ClientState> {
         .nest("/_matrix/client/v3", v3())
         .nest("/_matrix/client/r0", v3())
         .nest("/_matrix/client/unstable", room_summary::unstable_routes())
+        .nest("/_matrix/media", media::routes())
         .merge(super::well_known::routes())
         .merge(super::admin::register::routes())
 }
@@ -70,6 +72,7 @@ fn v1() -> Router<ClientState> {
     Router::new()
         .merge(admin::routes_v1())
         .merge(login_token::routes_v1())
+        .merge(media::routes_v1())
         .merge(register::routes_v1())
         .merge(relations::routes())
         .merge(room_summary::v1_routes())

@@ -11,6 +11,7 @@ use crate::{
         Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
     },
     config::Config,
+    media::Media,
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -97,6 +98,8 @@ pub struct ClientServices {
     pub user_directory: Arc<UserDirectory>,
     /// The TURN server.
     pub turn: Arc<TurnServer>,
+    /// Files.
+    pub media: Arc<Media>,
 }
 
 impl ClientState {
@@ -151,4 +154,5 @@ from_client_state!(
     reports: Reports,
     user_directory: UserDirectory,
     turn: TurnServer,
+    media: Media,
 );

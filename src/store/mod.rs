@@ -22,6 +22,7 @@ pub mod events;
 pub mod filters;
 pub mod ids;
 pub mod key_backups;
+pub mod inbox;
 pub mod media;
 pub mod members;
 mod migrate;

@@ -41,6 +41,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
     listen,
+    listen::tls::{Certificates, TlsError},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
         data_dir::{self, DataDirLock},
@@ -95,6 +96,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificate of the HTTPS listeners.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -117,6 +121,7 @@ pub fn database_path(config: &Config) -> PathBuf {
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let handle = metrics::install().map_err(|error| StartError::Metrics(error.to_string()))?;
     let config = Arc::new(config);
+    let certificates = certificates(&config)?;
     let lock = data_dir::hold(&config.data_dir)?;
     let app = App::start(config.clone(), lock).await?;
     let (stop, stopping) = watch::channel(false);
@@ -127,6 +132,15 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" client http://{real}"));
         tasks.push(tokio::spawn(listen::serve(listener, router.clone(), stopping.clone())));
+    }
+    if let Some(certificates) = certificates {
+        for address in &config.listen.federation {
+            let (listener, real) = bind(*address).await?;
+            line.push_str(&format!(" federation https://{real}"));
+            let (router, certificates) = (router.clone(), certificates.clone());
+            tasks.push(tokio::spawn(listen::serve_tls(listener, router, stopping.clone(), certificates)));
+        }
+        tasks.push(tokio::spawn(certificates.keep_fresh(stopping.clone())));
     }
     for address in &config.listen.metrics {
         let (listener, real) = bind(*address).await?;
@@ -178,6 +192,12 @@ fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) ->
             tracing::warn!(%error, "{SOCKET} stays behind");
         }
     }))
+}
+
+/// What the HTTPS listeners show, if there are any.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, TlsError> {
+    let files = config.tls.as_ref().filter(|_| !config.listen.federation.is_empty());
+    files.map(|files| Certificates::load(files).map(Arc::new)).transpose()
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -9,7 +9,10 @@ use super::{Base, StartError};
 use crate::{
     api::{
         federation,
-        federation::state::{FederationServices, FederationState},
+        federation::{
+            authentication::Authenticator,
+            state::{FederationServices, FederationState},
+        },
     },
     peers::{
         budgets::Budgets,
@@ -76,7 +79,11 @@ impl Peers {
             notary: Arc::new(Notary::new(self.keys.clone())),
             events: self.events.clone(),
             budgets: Arc::new(Budgets::new(base.config.rate_limits.enabled)),
-            heard_from: self.reachability.clone(),
+            authenticator: Arc::new(Authenticator::new(
+                base.config.clone(),
+                self.keys.clone(),
+                self.reachability.clone(),
+            )),
         })
     }
 }

@@ -205,3 +205,6 @@ fn pem_error(path: &Path, error: pem::Error, wanted: &str) -> TlsError {
         error => TlsError::Content { path, problem: format!("no {wanted} in PEM: {error:?}") },
     }
 }
+
+#[cfg(test)]
+mod tests;

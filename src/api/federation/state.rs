@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
+use super::authentication::Authenticator;
 use crate::{
     config::Config,
     peers::{
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
-        heard_from::HeardFrom,
         keys::{Notary, OwnKeys, RemoteKeys},
     },
 };
@@ -43,8 +43,8 @@ pub struct FederationServices {
     pub events: Arc<EventChecker>,
     /// How much work another server may make.
     pub budgets: Arc<Budgets>,
-    /// Told of every server whose request was authentic.
-    pub heard_from: Arc<dyn HeardFrom>,
+    /// Whose a request is.
+    pub authenticator: Arc<Authenticator>,
 }
 
 impl FederationState {
@@ -69,4 +69,5 @@ from_federation_state!(
     notary: Notary,
     events: EventChecker,
     budgets: Budgets,
+    authenticator: Authenticator,
 );

@@ -45,6 +45,7 @@ use crate::{
     },
     listen,
     media::{self, Media},
+    listen::tls::{Certificates, TlsError},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
         data_dir::{self, DataDirLock},
@@ -99,6 +100,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificate of the HTTPS listeners.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -124,6 +128,7 @@ pub fn database_path(config: &Config) -> PathBuf {
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let handle = metrics::install().map_err(|error| StartError::Metrics(error.to_string()))?;
     let config = Arc::new(config);
+    let certificates = certificates(&config)?;
     let lock = data_dir::hold(&config.data_dir)?;
     let app = App::start(config.clone(), lock).await?;
     let (stop, stopping) = watch::channel(false);
@@ -134,6 +139,15 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" client http://{real}"));
         tasks.push(tokio::spawn(listen::serve(listener, router.clone(), stopping.clone())));
+    }
+    if let Some(certificates) = certificates {
+        for address in &config.listen.federation {
+            let (listener, real) = bind(*address).await?;
+            line.push_str(&format!(" federation https://{real}"));
+            let (router, certificates) = (router.clone(), certificates.clone());
+            tasks.push(tokio::spawn(listen::serve_tls(listener, router, stopping.clone(), certificates)));
+        }
+        tasks.push(tokio::spawn(certificates.keep_fresh(stopping.clone())));
     }
     for address in &config.listen.metrics {
         let (listener, real) = bind(*address).await?;
@@ -185,6 +199,12 @@ fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) ->
             tracing::warn!(%error, "{SOCKET} stays behind");
         }
     }))
+}
+
+/// What the HTTPS listeners show, if there are any.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, TlsError> {
+    let files = config.tls.as_ref().filter(|_| !config.listen.federation.is_empty());
+    files.map(|files| Certificates::load(files).map(Arc::new)).transpose()
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

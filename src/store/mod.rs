@@ -24,6 +24,7 @@ mod readers;
 pub mod receipts;
 pub mod relations;
 pub mod reports;
+pub mod room_servers;
 pub mod rooms;
 mod sql;
 mod sqlite;

@@ -40,8 +40,12 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
+    crypto::{
+        CrossSigning, DeviceLists, KeyBackups, KeyClaims, KeyCounts, KeyQueries, KeyUploads, Signatures, ToDevice,
+    },
     listen,
     media::{self, Media},
+    listen::tls::{Certificates, TlsError},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
         data_dir::{self, DataDirLock},
@@ -96,6 +100,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificate of the HTTPS listeners.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -121,6 +128,7 @@ pub fn database_path(config: &Config) -> PathBuf {
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let handle = metrics::install().map_err(|error| StartError::Metrics(error.to_string()))?;
     let config = Arc::new(config);
+    let certificates = certificates(&config)?;
     let lock = data_dir::hold(&config.data_dir)?;
     let app = App::start(config.clone(), lock).await?;
     let (stop, stopping) = watch::channel(false);
@@ -131,6 +139,15 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" client http://{real}"));
         tasks.push(tokio::spawn(listen::serve(listener, router.clone(), stopping.clone())));
+    }
+    if let Some(certificates) = certificates {
+        for address in &config.listen.federation {
+            let (listener, real) = bind(*address).await?;
+            line.push_str(&format!(" federation https://{real}"));
+            let (router, certificates) = (router.clone(), certificates.clone());
+            tasks.push(tokio::spawn(listen::serve_tls(listener, router, stopping.clone(), certificates)));
+        }
+        tasks.push(tokio::spawn(certificates.keep_fresh(stopping.clone())));
     }
     for address in &config.listen.metrics {
         let (listener, real) = bind(*address).await?;
@@ -182,6 +199,12 @@ fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) ->
             tracing::warn!(%error, "{SOCKET} stays behind");
         }
     }))
+}
+
+/// What the HTTPS listeners show, if there are any.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, TlsError> {
+    let files = config.tls.as_ref().filter(|_| !config.listen.federation.is_empty());
+    files.map(|files| Certificates::load(files).map(Arc::new)).transpose()
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -400,7 +423,11 @@ async fn services(
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
-    let sessions = Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
+    let device_lists = Arc::new(DeviceLists::new(notifier.clone()));
+    let key_counts = Arc::<KeyCounts>::default();
+    let sessions = Arc::new(
+        Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), device_lists.clone()).await?,
+    );
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
@@ -419,7 +446,7 @@ async fn services(
     let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
+        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), key_counts.clone(), clock.clone())),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -454,6 +481,13 @@ async fn services(
         remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
+        key_uploads: Arc::new(KeyUploads::new(store.clone(), device_lists.clone(), key_counts.clone())),
+        key_queries: Arc::new(KeyQueries::new(store.clone())),
+        key_claims: Arc::new(KeyClaims::new(store.clone(), key_counts)),
+        cross_signing: Arc::new(CrossSigning::new(store.clone(), device_lists.clone())),
+        signatures: Arc::new(Signatures::new(store.clone(), device_lists)),
+        to_device: Arc::new(ToDevice::new(store.clone(), clock.clone(), notifier.clone())),
+        key_backups: Arc::new(KeyBackups::new(store.clone())),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
         media: media.clone(),

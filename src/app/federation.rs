@@ -10,7 +10,10 @@ use crate::{
     api::{
         client::state::ClientState,
         federation,
-        federation::state::{FederationServices, FederationState},
+        federation::{
+            authentication::Authenticator,
+            state::{FederationServices, FederationState},
+        },
     },
     peers::{
         budgets::Budgets,
@@ -93,7 +96,11 @@ impl Peers {
             notary: Arc::new(Notary::new(self.keys.clone())),
             events: self.events.clone(),
             budgets: Arc::new(Budgets::new(base.config.rate_limits.enabled)),
-            heard_from: self.reachability.clone(),
+            authenticator: Arc::new(Authenticator::new(
+                base.config.clone(),
+                self.keys.clone(),
+                self.reachability.clone(),
+            )),
         })
     }
 }

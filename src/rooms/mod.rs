@@ -32,6 +32,7 @@ mod reading_fixture;
 pub mod receipts;
 pub(crate) mod recency;
 pub mod relations;
+pub mod remote_receipts;
 pub mod reports;
 mod restricted;
 pub mod send;

@@ -11,6 +11,7 @@ use crate::{
         Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
     },
     config::Config,
+    crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, Signatures, ToDevice},
     media::Media,
     peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
     rooms::{
@@ -105,6 +106,20 @@ pub struct ClientServices {
     pub remote_profiles: Arc<RemoteProfiles>,
     /// Rooms that other servers are in.
     pub remote_rooms: Arc<RemoteRooms>,
+    /// Devices' keys from their clients.
+    pub key_uploads: Arc<KeyUploads>,
+    /// Keys for those who encrypt.
+    pub key_queries: Arc<KeyQueries>,
+    /// One-time keys for those who encrypt.
+    pub key_claims: Arc<KeyClaims>,
+    /// Users' cross-signing keys.
+    pub cross_signing: Arc<CrossSigning>,
+    /// Signatures of keys.
+    pub signatures: Arc<Signatures>,
+    /// Messages between devices.
+    pub to_device: Arc<ToDevice>,
+    /// Backups of room keys.
+    pub key_backups: Arc<KeyBackups>,
     /// Files.
     pub media: Arc<Media>,
 }
@@ -164,5 +179,12 @@ from_client_state!(
     reports: Reports,
     user_directory: UserDirectory,
     turn: TurnServer,
+    key_uploads: KeyUploads,
+    key_queries: KeyQueries,
+    key_claims: KeyClaims,
+    cross_signing: CrossSigning,
+    signatures: Signatures,
+    to_device: ToDevice,
+    key_backups: KeyBackups,
     media: Media,
 );

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
+use super::authentication::Authenticator;
 use crate::{
     accounts::{Profiles, Sessions},
     config::Config,
@@ -12,7 +13,6 @@ use crate::{
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
-        heard_from::HeardFrom,
         keys::{Notary, OwnKeys, RemoteKeys},
         serving::Serving,
     },
@@ -64,8 +64,8 @@ pub struct FederationServices {
     pub events: Arc<EventChecker>,
     /// How much work another server may make.
     pub budgets: Arc<Budgets>,
-    /// Told of every server whose request was authentic.
-    pub heard_from: Arc<dyn HeardFrom>,
+    /// Whose a request is.
+    pub authenticator: Arc<Authenticator>,
 }
 
 impl FederationState {
@@ -97,4 +97,5 @@ from_federation_state!(
     notary: Notary,
     events: EventChecker,
     budgets: Budgets,
+    authenticator: Authenticator,
 );

@@ -32,6 +32,7 @@ mod readers;
 pub mod receipts;
 pub mod relations;
 pub mod reports;
+pub mod room_servers;
 pub mod rooms;
 pub mod server_keys;
 pub mod server_standing;

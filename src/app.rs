@@ -44,8 +44,8 @@ use crate::{
         CrossSigning, DeviceLists, KeyBackups, KeyClaims, KeyCounts, KeyQueries, KeyUploads, Signatures, ToDevice,
     },
     listen,
-    media::{self, Media},
     listen::tls::{Certificates, TlsError},
+    media::{self, Media},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
         data_dir::{self, DataDirLock},

@@ -85,7 +85,6 @@ pub struct Visibility {
     left: Option<Option<i64>>,
     /// Their member event there.
     leaving: Option<EventNid>,
-    visibilities: HashMap<EventNid, HistoryVisibility>,
     memberships: HashMap<EventNid, Membership>,
 }
 
@@ -104,7 +103,6 @@ impl Visibility {
             since: member.map_or(i64::MAX, |member| member.since),
             left: None,
             leaving: None,
-            visibilities: HashMap::new(),
             memberships: HashMap::new(),
         })
     }

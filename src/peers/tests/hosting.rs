@@ -317,5 +317,48 @@ async fn an_invitation_is_checked_before_it_is_signed() {
     assert!(signed["event"]["signatures"]["b.example"].is_object());
     assert_eq!(signed["event"]["content"], value(&invite)["content"]);
     assert_ne!(w.b.sync(&w.bob).await["rooms"]["invite"][room], Value::Null);
+    assert_eq!(send(&invite, invite.event_id(), "11").await.ok(), signed, "sent again, it is answered again");
     assert!(w.network.count("/invite/") > 0);
+}
+
+/// Server-Server API, `PUT /invite`: "All invites to other room versions which fail validation SHOULD result in an error."
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_a_room_of_version_12_must_be_right() {
+    let w = world().await;
+    let rules = rules(&RoomVersionId::V12).unwrap();
+    let eve = <&UserId>::try_from(EVE).unwrap();
+    let template = |room: Option<&'static str>, kind: &'static str, key: &'static str, content: Value| EventTemplate {
+        room_id: room.map(|room| room.try_into().unwrap()),
+        sender: eve,
+        event_type: kind,
+        state_key: Some(key),
+        content: serde_json::from_value(content).unwrap(),
+        prev_events: &[],
+        auth_events: &[],
+        depth: 1,
+        origin_server_ts: 1_700_000_000_000,
+        redacts: None,
+        event_id_v1: None,
+    };
+    let build = |template: EventTemplate<'_>| build_event(template, rules, &w.raw.name, &w.raw.key).unwrap();
+    let create = build(template(None, "m.room.create", "", json!({ "room_version": "12" })));
+    let other = build(template(None, "m.room.create", "", json!({ "room_version": "12", "other": true })));
+    let room: &'static str = create.room_id().as_str().to_owned().leak();
+    let name = value(&build(template(Some(room), "m.room.name", "", json!({ "name": "Tea" }))));
+    let invite = build(template(Some(room), "m.room.member", "@bob:b.example", json!({ "membership": "invite" })));
+    let mut forged = name.clone();
+    forged["signatures"] = json!({});
+    let stripped = json!({ "type": "m.room.name", "state_key": "", "sender": EVE, "content": {} });
+    for (told, code) in [
+        (json!([]), "M_MISSING_PARAM"),
+        (json!([name]), "M_MISSING_PARAM"),
+        (json!([value(&create), forged]), "M_INVALID_PARAM"),
+        (json!([value(&create), stripped]), "M_INVALID_PARAM"),
+        (json!([value(&create), value(&other)]), "M_INVALID_PARAM"),
+    ] {
+        let body = json!({ "room_version": "12", "event": value(&invite), "invite_room_state": told });
+        assert_eq!(w.send("v2/invite", room, &body, invite.event_id()).await.error(), (400, code), "{told}");
+    }
+    let body = json!({ "room_version": "12", "event": value(&invite), "invite_room_state": [value(&create), name] });
+    w.send("v2/invite", room, &body, invite.event_id()).await.ok();
 }

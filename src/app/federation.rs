@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::DefaultBodyLimit};
 use linkim_federation::SigningKey;
 
-use super::{Base, StartError};
+use super::{Base, StartError, encryption::Encryption, memberships::Memberships};
 use crate::{
     api::{
         client::state::ClientState,
@@ -15,18 +15,26 @@ use crate::{
             state::{FederationServices, FederationState},
         },
     },
-    crypto::OwedKeys,
+    crypto::{DeviceListUpdates, DirectToDevice, OwedKeys, SigningKeyUpdates},
     peers::{
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
         https::{self, AddressRules, Https, Outgoing, Resolver, SystemResolver},
+        inbox::{
+            self, Bounds, Inbox,
+            acl::RoomPolicy,
+            edus::{Edus, receipts::ReceiptEdus, typing::TypingEdus},
+        },
         keys::{Notary, OwnKeys, RemoteKeys},
+        missing::Missing,
         reachability::Reachability,
         sender::{self, Sender},
         serving::Serving,
+        transport::Transport,
     },
-    rooms::server_acl::ServerAcls,
+    rooms::{remote_receipts::RemoteReceipts, server_acl::ServerAcls, typing::Typing},
+    store::StoreError,
 };
 
 /// The services that reach other servers.
@@ -45,19 +53,28 @@ pub struct Peers {
     pub events: Arc<EventChecker>,
     /// What they are owed.
     pub sender: Arc<Sender>,
+    /// Fetches what others have and we lack.
+    pub missing: Arc<Missing>,
+    /// Which servers may take part in a room.
+    pub acls: Arc<ServerAcls>,
 }
 
 impl Peers {
     /// Makes them, with the keys of the signing key file. Looks at the system's certificates, resolver and hosts file.
-    pub(super) async fn new(base: &Base, keys: Vec<SigningKey>) -> Result<Self, StartError> {
-        let Base { config, store, clock, random, .. } = base;
+    /// Without a `transport`, other servers are reached over HTTPS.
+    pub(super) async fn new(
+        base: &Base,
+        keys: Vec<SigningKey>,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Result<Self, StartError> {
+        let Base { config, store, clock, random, appenders, .. } = base;
         let tls = https::client_config(&config.outgoing)?;
         let rules = Arc::new(AddressRules::new(&config.outgoing));
         let resolver = SystemResolver::new().map_err(|error| StartError::Outgoing(error.to_string()))?;
         let resolver: Arc<dyn Resolver> = Arc::new(resolver);
         let outgoing = Outgoing::new(resolver.clone(), rules.clone(), tls.clone());
         let outgoing = Arc::new(outgoing.map_err(|error| StartError::Outgoing(error.to_string()))?);
-        let transport = Https::new(https::Parts {
+        let https = Https::new(https::Parts {
             resolver,
             outgoing: outgoing.clone(),
             rules,
@@ -68,11 +85,17 @@ impl Peers {
         let reachability = Arc::new(Reachability::new(config.federation.backoff_max, random.clone()));
         let own_keys = OwnKeys::load(store, config.server_name.clone(), keys, clock.clone()).await?;
         let own_keys = Arc::new(own_keys);
-        let client = PeerClient::new(config.clone(), own_keys.signing_key().clone(), Arc::new(transport));
+        let client = PeerClient::new(
+            config.clone(),
+            own_keys.signing_key().clone(),
+            transport.unwrap_or_else(|| Arc::new(https)),
+        );
         let client = Arc::new(client.telling(reachability.clone(), clock.clone()));
         let keys = RemoteKeys::new(config.clone(), own_keys.clone(), store.clone(), client.clone(), clock.clone());
         let keys = Arc::new(keys);
         let events = Arc::new(EventChecker::new(keys.clone()));
+        let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), events.clone(), client.clone()));
+        let acls = Arc::<ServerAcls>::default();
         let sender = Sender::load(sender::Parts {
             config: config.clone(),
             store: store.clone(),
@@ -84,18 +107,51 @@ impl Peers {
             edus: Arc::new(OwedKeys),
         });
         let sender = Arc::new(sender.await?);
-        Ok(Self { client, reachability, outgoing, own_keys, keys, events, sender })
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, acls, sender })
+    }
+
+    /// Takes up what other servers sent.
+    async fn inbox(&self, base: &Base, typing: &Arc<Typing>, encryption: &Encryption) -> Result<Inbox, StoreError> {
+        let Base { config, store, clock, notifier, appenders, .. } = base;
+        let receipts = Arc::new(RemoteReceipts::new(store.clone(), appenders.clone(), notifier.clone()));
+        let policy = Arc::new(RoomPolicy::new(store.clone(), self.acls.clone()));
+        let Encryption { lists, remote_lists, .. } = encryption;
+        let name = config.server_name.clone();
+        let direct = DirectToDevice::new(store.clone(), clock.clone(), notifier.clone(), name);
+        let updates = DeviceListUpdates::new(store.clone(), lists.clone(), remote_lists.clone());
+        let edus = Edus::default()
+            .with("m.direct_to_device", Arc::new(direct))
+            .with("m.device_list_update", Arc::new(updates))
+            .with("m.signing_key_update", Arc::new(SigningKeyUpdates::new(store.clone(), lists.clone())))
+            .with("m.typing", Arc::new(TypingEdus::new(typing.clone(), policy.clone())))
+            .with("m.receipt", Arc::new(ReceiptEdus::new(receipts.clone(), policy)));
+        Inbox::start(inbox::Parts {
+            server_name: config.server_name.clone(),
+            store: store.clone(),
+            appenders: appenders.clone(),
+            checker: self.events.clone(),
+            missing: self.missing.clone(),
+            reachability: self.reachability.clone(),
+            receipts,
+            acls: self.acls.clone(),
+            edus,
+            bounds: Bounds::default(),
+            clock: clock.clone(),
+        })
+        .await
     }
 
     /// What the handlers of the server-server API call.
-    pub(super) fn state(&self, base: &Base, client: &ClientState) -> FederationState {
-        let serving = Serving::new(
-            base.config.server_name.clone(),
-            base.clock.clone(),
-            base.store.clone(),
-            Arc::new(ServerAcls::default()),
-        );
-        FederationState::new(FederationServices {
+    pub(super) async fn state(
+        &self,
+        base: &Base,
+        client: &ClientState,
+        encryption: &Encryption,
+        memberships: &Memberships,
+    ) -> Result<FederationState, StoreError> {
+        let serving =
+            Serving::new(base.config.server_name.clone(), base.clock.clone(), base.store.clone(), self.acls.clone());
+        Ok(FederationState::new(FederationServices {
             config: base.config.clone(),
             random: base.random.clone(),
             media: client.media.clone(),
@@ -113,12 +169,16 @@ impl Peers {
             notary: Arc::new(Notary::new(self.keys.clone())),
             events: self.events.clone(),
             budgets: Arc::new(Budgets::new(base.config.rate_limits.enabled)),
+            hosting: memberships.hosting.clone(),
             authenticator: Arc::new(Authenticator::new(
                 base.config.clone(),
                 self.keys.clone(),
                 self.reachability.clone(),
             )),
-        })
+            inbox: Arc::new(self.inbox(base, &client.typing, encryption).await?),
+            missing: self.missing.clone(),
+            acls: self.acls.clone(),
+        }))
     }
 }
 

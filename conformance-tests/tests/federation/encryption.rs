@@ -1,10 +1,10 @@
 //! Keys and messages to devices across servers.
 
 use conformance_tests::keys::{Ed25519, cross_signing_key, device_keys, one_time_key};
-use conformance_tests::{Client, Sync, eventually, v3};
+use conformance_tests::{Client, Sync, eventually, shared_room, v3};
 use serde_json::{Value, json};
 
-use crate::{own, pair, shared_room};
+use crate::{own, pair};
 
 async fn upload(client: &Client, seed: u8) -> Value {
     let keys = device_keys(client, &Ed25519::new(seed));

@@ -14,11 +14,14 @@ use crate::{
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
+        hosting::Hosting,
+        inbox::Inbox,
         keys::{Notary, OwnKeys, RemoteKeys},
+        missing::Missing,
         serving::Serving,
     },
     random::Random,
-    rooms::{aliases::Aliases, directory::Directory, hierarchy::Hierarchy},
+    rooms::{aliases::Aliases, directory::Directory, hierarchy::Hierarchy, server_acl::ServerAcls},
 };
 
 /// The services. Every request takes a clone, so it is one reference.
@@ -69,8 +72,16 @@ pub struct FederationServices {
     pub events: Arc<EventChecker>,
     /// How much work another server may make.
     pub budgets: Arc<Budgets>,
+    /// Memberships of other servers' users in rooms of ours, and of ours in rooms of theirs.
+    pub hosting: Arc<Hosting>,
     /// Whose a request is.
     pub authenticator: Arc<Authenticator>,
+    /// What other servers send.
+    pub inbox: Arc<Inbox>,
+    /// Fetches what others have and we lack.
+    pub missing: Arc<Missing>,
+    /// Which servers may take part in a room.
+    pub acls: Arc<ServerAcls>,
 }
 
 impl FederationState {
@@ -102,7 +113,11 @@ from_federation_state!(
     notary: Notary,
     events: EventChecker,
     budgets: Budgets,
+    hosting: Hosting,
     authenticator: Authenticator,
     key_queries: KeyQueries,
     key_claims: KeyClaims,
+    inbox: Inbox,
+    missing: Missing,
+    acls: ServerAcls,
 );

@@ -49,6 +49,7 @@ use crate::{
     clock::Clock,
     config::Config,
     random::Random,
+    rooms::elsewhere::TellsElsewhere,
     store::{
         Store, StoreError, WriteTx, debts, destinations, ids,
         ids::{EventNid, RoomNid},
@@ -237,6 +238,12 @@ impl Sender {
     /// Where the write path leaves what is new.
     pub fn notes(&self) -> &Arc<Notes> {
         &self.core.notes
+    }
+}
+
+impl TellsElsewhere for Sender {
+    fn owe(&self, tx: &WriteTx<'_>, destination: &ServerName, event: EventNid) -> Result<(), StoreError> {
+        Self::owe(self, tx, destination, event)
     }
 }
 

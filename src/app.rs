@@ -1,6 +1,7 @@
 //! Wires the services, the routers and the tasks together, and stops them in order.
 
 mod admin;
+mod encryption;
 mod federation;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
@@ -23,6 +24,7 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
+use self::encryption::Encryption;
 pub use self::{admin::admin, federation::Peers};
 use crate::{
     accounts::{
@@ -41,6 +43,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
     listen,
+    listen::tls::{Certificates, TlsError},
     media::{self, Media},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
@@ -49,8 +52,11 @@ use crate::{
         signing_key::SigningKeyError,
         sweepers,
     },
-    peers::https::TrustError,
     peers::{
+        directory::RemoteDirectory,
+        hierarchy::RemoteRooms,
+        https::TrustError,
+        profiles::RemoteProfiles,
         sender,
         sender::{ServersHear, ServersHearReceipts},
     },
@@ -100,6 +106,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificate of the HTTPS listeners.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -125,6 +134,7 @@ pub fn database_path(config: &Config) -> PathBuf {
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let handle = metrics::install().map_err(|error| StartError::Metrics(error.to_string()))?;
     let config = Arc::new(config);
+    let certificates = certificates(&config)?;
     let lock = data_dir::hold(&config.data_dir)?;
     let app = App::start(config.clone(), lock).await?;
     let (stop, stopping) = watch::channel(false);
@@ -135,6 +145,15 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" client http://{real}"));
         tasks.push(tokio::spawn(listen::serve(listener, router.clone(), stopping.clone())));
+    }
+    if let Some(certificates) = certificates {
+        for address in &config.listen.federation {
+            let (listener, real) = bind(*address).await?;
+            line.push_str(&format!(" federation https://{real}"));
+            let (router, certificates) = (router.clone(), certificates.clone());
+            tasks.push(tokio::spawn(listen::serve_tls(listener, router, stopping.clone(), certificates)));
+        }
+        tasks.push(tokio::spawn(certificates.keep_fresh(stopping.clone())));
     }
     for address in &config.listen.metrics {
         let (listener, real) = bind(*address).await?;
@@ -190,6 +209,12 @@ fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) ->
             tracing::warn!(%error, "{SOCKET} stays behind");
         }
     }))
+}
+
+/// What the HTTPS listeners show, if there are any.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, TlsError> {
+    let files = config.tls.as_ref().filter(|_| !config.listen.federation.is_empty());
+    files.map(|files| Certificates::load(files).map(Arc::new)).transpose()
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -307,8 +332,9 @@ impl App {
             peers.outgoing.clone(),
         );
         let media = Arc::new(media.map_err(StartError::Media)?);
-        let federation = config.federation.enabled.then(|| peers.state(&base, &media));
-        let state = services(&base, &last_seen, &follower, &media).await?;
+        let encryption = Encryption::new(&base, &peers);
+        let state = services(&base, &peers, &last_seen, &follower, &media, &encryption).await?;
+        let federation = config.federation.enabled.then(|| peers.state(&base, &state));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -316,6 +342,7 @@ impl App {
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         tasks.push(tokio::spawn(media::run_sweeper(media)));
+        tasks.push(tokio::spawn(encryption.remote_lists.clone().run()));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
         Ok(Self { store, notifier, appenders, state, peers, federation, last_seen, trusted, tasks, _lock: lock })
     }
@@ -407,13 +434,17 @@ struct Base {
 /// Makes the services that the handlers call.
 async fn services(
     base: &Base,
+    peers: &Peers,
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
     media: &Arc<Media>,
+    encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes } = base;
     let server_name = &config.server_name;
-    let sessions = Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
+    let watcher = encryption.lists.clone();
+    let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
+    let sessions = Arc::new(sessions.await?);
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
@@ -434,7 +465,13 @@ async fn services(
     let hear = Arc::new(ServersHearReceipts { next: notifier.clone(), notes: sender_notes.clone() });
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
+        sync: Arc::new(V3::new(
+            store.clone(),
+            notifier.clone(),
+            typing.clone(),
+            encryption.counts.clone(),
+            clock.clone(),
+        )),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -466,6 +503,17 @@ async fn services(
         reports: Arc::new(Reports::new(store.clone(), clock.clone())),
         user_directory: Arc::new(UserDirectory::new(store.clone())),
         turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
+        remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
+        remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
+        remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
+        key_uploads: encryption.uploads.clone(),
+        key_queries: encryption.queries.clone(),
+        key_claims: encryption.claims.clone(),
+        remote_keys: encryption.remote_queries.clone(),
+        cross_signing: encryption.cross_signing.clone(),
+        signatures: encryption.signatures.clone(),
+        to_device: encryption.to_device.clone(),
+        key_backups: encryption.backups.clone(),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
         media: media.clone(),

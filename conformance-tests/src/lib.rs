@@ -23,6 +23,7 @@ mod command;
 mod events;
 mod files;
 mod gate;
+pub mod keys;
 mod options;
 mod reply;
 mod rooms;

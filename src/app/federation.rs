@@ -8,10 +8,13 @@ use linkim_federation::SigningKey;
 use super::{Base, StartError};
 use crate::{
     api::{
+        client::state::ClientState,
         federation,
-        federation::state::{FederationServices, FederationState},
+        federation::{
+            authentication::Authenticator,
+            state::{FederationServices, FederationState},
+        },
     },
-    media::Media,
     peers::{
         budgets::Budgets,
         client::PeerClient,
@@ -19,8 +22,10 @@ use crate::{
         https::{self, AddressRules, Https, Outgoing, Resolver, SystemResolver},
         keys::{Notary, OwnKeys, RemoteKeys},
         reachability::Reachability,
-        sender::{self, NoOwedEdus, Sender},
+        sender::{self, Sender},
+        serving::Serving,
     },
+    rooms::server_acl::ServerAcls,
 };
 
 /// The services that reach other servers.
@@ -75,25 +80,43 @@ impl Peers {
             client: client.clone(),
             reachability: reachability.clone(),
             notes: base.sender_notes.clone(),
-            edus: Arc::new(NoOwedEdus),
+            edus: Arc::new(OwedKeys),
         });
         let sender = Arc::new(sender.await?);
         Ok(Self { client, reachability, outgoing, own_keys, keys, events, sender })
     }
 
     /// What the handlers of the server-server API call.
-    pub(super) fn state(&self, base: &Base, media: &Arc<Media>) -> FederationState {
+    pub(super) fn state(&self, base: &Base, client: &ClientState) -> FederationState {
+        let serving = Serving::new(
+            base.config.server_name.clone(),
+            base.clock.clone(),
+            base.store.clone(),
+            Arc::new(ServerAcls::default()),
+        );
         FederationState::new(FederationServices {
             config: base.config.clone(),
             random: base.random.clone(),
-            media: media.clone(),
+            media: client.media.clone(),
+            sessions: client.sessions.clone(),
+            profiles: client.profiles.clone(),
+            aliases: client.aliases.clone(),
+            directory: client.directory.clone(),
+            hierarchy: client.hierarchy.clone(),
+            serving: Arc::new(serving),
+            key_queries: client.key_queries.clone(),
+            key_claims: client.key_claims.clone(),
             peers: self.client.clone(),
             own_keys: self.own_keys.clone(),
             keys: self.keys.clone(),
             notary: Arc::new(Notary::new(self.keys.clone())),
             events: self.events.clone(),
             budgets: Arc::new(Budgets::new(base.config.rate_limits.enabled)),
-            heard_from: self.reachability.clone(),
+            authenticator: Arc::new(Authenticator::new(
+                base.config.clone(),
+                self.keys.clone(),
+                self.reachability.clone(),
+            )),
         })
     }
 }

@@ -29,6 +29,10 @@ fn the_verbs() {
             "linkim restore --replace --from b",
             Command::Restore { config: None, from: PathBuf::from("b"), replace: true },
         ),
+        (
+            "linkim test-certificates c localhost b.test",
+            Command::TestCertificates { folder: PathBuf::from("c"), names: vec!["localhost".into(), "b.test".into()] },
+        ),
         ("linkim admin --config f list-rooms", admin(config.clone(), AdminCommand::ListRooms)),
     ];
     for (line, expected) in expected {

@@ -167,3 +167,6 @@ fn problem(error: VerifyError, wanted: &[Wanted], ring: &Keyring) -> EventProble
         None => EventProblem::BadSignature(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,15 @@
 
 pub mod budgets;
 pub mod client;
+pub mod directory;
 pub mod events;
 pub mod heard_from;
+pub mod hierarchy;
 pub mod https;
 pub mod keys;
+pub mod profiles;
+mod published;
 pub mod reachability;
 pub mod sender;
+pub mod serving;
 pub mod transport;

@@ -68,19 +68,19 @@ impl Reachability {
     /// When it may be tried.
     pub fn may_try(&self, server: &ServerName, now_ms: i64) -> Result<(), RetryAt> {
         match self.lock().get(server) {
-            Some(failing) if now_ms < failing.retry_at_ms => Err(RetryAt(failing.retry_at_ms)),
+            Some(failing) if self.rest_ms(failing, now_ms) > 0 => Err(RetryAt(failing.retry_at_ms)),
             _ => Ok(()),
         }
     }
 
-    /// Waits until a server may be tried: its pause is over, it worked for somebody else, or it contacted us. `now_ms` is
-    /// the time now. Returns at once if it may be tried already.
+    /// Waits until the pause of a server is over, or until it worked for somebody else or contacted us. `now_ms` is the time
+    /// now. Returns at once if it may be tried already. Somebody else may have tried it first: ask [`Self::may_try`] again.
     pub async fn until_may_try(&self, server: &ServerName, now_ms: i64) {
         let (changed, wait_ms) = {
             let failing = self.lock();
             let Some(failing) = failing.get(server) else { return };
-            // Made under the lock: who wakes holds it too, so no wake-up is missed.
-            (failing.changed.clone().notified_owned(), failing.retry_at_ms.saturating_sub(now_ms))
+            // Made under the lock, under which who wakes takes the entry away first: no wake-up is missed.
+            (failing.changed.clone().notified_owned(), self.rest_ms(failing, now_ms))
         };
         let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default());
         tokio::select! {
@@ -119,7 +119,7 @@ impl Reachability {
             changed: Arc::default(),
         });
         // Requests that were under way together fail together.
-        if now_ms >= entry.retry_at_ms {
+        if self.rest_ms(entry, now_ms) == 0 {
             entry.failures = entry.failures.saturating_add(1);
             entry.retry_at_ms = now_ms.saturating_add(self.pause_ms(entry.failures));
         }
@@ -166,6 +166,12 @@ impl Reachability {
     /// How many servers have failed since they last worked.
     pub fn failing(&self) -> usize {
         self.lock().len()
+    }
+
+    /// What is left of a pause. One that would be longer than the longest was measured on a clock that has been set back.
+    fn rest_ms(&self, failing: &Failing, now_ms: i64) -> i64 {
+        let rest = failing.retry_at_ms.saturating_sub(now_ms);
+        if rest > milliseconds(self.longest) { 0 } else { rest.max(0) }
     }
 
     fn forget(&self, server: &ServerName) {
@@ -319,6 +325,16 @@ mod tests {
         let after = reachability();
         after.restore(rows.clone());
         assert_eq!(after.snapshot(), rows);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_lets_nobody_wait_for_long() {
+        let reachability = reachability();
+        let server = server_name!("a.example");
+        reachability.failed(server, "no", 100_000_000);
+        assert_eq!(reachability.may_try(server, 0), Ok(()));
+        reachability.failed(server, "no", 0);
+        assert_eq!(reachability.may_try(server, 0), Err(RetryAt(2000)));
     }
 
     #[test]

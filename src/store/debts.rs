@@ -6,19 +6,9 @@ use ruma::OwnedEventId;
 use super::{
     Read, Row, StoreError, event_id,
     ids::{EventNid, RoomNid, UserNid},
+    rooms::Stretch,
 };
 use crate::params;
-
-/// A time that a server is or was in a room: it is owed what has `from < position <= to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// The room.
-    pub room: RoomNid,
-    /// Position of the event that brought it in.
-    pub from: i64,
-    /// Position of the event that took it out; None: it is there.
-    pub to: Option<i64>,
-}
 
 fn stretch(row: &Row<'_>) -> Result<Stretch, StoreError> {
     Ok(Stretch { room: row.get(0)?, from: row.get(1)?, to: row.get(2)? })

@@ -10,6 +10,7 @@ use conformance_tests::{Authority, Client, Options, Server, eventually, v3};
 use serde_json::{Value, json};
 
 mod conversation;
+mod encryption;
 mod history;
 mod memberships;
 mod outage;

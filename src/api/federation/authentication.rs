@@ -2,11 +2,11 @@
 //!
 //! Source: Server-Server API, "Request Authentication".
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{FromRequest, OriginalUri, Request},
+    extract::{FromRef, FromRequest, OriginalUri, Request},
     http::{StatusCode, Uri, header, request::Parts},
 };
 use bytes::{Bytes, BytesMut};
@@ -18,13 +18,16 @@ use linkim_federation::{
 use ruma::OwnedServerName;
 use serde::de::DeserializeOwned;
 
-use super::state::FederationState;
 use crate::{
     api::{
         error::ApiError,
         extract::{MAX_BODY_BYTES, parse_json},
     },
-    peers::keys::KeyError,
+    config::Config,
+    peers::{
+        heard_from::HeardFrom,
+        keys::{KeyError, RemoteKeys},
+    },
 };
 
 /// Largest body of [`SignedBytes`]: 50 events of 64 KiB, 100 EDUs, and what escapes and `unsigned` add.
@@ -107,11 +110,16 @@ impl From<AuthenticationError> for ApiError {
     }
 }
 
-impl<T: DeserializeOwned> FromRequest<FederationState> for Signed<T> {
+impl<S, T> FromRequest<S> for Signed<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+    Arc<Authenticator>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &FederationState) -> Result<Self, ApiError> {
-        let (origin, body) = authenticate(request, state, MAX_BODY_BYTES).await?;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let (origin, body) = Arc::<Authenticator>::from_ref(state).authenticate(request, MAX_BODY_BYTES).await?;
         if body.is_empty() {
             return Err(AuthenticationError::NoBody.into());
         }
@@ -119,11 +127,14 @@ impl<T: DeserializeOwned> FromRequest<FederationState> for Signed<T> {
     }
 }
 
-impl FromRequest<FederationState> for SignedBytes {
+impl<S: Send + Sync> FromRequest<S> for SignedBytes
+where
+    Arc<Authenticator>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &FederationState) -> Result<Self, ApiError> {
-        let (origin, body) = authenticate(request, state, MAX_TRANSACTION_BYTES).await?;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let (origin, body) = Arc::<Authenticator>::from_ref(state).authenticate(request, MAX_TRANSACTION_BYTES).await?;
         if body.is_empty() {
             return Err(AuthenticationError::NoBody.into());
         }
@@ -131,38 +142,59 @@ impl FromRequest<FederationState> for SignedBytes {
     }
 }
 
-impl FromRequest<FederationState> for SignedEmpty {
+impl<S: Send + Sync> FromRequest<S> for SignedEmpty
+where
+    Arc<Authenticator>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &FederationState) -> Result<Self, ApiError> {
-        authenticate(request, state, MAX_BODY_BYTES).await.map(|(origin, _)| Self { origin }).map_err(ApiError::from)
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Arc::<Authenticator>::from_ref(state)
+            .authenticate(request, MAX_BODY_BYTES)
+            .await
+            .map(|(origin, _)| Self { origin })
+            .map_err(ApiError::from)
     }
 }
 
-/// Whose request it is, and its body. What costs nothing is checked first: nothing is read for a server that is denied, no
-/// key is fetched for a body that is none.
-async fn authenticate(
-    request: Request,
-    state: &FederationState,
-    limit: usize,
-) -> Result<(OwnedServerName, Bytes), AuthenticationError> {
-    let (parts, body) = request.into_parts();
-    let headers = parts.headers.get_all(header::AUTHORIZATION);
-    let claimed = RequestAuthentication::from_headers(headers.iter().map(axum::http::HeaderValue::as_bytes))?;
-    let own_name = &state.config.server_name;
-    claimed.check_destination(own_name)?;
-    if !state.config.federation.permits(claimed.origin()) {
-        return Err(AuthenticationError::Denied(claimed.origin().to_owned()));
+/// Says whose request one is.
+pub struct Authenticator {
+    config: Arc<Config>,
+    keys: Arc<RemoteKeys>,
+    heard_from: Arc<dyn HeardFrom>,
+}
+
+impl Authenticator {
+    /// Verifies with these keys, and tells whom it heard from.
+    pub fn new(config: Arc<Config>, keys: Arc<RemoteKeys>, heard_from: Arc<dyn HeardFrom>) -> Self {
+        Self { config, keys, heard_from }
     }
-    let body = read_body(body, declared_length(&parts), limit, BODY_TIME).await?;
-    let request = ToVerify { claimed, method: parts.method.to_string(), uri: signed_uri(&parts), body };
-    request.check_body()?;
-    let key_ids: Vec<String> = request.claimed.key_ids().map(str::to_owned).collect();
-    let keys = state.keys.for_request(request.claimed.origin(), &key_ids).await?;
-    let request = request.verify(own_name.to_owned(), keys).await?;
-    let origin = request.claimed.origin().to_owned();
-    state.heard_from.heard_from(&origin);
-    Ok((origin, request.body))
+
+    /// Whose request it is, and its body. What costs nothing is checked first: nothing is read for a server that is denied,
+    /// no key is fetched for a body that is none.
+    async fn authenticate(
+        &self,
+        request: Request,
+        limit: usize,
+    ) -> Result<(OwnedServerName, Bytes), AuthenticationError> {
+        let (parts, body) = request.into_parts();
+        let headers = parts.headers.get_all(header::AUTHORIZATION);
+        let claimed = RequestAuthentication::from_headers(headers.iter().map(axum::http::HeaderValue::as_bytes))?;
+        let own_name = &self.config.server_name;
+        claimed.check_destination(own_name)?;
+        if !self.config.federation.permits(claimed.origin()) {
+            return Err(AuthenticationError::Denied(claimed.origin().to_owned()));
+        }
+        let body = read_body(body, declared_length(&parts), limit, BODY_TIME).await?;
+        let request = ToVerify { claimed, method: parts.method.to_string(), uri: signed_uri(&parts), body };
+        request.check_body()?;
+        let key_ids: Vec<String> = request.claimed.key_ids().map(str::to_owned).collect();
+        let keys = self.keys.for_request(request.claimed.origin(), &key_ids).await?;
+        let request = request.verify(own_name.to_owned(), keys).await?;
+        let origin = request.claimed.origin().to_owned();
+        self.heard_from.heard_from(&origin);
+        Ok((origin, request.body))
+    }
 }
 
 /// The path and query as they stood in the request line: in a nested router the request's own begin later.
@@ -234,3 +266,6 @@ impl ToVerify {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

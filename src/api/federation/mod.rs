@@ -1,9 +1,18 @@
 //! The Matrix server-server API: what other servers ask of this one. One file per endpoint or small family.
 
 pub mod authentication;
+mod backfill;
+mod event;
+mod hierarchy;
 mod keys;
 mod media;
+mod openid;
+mod public_rooms;
+mod query;
+mod room_state;
+mod serving;
 pub mod state;
+mod user_keys;
 mod version;
 
 use axum::Router;
@@ -16,5 +25,14 @@ pub fn routes() -> Router<FederationState> {
 }
 
 fn v1() -> Router<FederationState> {
-    Router::new().merge(media::routes())
+    Router::new()
+        .merge(backfill::routes())
+        .merge(event::routes())
+        .merge(hierarchy::routes())
+        .merge(media::routes())
+        .merge(openid::routes())
+        .merge(public_rooms::routes())
+        .merge(query::routes())
+        .merge(room_state::routes())
+        .merge(user_keys::routes())
 }

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
+use super::authentication::Authenticator;
 use crate::{
+    accounts::{Profiles, Sessions},
     config::Config,
+    crypto::{KeyClaims, KeyQueries},
     media::Media,
     peers::{
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
-        heard_from::HeardFrom,
         keys::{Notary, OwnKeys, RemoteKeys},
+        serving::Serving,
     },
     random::Random,
+    rooms::{aliases::Aliases, directory::Directory, hierarchy::Hierarchy},
 };
 
 /// The services. Every request takes a clone, so it is one reference.
@@ -37,6 +41,22 @@ pub struct FederationServices {
     pub random: Arc<dyn Random>,
     /// Files.
     pub media: Arc<Media>,
+    /// Sessions and tokens.
+    pub sessions: Arc<Sessions>,
+    /// Profiles of our users.
+    pub profiles: Arc<Profiles>,
+    /// Our room aliases.
+    pub aliases: Arc<Aliases>,
+    /// The rooms that we publish.
+    pub directory: Arc<Directory>,
+    /// Trees of spaces.
+    pub hierarchy: Arc<Hierarchy>,
+    /// Rooms as other servers may read them.
+    pub serving: Arc<Serving>,
+    /// Our users' keys.
+    pub key_queries: Arc<KeyQueries>,
+    /// Their one-time keys.
+    pub key_claims: Arc<KeyClaims>,
     /// Requests to other servers.
     pub peers: Arc<PeerClient>,
     /// This server's keys.
@@ -49,8 +69,8 @@ pub struct FederationServices {
     pub events: Arc<EventChecker>,
     /// How much work another server may make.
     pub budgets: Arc<Budgets>,
-    /// Told of every server whose request was authentic.
-    pub heard_from: Arc<dyn HeardFrom>,
+    /// Whose a request is.
+    pub authenticator: Arc<Authenticator>,
 }
 
 impl FederationState {
@@ -70,10 +90,19 @@ macro_rules! from_federation_state {
 from_federation_state!(
     config: Config,
     media: Media,
+    sessions: Sessions,
+    profiles: Profiles,
+    aliases: Aliases,
+    directory: Directory,
+    hierarchy: Hierarchy,
+    serving: Serving,
     peers: PeerClient,
     own_keys: OwnKeys,
     keys: RemoteKeys,
     notary: Notary,
     events: EventChecker,
     budgets: Budgets,
+    authenticator: Authenticator,
+    key_queries: KeyQueries,
+    key_claims: KeyClaims,
 );

@@ -31,14 +31,18 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{addresses::AddressRules, routes::Targets};
 use crate::peers::transport::TransportError;
 
-/// How long a connection may take over all addresses of a server, TLS included.
-pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
-
-/// The least that an address gets of it, so that a long list does not leave each without a chance.
-const LEAST_TIME: Duration = Duration::from_secs(1);
+/// A long list of addresses does not leave each without a chance: it gets this part of the time at least.
+const LEAST_SHARE: u32 = 10;
 
 /// Connections to other servers at once, idle ones included. More wait until one ends.
 const MAX_CONNECTIONS: usize = 4096;
+
+/// [`MAX_CONNECTIONS`], or half of the files that this process may have open if that is less: clients need the others.
+fn most_connections(limits: &str) -> usize {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    soft.map_or(MAX_CONNECTIONS, |files| (files / 2).clamp(1, MAX_CONNECTIONS))
+}
 
 /// Makes connections for the pool, which asks for them by the `Host` header of a route.
 #[derive(Clone)]
@@ -46,12 +50,20 @@ pub(super) struct Connector {
     targets: Targets,
     rules: Arc<AddressRules>,
     tls: TlsConnector,
+    time: Duration,
     places: Arc<Semaphore>,
 }
 
 impl Connector {
-    pub(super) fn new(targets: Targets, rules: Arc<AddressRules>, tls: Arc<rustls::ClientConfig>) -> Self {
-        Self { targets, rules, tls: tls.into(), places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    /// A connection may take `time` over all addresses of a server, TLS included.
+    pub(super) fn new(
+        targets: Targets,
+        rules: Arc<AddressRules>,
+        tls: Arc<rustls::ClientConfig>,
+        time: Duration,
+    ) -> Self {
+        let most = most_connections(&std::fs::read_to_string("/proc/self/limits").unwrap_or_default());
+        Self { targets, rules, tls: tls.into(), time, places: Arc::new(Semaphore::new(most)) }
     }
 
     async fn connect(self, uri: Uri) -> Result<Secured, TransportError> {
@@ -63,7 +75,7 @@ impl Connector {
         if addresses.is_empty() {
             return Err(TransportError::Private(route.host_header.clone()));
         }
-        let deadline = Instant::now() + CONNECT_TIME;
+        let deadline = Instant::now() + self.time;
         let mut last = String::new();
         for (tried, address) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -71,7 +83,7 @@ impl Connector {
                 break;
             }
             let others = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            let share = (left / others).max(LEAST_TIME).min(left);
+            let share = (left / others).max(self.time / LEAST_SHARE).min(left);
             match tokio::time::timeout(share, self.secure(*address, &route)).await {
                 Ok(Ok(stream)) => return Ok(Secured::new(stream, place)),
                 Ok(Err(error)) => last = format!("{address}: {error}"),
@@ -181,5 +193,23 @@ impl Write for Secured {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_files_are_for_clients() {
+        let limits = |soft: &str| {
+            format!(
+                "Limit  Soft Limit  Hard Limit  Units\nMax processes  77  77  processes\nMax open files   {soft}   4096   files\n"
+            )
+        };
+        assert_eq!(most_connections(&limits("1024")), 512);
+        assert_eq!(most_connections(&limits("1048576")), MAX_CONNECTIONS);
+        assert_eq!(most_connections(&limits("unlimited")), MAX_CONNECTIONS);
+        assert_eq!(most_connections(""), MAX_CONNECTIONS);
     }
 }

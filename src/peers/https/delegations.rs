@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderMap, header};
 use linkim_federation::well_known::{
-    MAX_WELL_KNOWN_LENGTH, MAX_WELL_KNOWN_REDIRECTS, WellKnown, WellKnownResponse, read_well_known,
+    MAX_WELL_KNOWN_LENGTH, MAX_WELL_KNOWN_REDIRECTS, MIN_LIFETIME, WellKnown, WellKnownResponse, read_well_known,
 };
 use moka::sync::Cache;
 use ruma::OwnedServerName;
@@ -24,9 +24,6 @@ const MAX_DELEGATIONS: u64 = 10_000;
 /// How long the request may take, redirects and all.
 const TIME: Duration = Duration::from_secs(10);
 
-/// The port of HTTPS, where the document is to be asked for.
-pub(super) const PORT: u16 = 443;
-
 /// Well-known documents of other servers. Whoever asks sees to it that a host is asked once at a time.
 pub(super) struct Delegations {
     outgoing: Arc<Outgoing>,
@@ -38,13 +35,14 @@ pub(super) struct Delegations {
 #[derive(Clone)]
 struct Known {
     delegated: Option<OwnedServerName>,
+    asked_ms: i64,
     until_ms: i64,
     /// Answers without a delegation up to this one, without a break.
     failures: u32,
 }
 
 impl Delegations {
-    /// `port` is [`PORT`], except where that can't be listened on.
+    /// Documents are asked for at this port.
     pub(super) fn new(outgoing: Arc<Outgoing>, clock: Arc<dyn Clock>, port: u16) -> Self {
         Self { outgoing, clock, port, known: Cache::builder().max_capacity(MAX_DELEGATIONS).build() }
     }
@@ -65,14 +63,23 @@ impl Delegations {
             tracing::debug!(host, %error, "no delegation");
         }
         let delegated = delegated.ok();
-        let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let asked_ms = self.clock.now_ms();
         let known = Known {
-            until_ms: self.clock.now_ms().saturating_add(lifetime_ms),
+            asked_ms,
+            until_ms: asked_ms.saturating_add(milliseconds(lifetime)),
             failures: if delegated.is_some() { 0 } else { failures.saturating_add(1) },
             delegated: delegated.clone(),
         };
         self.known.insert(host.to_owned(), known);
         delegated
+    }
+
+    /// Believes what a host said no longer than the shortest lifetime: what it said has led nowhere.
+    pub(super) fn doubt(&self, host: &str) {
+        if let Some(mut known) = self.known.get(host) {
+            known.until_ms = known.until_ms.min(known.asked_ms.saturating_add(milliseconds(MIN_LIFETIME)));
+            self.known.insert(host.to_owned(), known);
+        }
     }
 
     async fn ask(&self, host: &str) -> Option<Fetched> {
@@ -82,6 +89,10 @@ impl Delegations {
         let fetched = self.outgoing.fetch(fetch).await;
         fetched.inspect_err(|error| tracing::debug!(host, %error, "no well-known document")).ok()
     }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What a response means. One that is too long is none: both say nothing, for equally long.

@@ -45,7 +45,10 @@ pub const USER_AGENT: &str = concat!("LinkIM/", env!("CARGO_PKG_VERSION"));
 
 /// Idle connections that are kept for each server, and how long. All servers together are bounded by the connector.
 const MAX_IDLE: usize = 4;
-const IDLE_TIME: Duration = Duration::from_secs(60);
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// How long a connection may take, TLS included.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// Bytes of a response's head. The library's smallest buffer is 8 KiB.
 const MAX_HEAD: u32 = 64 * 1024;
@@ -75,6 +78,12 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
 }
 
+/// What is otherwise in tests alone.
+struct Surroundings {
+    well_known_port: u16,
+    connect_time: Duration,
+}
+
 /// Carries requests to servers over HTTPS.
 pub struct Https {
     routes: Routes,
@@ -84,13 +93,14 @@ pub struct Https {
 impl Https {
     /// Made of these parts.
     pub fn new(parts: Parts) -> Self {
-        Self::with_well_known_port(parts, delegations::PORT)
+        Self::with(parts, Surroundings { well_known_port: 443, connect_time: CONNECT_TIME })
     }
 
-    fn with_well_known_port(parts: Parts, port: u16) -> Self {
+    fn with(parts: Parts, surroundings: Surroundings) -> Self {
         let Parts { resolver, outgoing, rules, tls, clock, random } = parts;
-        let routes = Routes::new(resolver, Delegations::new(outgoing, clock, port), rules.clone(), random);
-        let connector = Connector::new(routes.targets(), rules, Arc::new(tls));
+        let delegations = Delegations::new(outgoing, clock, surroundings.well_known_port);
+        let routes = Routes::new(resolver, delegations, rules.clone(), random);
+        let connector = Connector::new(routes.targets(), rules, Arc::new(tls), surroundings.connect_time);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())

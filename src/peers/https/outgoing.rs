@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use super::{USER_AGENT, addresses::AddressRules, connector::CONNECT_TIME, resolver::Resolver};
+use super::{CONNECT_TIME, USER_AGENT, addresses::AddressRules, resolver::Resolver};
 
 /// How long a request may take, its response included, where the caller does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,7 +20,7 @@ const MAX_RESPONSE: usize = 1024 * 1024;
 
 /// Idle connections that are kept for each host, and how long.
 const MAX_IDLE: usize = 2;
-const IDLE_TIME: Duration = Duration::from_secs(30);
+const IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ impl Fetch {
         post.header(header::CONTENT_TYPE, content_type)
     }
 
-    /// Sets a header. It is sent to whatever a redirect leads to as well.
+    /// Sets a header. It is also sent to what a redirect leads to, unless it is `Authorization` and that is another origin.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
@@ -211,7 +211,11 @@ impl Outgoing {
             left = left.checked_sub(1).ok_or(OutgoingError::Redirects)?;
             let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
             let next = location.and_then(|location| fetch.url.join(location).ok());
-            fetch.url = next.ok_or(OutgoingError::Redirects)?;
+            let next = next.ok_or(OutgoingError::Redirects)?;
+            if next.origin() != fetch.url.origin() {
+                fetch.headers.remove(header::AUTHORIZATION);
+            }
+            fetch.url = next;
         }
     }
 

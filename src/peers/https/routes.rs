@@ -108,6 +108,8 @@ impl Routes {
     /// Forgets the route to a server, which has failed, so that it is looked for anew.
     pub(super) fn forget(&self, server: &ServerName) {
         self.0.known.invalidate(server);
+        // A name that may delegate is a host alone.
+        self.0.delegations.doubt(server.as_str());
     }
 
     /// The resolution that is under way for a name, or a new one. It goes on if nobody waits any more, within its time:

@@ -9,6 +9,9 @@ mod notary;
 mod own;
 mod ring;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,

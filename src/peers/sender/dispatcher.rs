@@ -1,6 +1,9 @@
 //! Finds the servers that are owed what was noted.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use moka::sync::Cache;
 use ruma::{OwnedServerName, ServerName};
@@ -14,6 +17,8 @@ use super::{
 use crate::store::{
     Read, StoreError, debts, destinations, ids,
     ids::{RoomNid, UserNid},
+    members,
+    members::Membership,
     outbox, rooms,
 };
 
@@ -86,7 +91,7 @@ impl Dispatcher {
         noted: Arc<Noted>,
     ) -> Result<Vec<Peer>, StoreError> {
         let before = core.board.noted();
-        let few = noted.rooms.len() <= FEW && !noted.more_rooms && !noted.more_servers;
+        let few = noted.rooms.len() <= FEW && noted.users.is_empty() && !noted.more_rooms && !noted.more_servers;
         let newest = noted.newest;
         let shared = core.clone();
         let look = move |read: &crate::store::Snapshot<'_>| self.look(read, &shared, &noted, before);
@@ -98,6 +103,9 @@ impl Dispatcher {
         let mut marks: Marks = Vec::new();
         for room in &noted.rooms {
             self.mark_room(read, *room, before, &mut marks)?;
+        }
+        for user in &noted.users {
+            self.mark_servers_of(read, *user, before, &mut marks)?;
         }
         if noted.more_rooms {
             let mut rooms = debts::changed_rooms(read, before)?;
@@ -154,6 +162,23 @@ impl Dispatcher {
             }
         }
         self.of_rooms.insert(room, Arc::new(Servers { state_position, there }));
+        Ok(())
+    }
+
+    /// Marks the servers that share a room with a user, each by one of those rooms.
+    fn mark_servers_of(
+        &self,
+        read: &dyn Read,
+        user: UserNid,
+        before: i64,
+        marks: &mut Marks,
+    ) -> Result<(), StoreError> {
+        let mut servers = HashSet::new();
+        for member in members::of_user(read, user)?.into_iter().filter(|m| m.membership == Membership::Join) {
+            let mut of_room = Vec::new();
+            self.mark_room(read, member.room, before, &mut of_room)?;
+            marks.extend(of_room.into_iter().filter(|(server, _)| servers.insert(*server)));
+        }
         Ok(())
     }
 

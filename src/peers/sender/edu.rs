@@ -39,8 +39,8 @@ pub struct Peer {
 /// EDUs that are owed by position, as events are: device lists and signing keys. They are derived again after a failure, so
 /// what is answered for a range may change only in that things move to later positions.
 ///
-/// Whoever writes something that becomes owed calls [`super::Notes::room_at`] for each room whose servers it concerns, after
-/// the commit, in a hook of its transaction: then no watermark passes it.
+/// Whoever writes something that becomes owed notes it in [`super::Notes`] with its position (`keys_changed`, or `room_at` for a
+/// room whose servers it concerns), after the commit, in a hook of its transaction: then no watermark passes it.
 pub trait OwedEdus: Send + Sync + 'static {
     /// The first `limit` EDUs owed to a server with a position in `(after, up_to]`, in ascending order of position.
     ///
@@ -60,18 +60,4 @@ pub trait OwedEdus: Send + Sync + 'static {
     /// # Errors
     /// The store's.
     fn rooms_after(&self, read: &dyn Read, after: i64) -> Result<Vec<RoomNid>, StoreError>;
-}
-
-/// Nothing is owed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoOwedEdus;
-
-impl OwedEdus for NoOwedEdus {
-    fn owed(&self, _: &dyn Read, _: &Peer, _: i64, _: i64, _: usize) -> Result<Vec<(i64, Edu)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn rooms_after(&self, _: &dyn Read, _: i64) -> Result<Vec<RoomNid>, StoreError> {
-        Ok(Vec::new())
-    }
 }

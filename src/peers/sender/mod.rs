@@ -40,7 +40,7 @@ use self::{
     notes::{Noted, Passing, To},
 };
 pub use self::{
-    edu::{Edu, NoOwedEdus, OwedEdus, Peer},
+    edu::{Edu, OwedEdus, Peer},
     notes::{Notes, ServersHear, ServersHearReceipts},
     overview::{DestinationLine, Overview},
 };

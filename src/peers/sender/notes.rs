@@ -11,12 +11,16 @@ use tokio::sync::Notify;
 
 use super::Edu;
 use crate::{
+    crypto::WakePeers,
     rooms::{append::Wake, typing::TypingElsewhere, wake::WakeMembers},
     store::ids::{RoomNid, UserNid},
 };
 
 /// Rooms noted at most; beyond, the dispatcher asks the store which ones changed.
 const MAX_ROOMS: usize = 10_000;
+
+/// Users noted at most; beyond, as with rooms.
+const MAX_USERS: usize = 1_000;
 
 /// Servers noted at most that have something in their outbox; beyond, the dispatcher asks the store.
 const MAX_SERVERS: usize = 10_000;
@@ -47,8 +51,10 @@ pub(super) enum Passing {
 pub(super) struct Noted {
     /// Rooms with something new.
     pub(super) rooms: HashSet<RoomNid>,
-    /// More rooms than are named.
+    /// More rooms, or rooms of more users, than are named.
     pub(super) more_rooms: bool,
+    /// Users with changed keys.
+    pub(super) users: HashSet<UserNid>,
     /// Servers with something in their outbox.
     pub(super) servers: HashSet<i64>,
     /// More servers than are named.
@@ -65,11 +71,12 @@ impl Noted {
             && !self.more_rooms
             && self.servers.is_empty()
             && !self.more_servers
+            && self.users.is_empty()
             && self.passing.is_empty()
     }
 }
 
-/// The notes. Bound: 10,000 rooms, 10,000 servers, 2,000 droppable EDUs.
+/// The notes. Bound: 10,000 rooms, 1,000 users, 10,000 servers, 2,000 droppable EDUs.
 #[derive(Default)]
 pub struct Notes {
     noted: Mutex<Noted>,
@@ -140,7 +147,22 @@ impl Notes {
     /// Rooms and servers noted, and droppable EDUs.
     pub(super) fn length(&self) -> usize {
         let noted = self.lock();
-        noted.rooms.len() + noted.servers.len() + noted.passing.len()
+        noted.rooms.len() + noted.users.len() + noted.servers.len() + noted.passing.len()
+    }
+}
+
+impl WakePeers for Notes {
+    fn keys_changed(&self, user: UserNid, position: i64) {
+        {
+            let mut noted = self.lock();
+            noted.newest = noted.newest.max(position);
+            if noted.users.len() < MAX_USERS {
+                noted.users.insert(user);
+            } else if !noted.users.contains(&user) {
+                noted.more_rooms = true;
+            }
+        }
+        self.some.notify_one();
     }
 }
 

@@ -9,8 +9,9 @@ use super::{
 };
 use crate::store::{
     Read, StoreError,
-    debts::{self, Owed, OwedReceipt, Stretch},
+    debts::{self, Owed, OwedReceipt},
     ids::RoomNid,
+    rooms::Stretch,
 };
 
 /// Events owed in one room that are sent one by one; beyond, its newest extremities stand for them.

@@ -12,7 +12,7 @@ use linkim_federation::SigningKey;
 use ruma::{OwnedEventId, ServerName, UserId, server_name};
 use serde_json::Value;
 
-use super::super::{Edu, NoOwedEdus, Notes, OwedEdus, Parts, Sender};
+use super::super::{Edu, Notes, OwedEdus, Parts, Sender};
 use crate::{
     clock::SystemClock,
     config::Config,
@@ -135,7 +135,7 @@ pub(super) struct World {
 impl World {
     /// A new one, with its sender running.
     pub(super) async fn new() -> Self {
-        Self::with(Arc::new(NoOwedEdus)).await
+        Self::with(Arc::<Lists>::default()).await
     }
 
     pub(super) async fn with(edus: Arc<dyn OwedEdus>) -> Self {

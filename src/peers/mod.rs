@@ -23,6 +23,7 @@ pub mod missing;
 pub mod profiles;
 mod published;
 pub mod reachability;
+pub mod sender;
 pub mod serving;
 mod slots;
 mod told;

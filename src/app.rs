@@ -44,8 +44,8 @@ use crate::{
         CrossSigning, DeviceLists, KeyBackups, KeyClaims, KeyCounts, KeyQueries, KeyUploads, Signatures, ToDevice,
     },
     listen,
-    media::{self, Media},
     listen::tls::{Certificates, TlsError},
+    media::{self, Media},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
         data_dir::{self, DataDirLock},
@@ -53,7 +53,10 @@ use crate::{
         signing_key::SigningKeyError,
         sweepers,
     },
-    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles},
+    peers::{
+        directory::RemoteDirectory, hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles,
+        timestamps::RemoteTimestamps,
+    },
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -481,6 +484,8 @@ async fn services(
         remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
+        remote_timestamps: Arc::new(RemoteTimestamps::new(server_name.clone(), store.clone(), peers.client.clone())),
+        backfill: Arc::new(peers.backfill(base)),
         key_uploads: Arc::new(KeyUploads::new(store.clone(), device_lists.clone(), key_counts.clone())),
         key_queries: Arc::new(KeyQueries::new(store.clone())),
         key_claims: Arc::new(KeyClaims::new(store.clone(), key_counts)),

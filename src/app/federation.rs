@@ -16,11 +16,13 @@ use crate::{
         },
     },
     peers::{
+        backfill::{self, Backfill},
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
         https::{self, AddressRules, Https, Outgoing, Resolver, SystemResolver},
         keys::{Notary, OwnKeys, RemoteKeys},
+        missing::Missing,
         reachability::Reachability,
         serving::Serving,
     },
@@ -70,6 +72,22 @@ impl Peers {
         let keys = Arc::new(keys);
         let events = Arc::new(EventChecker::new(keys.clone()));
         Ok(Self { client, reachability, outgoing, own_keys, keys, events })
+    }
+
+    /// What fetches history.
+    pub(super) fn backfill(&self, base: &Base) -> Backfill {
+        let (store, appenders) = (base.store.clone(), base.appenders.clone());
+        let missing = Missing::new(store.clone(), appenders.clone(), self.events.clone(), self.client.clone());
+        Backfill::new(backfill::Parts {
+            own: base.config.server_name.clone(),
+            store,
+            appenders,
+            peers: self.client.clone(),
+            checker: self.events.clone(),
+            missing: Arc::new(missing),
+            reachability: self.reachability.clone(),
+            clock: base.clock.clone(),
+        })
     }
 
     /// What the handlers of the server-server API call.

@@ -13,7 +13,10 @@ use crate::{
     config::Config,
     crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, Signatures, ToDevice},
     media::Media,
-    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
+    peers::{
+        backfill::Backfill, directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles,
+        timestamps::RemoteTimestamps,
+    },
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -106,6 +109,10 @@ pub struct ClientServices {
     pub remote_profiles: Arc<RemoteProfiles>,
     /// Rooms that other servers are in.
     pub remote_rooms: Arc<RemoteRooms>,
+    /// Events by time, of other servers.
+    pub remote_timestamps: Arc<RemoteTimestamps>,
+    /// History from before ours.
+    pub backfill: Arc<Backfill>,
     /// Devices' keys from their clients.
     pub key_uploads: Arc<KeyUploads>,
     /// Keys for those who encrypt.
@@ -175,6 +182,8 @@ from_client_state!(
     remote_directory: RemoteDirectory,
     remote_profiles: RemoteProfiles,
     remote_rooms: RemoteRooms,
+    remote_timestamps: RemoteTimestamps,
+    backfill: Backfill,
     upgrades: Upgrades,
     reports: Reports,
     user_directory: UserDirectory,

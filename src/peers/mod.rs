@@ -7,13 +7,18 @@ mod candidates;
 pub mod client;
 pub mod directory;
 pub mod events;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod heard_from;
 pub mod hierarchy;
 pub mod https;
+pub mod inbox;
 pub mod keys;
+pub mod missing;
 pub mod profiles;
 mod published;
 pub mod reachability;
 pub mod serving;
+mod slots;
 pub mod timestamps;
 pub mod transport;

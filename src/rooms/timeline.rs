@@ -114,6 +114,8 @@ pub fn page(open: &mut OpenRoom<'_>, asked: &Asked) -> Result<Page, StoreError> 
         Scan::Back { from, .. } => gaps::between(open, (more || asked.to.is_some()).then_some(from), newest)?,
         Scan::Forth { .. } | Scan::Stream { .. } => None,
     };
+    // Behind the gap at which the page pauses there may be nothing yet.
+    let more = more || (asked.pause.is_some() && asked.to.is_none());
     let end = more.then(|| scan.token(open.read));
     let state = match (asked.filter.lazy_load_members, chunk.first) {
         (true, Some(at)) => Some(members_of(open, at, &chunk.senders)?),

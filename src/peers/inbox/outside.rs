@@ -28,7 +28,7 @@ use crate::{
 impl Worker {
     /// Takes what is in hand of a room that we are not in. Answers whether something is kept: shortly after a start, for a join
     /// that goes on.
-    pub(super) async fn from_outside(&mut self, room: &RoomKey) -> Result<bool, StoreError> {
+    pub(super) async fn take_outside(&mut self, room: &RoomKey) -> Result<bool, StoreError> {
         let may_join = self.shared.started.elapsed() < GRACE;
         let mut kept = false;
         let ids: BTreeSet<_> = self.hand.all().map(|held| held.pdu.owned_event_id().clone()).collect();

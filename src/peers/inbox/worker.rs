@@ -167,7 +167,7 @@ impl Worker {
         let took = self.take(&room).await?;
         if inside {
             self.append(&room).await?;
-        } else if self.from_outside(&room).await? {
+        } else if self.take_outside(&room).await? {
             self.kept = true;
         }
         drop(working);

@@ -172,7 +172,7 @@ async fn missing_auth_events_are_fetched() {
     let member = world.event(&room, member).await;
     world.b.learn(&member);
     let message = NewEvent::message(beth, vec![member.event_id().to_owned()], join.depth() + 2, "hello");
-    let message = world.event_with_auth(&room, message, &[member.clone()]).await;
+    let message = world.event_with_auth(&room, message, std::slice::from_ref(&member)).await;
     world.b.learn(&message);
     // The gap can't be filled, only the state can be had.
     world.b.lie(|path, _| path.contains("get_missing_events").then(|| (200, json!({ "events": [] }))));

@@ -199,7 +199,8 @@ impl Walk<'_> {
                 self.forget_if_done(tip);
             }
         }
-        if extremity {
+        let fills_gap = self.is_behind(at);
+        if extremity || (event.live().is_some() && fills_gap) {
             self.replace_tips(&prev);
         }
         for parent in &prev {
@@ -212,7 +213,7 @@ impl Walk<'_> {
         let after = self.with(before, event);
         self.compare(Kind::StateAfter, event, stored_after, &after, report);
         self.after.insert(at, after);
-        if extremity && !self.is_behind(at) {
+        if extremity && !fills_gap {
             self.tips.insert(at);
         }
         self.compare_current(event, report);

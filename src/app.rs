@@ -1,6 +1,8 @@
 //! Wires the services, the routers and the tasks together, and stops them in order.
 
 mod admin;
+mod encryption;
+mod federation;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -22,7 +24,8 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
-pub use self::admin::admin;
+use self::encryption::Encryption;
+pub use self::{admin::admin, federation::Peers};
 use crate::{
     accounts::{
         AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
@@ -35,10 +38,13 @@ use crate::{
         client_ip::{self, TrustedProxies},
         error::{ApiError, unknown_method, unknown_path},
         extract::MAX_BODY_BYTES,
+        federation::state::FederationState,
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
     listen,
+    listen::tls::{Certificates, TlsError},
+    media::{self, Media},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
         data_dir::{self, DataDirLock},
@@ -46,6 +52,7 @@ use crate::{
         signing_key::SigningKeyError,
         sweepers,
     },
+    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles},
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -78,6 +85,12 @@ pub enum StartError {
     /// The signing key.
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
+    /// The certificates that other servers are judged by.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// What requests to other servers need of the system.
+    #[error("requests to other servers: {0}")]
+    Outgoing(String),
     /// A listener.
     #[error("can't listen on {address}: {source}")]
     Listen {
@@ -86,9 +99,15 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificate of the HTTPS listeners.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(String),
+    /// The folders of media.
+    #[error("the folder of media: {0}")]
+    Media(std::io::Error),
     /// Standard output is closed.
     #[error("standard output: {0}")]
     Output(std::io::Error),
@@ -108,6 +127,7 @@ pub fn database_path(config: &Config) -> PathBuf {
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let handle = metrics::install().map_err(|error| StartError::Metrics(error.to_string()))?;
     let config = Arc::new(config);
+    let certificates = certificates(&config)?;
     let lock = data_dir::hold(&config.data_dir)?;
     let app = App::start(config.clone(), lock).await?;
     let (stop, stopping) = watch::channel(false);
@@ -119,15 +139,30 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         line.push_str(&format!(" client http://{real}"));
         tasks.push(tokio::spawn(listen::serve(listener, router.clone(), stopping.clone())));
     }
+    if let Some(certificates) = certificates {
+        for address in &config.listen.federation {
+            let (listener, real) = bind(*address).await?;
+            line.push_str(&format!(" federation https://{real}"));
+            let (router, certificates) = (router.clone(), certificates.clone());
+            tasks.push(tokio::spawn(listen::serve_tls(listener, router, stopping.clone(), certificates)));
+        }
+        tasks.push(tokio::spawn(certificates.keep_fresh(stopping.clone())));
+    }
     for address in &config.listen.metrics {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" metrics http://{real}"));
         let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
+        let reachability = app.peers.reachability.clone();
+        let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
         let routes = metrics::routes(handle.clone(), move || {
             ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
             ::metrics::gauge!("linkim_write_queue_length").set(store.write_queue_length() as f64);
             ::metrics::gauge!("linkim_append_queue_length").set(appenders.queue_length() as f64);
             ::metrics::gauge!("linkim_appenders_awake").set(appenders.awake() as f64);
+            ::metrics::gauge!("linkim_failing_destinations").set(reachability.failing() as f64);
+            if let Some(inbox) = &inbox {
+                inbox.refresh_metrics();
+            }
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
@@ -167,6 +202,12 @@ fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) ->
             tracing::warn!(%error, "{SOCKET} stays behind");
         }
     }))
+}
+
+/// What the HTTPS listeners show, if there are any.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, TlsError> {
+    let files = config.tls.as_ref().filter(|_| !config.listen.federation.is_empty());
+    files.map(|files| Certificates::load(files).map(Arc::new)).transpose()
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -216,6 +257,9 @@ pub struct App {
     notifier: Arc<Notifier>,
     appenders: Arc<Appenders>,
     state: ClientState,
+    peers: Peers,
+    /// None where federation is off.
+    federation: Option<FederationState>,
     last_seen: Arc<LastSeen>,
     trusted: TrustedProxies,
     tasks: Vec<JoinHandle<()>>,
@@ -241,12 +285,13 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, StartError> {
-        let key = signing_key::load_or_make(&config.signing_key, &*random)?;
+        let keys = signing_key::load_all_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
         let hash_key = store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
         let typing_notes = Arc::<TypingNotes>::default();
+        let key = keys[0].clone();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),
@@ -267,20 +312,42 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
         };
-        let state = services(&base, &last_seen, &follower).await?;
+        let peers = Peers::new(&base, keys).await?;
+        let media = Media::new(
+            &config,
+            store.clone(),
+            clock.clone(),
+            base.random.clone(),
+            peers.client.clone(),
+            peers.outgoing.clone(),
+        );
+        let media = Arc::new(media.map_err(StartError::Media)?);
+        let encryption = Encryption::new(&base, &peers);
+        let state = services(&base, &peers, &last_seen, &follower, &media, &encryption).await?;
+        let federation = match config.federation.enabled {
+            true => Some(peers.state(&base, &state, &encryption).await?),
+            false => None,
+        };
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
         tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
+        tasks.push(tokio::spawn(media::run_sweeper(media)));
+        tasks.push(tokio::spawn(encryption.remote_lists.clone().run()));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
-        Ok(Self { store, notifier, appenders, state, last_seen, trusted, tasks, _lock: lock })
+        Ok(Self { store, notifier, appenders, state, peers, federation, last_seen, trusted, tasks, _lock: lock })
     }
 
     /// The services.
     pub fn state(&self) -> &ClientState {
         &self.state
+    }
+
+    /// The services that reach other servers.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// What `linkim admin` asks for.
@@ -315,6 +382,7 @@ impl App {
             .max_age(std::time::Duration::from_secs(86_400));
         client::routes()
             .with_state(self.state.clone())
+            .merge(federation::routes(self.federation.as_ref()))
             .route("/health", get(health))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
@@ -331,6 +399,9 @@ impl App {
     pub async fn stop(self) {
         for task in &self.tasks {
             task.abort();
+        }
+        if let Some(federation) = &self.federation {
+            federation.inbox.stop();
         }
         if let Err(error) = self.last_seen.flush(&self.store).await {
             tracing::warn!(%error, "could not write when devices were last seen");
@@ -356,12 +427,17 @@ struct Base {
 /// Makes the services that the handlers call.
 async fn services(
     base: &Base,
+    peers: &Peers,
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
+    media: &Arc<Media>,
+    encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
-    let sessions = Arc::new(Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone()).await?);
+    let watcher = encryption.lists.clone();
+    let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
+    let sessions = Arc::new(sessions.await?);
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
@@ -380,7 +456,13 @@ async fn services(
     let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), clock.clone())),
+        sync: Arc::new(V3::new(
+            store.clone(),
+            notifier.clone(),
+            typing.clone(),
+            encryption.counts.clone(),
+            clock.clone(),
+        )),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -412,8 +494,20 @@ async fn services(
         reports: Arc::new(Reports::new(store.clone(), clock.clone())),
         user_directory: Arc::new(UserDirectory::new(store.clone())),
         turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
+        remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
+        remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
+        remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
+        key_uploads: encryption.uploads.clone(),
+        key_queries: encryption.queries.clone(),
+        key_claims: encryption.claims.clone(),
+        remote_keys: encryption.remote_queries.clone(),
+        cross_signing: encryption.cross_signing.clone(),
+        signatures: encryption.signatures.clone(),
+        to_device: encryption.to_device.clone(),
+        key_backups: encryption.backups.clone(),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
+        media: media.clone(),
         config: config.clone(),
         sessions,
         names,

@@ -4,6 +4,7 @@ mod backup;
 mod check_config;
 mod check_data;
 mod password;
+mod test_certificates;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use backup::{backup, restore};
 pub use check_config::check_config;
 pub use check_data::check_data;
 pub use password::{PasswordError, PasswordSource};
+pub use test_certificates::test_certificates;
 
 use crate::config::{self, Loaded, is_localpart};
 
@@ -54,6 +56,13 @@ pub enum Command {
         config: Option<PathBuf>,
         /// The folder to be made.
         to: PathBuf,
+    },
+    /// Make certificates for trying out federation.
+    TestCertificates {
+        /// Where they go.
+        folder: PathBuf,
+        /// Hosts that they are for.
+        names: Vec<String>,
     },
     /// Put a backup in the place of the data.
     Restore {
@@ -142,6 +151,14 @@ enum Verb {
         #[arg(long, value_name = "FOLDER")]
         to: PathBuf,
     },
+    /// Make an authority and certificates for trying out federation on one machine; deploy/two-organisations uses it
+    TestCertificates {
+        /// The folder for them
+        folder: PathBuf,
+        /// Host names and addresses; one certificate each
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
     /// Put a backup in the place of the data of a server that does not run
     Restore {
         #[command(flatten)]
@@ -166,6 +183,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
         Some(Verb::CheckData(ConfigArgument { config })) => Command::CheckData { config },
         Some(Verb::Admin { config, command }) => Command::Admin { config, command },
         Some(Verb::Backup { config: ConfigArgument { config }, to }) => Command::Backup { config, to },
+        Some(Verb::TestCertificates { folder, names }) => Command::TestCertificates { folder, names },
         Some(Verb::Restore { config: ConfigArgument { config }, from, replace }) => {
             Command::Restore { config, from, replace }
         }

@@ -68,7 +68,7 @@ pub fn read(sources: &Sources) -> Result<Loaded, Mistakes> {
     let mut reader = read::Reader::new(gather::gather(sources));
     let config = build::build(&mut reader, directory, file.map(|file| file.name.as_str()));
     checks::check(&mut reader, &config);
-    let warnings = checks::warnings(&reader, &config);
+    let warnings = checks::warnings(&reader);
     let (mistakes, unread) = reader.finish();
     debug_assert!(unread.is_empty(), "keys that nothing reads: {unread:?}");
     match Mistakes::sorted(mistakes) {

@@ -29,6 +29,9 @@ fn main() -> ExitCode {
             let what = (from.as_path(), replace);
             status(cli::restore(config.as_deref(), environment, what, &SystemClock, stdout(), stderr()))
         }
+        Command::TestCertificates { folder, names } => {
+            status(cli::test_certificates(&folder, &names, stdout(), stderr()))
+        }
         Command::Serve { config } => match loaded(config.as_deref()) {
             Some(loaded) => serve(loaded),
             None => ExitCode::FAILURE,

@@ -134,9 +134,10 @@ impl Client {
         }
         let response = builder.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await?;
+        let bytes = response.bytes().await?.to_vec();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Reply { request, status, headers, text, json })
+        Ok(Reply { request, status, headers, bytes, text, json })
     }
 }
 

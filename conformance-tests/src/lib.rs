@@ -17,24 +17,34 @@
 //! builds nothing. There are no sleeps: whatever takes time is waited for by its condition, with a bound
 //! ([`Client::wait_until_sync`], [`eventually`]).
 
+mod across;
+mod authority;
 mod client;
 mod command;
 mod events;
+mod files;
+mod gate;
+pub mod keys;
 mod options;
 mod reply;
 mod rooms;
 mod server;
 mod shared;
+mod synapse;
 mod sync;
 mod wait;
 
+pub use across::{heard, invited, join_via, membership_is, same_state, shared_room, state_of};
+pub use authority::{Authority, Issued};
 pub use client::Client;
 pub use command::{printed, run};
 pub use events::{bodies, event_ids, find_event, find_state, find_state_in, membership_of, room_in, timeline};
-pub use options::{Options, Registration};
+pub use gate::Gate;
+pub use options::{Federation, Options, Registration};
 pub use reply::Reply;
 pub use server::{Server, binary};
 pub use shared::{Shared, SharedServer, unique};
+pub use synapse::Synapse;
 pub use sync::Sync;
 pub use wait::{PATIENCE, eventually};
 

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
+
+use crate::{Authority, Gate};
 
 /// What the `[registration]` table says.
 #[derive(Clone, Debug)]
@@ -24,6 +27,15 @@ impl Default for Registration {
     }
 }
 
+/// How a server under test reaches others, and they it.
+#[derive(Clone, Debug)]
+pub struct Federation {
+    /// Who certifies the servers of the test.
+    pub authority: Arc<Authority>,
+    /// The way to this server; its port is part of the server's name.
+    pub gate: Arc<Gate>,
+}
+
 /// The configuration of a server under test. The default has open registration, no rate limits, no federation.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -35,6 +47,8 @@ pub struct Options {
     pub rate_limits: bool,
     /// Whether a metrics listener is opened.
     pub metrics: bool,
+    /// The federation listener and all that belongs to it; without, the server talks to no other.
+    pub federation: Option<Federation>,
     /// More top-level keys, as TOML lines.
     pub top: String,
     /// More tables, as TOML; those that the fields above write may not be repeated.
@@ -50,6 +64,7 @@ impl Default for Options {
             registration: Registration::default(),
             rate_limits: false,
             metrics: false,
+            federation: None,
             top: String::new(),
             tables: String::new(),
             environment: Vec::new(),
@@ -58,6 +73,16 @@ impl Default for Options {
 }
 
 impl Options {
+    /// A server named `localhost:<port>` that talks to others over TLS on loopback, all certified by `authority`.
+    pub fn federating(authority: &Arc<Authority>) -> Self {
+        let gate = Arc::new(Gate::new());
+        Self {
+            server_name: format!("localhost:{}", gate.port()),
+            federation: Some(Federation { authority: authority.clone(), gate }),
+            ..Self::default()
+        }
+    }
+
     /// The text of linkim.toml, with the client listener on `client` and the metrics listener, if wanted, on `metrics`.
     pub(crate) fn to_toml(&self, data_dir: &Path, client: &str, metrics: &str) -> String {
         let registration = &self.registration;
@@ -73,6 +98,17 @@ impl Options {
         };
         line("[listen]\nclient", format!("[{}]", quoted(client)));
         line("metrics", if self.metrics { format!("[{}]", quoted(metrics)) } else { "[]".to_owned() });
+        match &self.federation {
+            Some(_) => {
+                line("federation", format!("[{}]", quoted("127.0.0.1:0")));
+                line("[tls]\ncertificate", quoted("certificate.pem"));
+                line("key", quoted("key.pem"));
+                line("[outgoing]\nextra_ca_certificates", list(&["authority.pem".to_owned()]));
+                line("allow_private_addresses", "true".to_owned());
+            }
+            None if self.tables.contains("[federation]") => {}
+            None => line("[federation]\nenabled", "false".to_owned()),
+        }
         line("[registration]\nopen", registration.open.to_string());
         line("guests", registration.guests.to_string());
         if let Some(secret) = &registration.shared_secret {

@@ -13,6 +13,8 @@ pub struct Reply {
     /// The headers.
     pub headers: HeaderMap,
     /// The body as it came.
+    pub bytes: Vec<u8>,
+    /// The body as text; what is no UTF-8 is replaced.
     pub text: String,
     /// The body as JSON; `null` where it is none.
     pub json: Value,

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::{Client, Options, unique};
+use crate::{Client, Gate, Options, unique};
 
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_secs(30);
@@ -38,8 +38,18 @@ impl Server {
     /// If there is no binary, or it does not announce its address within 30 seconds; with the log.
     pub fn start(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        if let Some(federation) = &options.federation {
+            let issued = federation.authority.issue(&["localhost", "127.0.0.1"]);
+            for (name, text) in [
+                ("authority.pem", federation.authority.certificate()),
+                ("certificate.pem", &issued.certificate),
+                ("key.pem", &issued.key),
+            ] {
+                fs::write(folder.path().join(name), text).expect("a certificate can be written");
+            }
+        }
         let toml = options.to_toml(&folder.path().join("data"), "127.0.0.1:0", "127.0.0.1:0");
-        let process = Process::start(folder.path(), &toml, &options.environment);
+        let process = Process::start(folder.path(), &toml, &options);
         Self {
             base: process.base,
             metrics: process.metrics,
@@ -103,7 +113,7 @@ impl Server {
         let strip = |base: &str| base.trim_start_matches("http://").to_owned();
         let metrics = self.metrics.as_deref().map_or_else(|| "127.0.0.1:0".to_owned(), strip);
         let toml = self.options.to_toml(&self.data_dir(), &strip(&self.base), &metrics);
-        let process = Process::start(self.folder.path(), &toml, &self.options.environment);
+        let process = Process::start(self.folder.path(), &toml, &self.options);
         (self.base, self.metrics) = (process.base, process.metrics);
         (self.child, self.watchdog) = (process.child, process.watchdog);
     }
@@ -126,6 +136,14 @@ impl Server {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The way to this server for others, where it federates.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn gate(&self) -> &Gate {
+        &self.options.federation.as_ref().expect("a server that federates").gate
     }
 
     /// The name in user ids.
@@ -207,7 +225,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(folder: &Path, toml: &str, environment: &[(String, String)]) -> Self {
+    fn start(folder: &Path, toml: &str, options: &Options) -> Self {
         let config = folder.join("linkim.toml");
         fs::write(&config, toml).expect("the configuration can be written");
         let log = File::options().create(true).append(true).open(folder.join("log")).expect("a log can be opened");
@@ -218,13 +236,17 @@ impl Process {
                 command.env_remove(name);
             }
         }
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         // A group of its own: an interrupt at the terminal reaches the tests, and the watchdog ends the server.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{} cannot be run: {error}", binary().display()));
         let watchdog = watch(child.id(), folder);
         let announced = announced_addresses(&mut child, folder);
-        Self { child, watchdog, base: announced.0, metrics: announced.1 }
+        if let Some(federation) = &options.federation {
+            let address = announced.federation.expect("a federation listener is announced");
+            federation.gate.lead_to(address.parse().expect("an address and a port"));
+        }
+        Self { child, watchdog, base: announced.client, metrics: announced.metrics }
     }
 }
 
@@ -257,8 +279,16 @@ fn watch(pid: u32, folder: &Path) -> Child {
         .expect("sh can be run")
 }
 
-/// Reads standard output until the `listening …` line: the client and the metrics address.
-fn announced_addresses(child: &mut Child, folder: &Path) -> (String, Option<String>) {
+/// What the `listening …` line names.
+struct Announced {
+    client: String,
+    metrics: Option<String>,
+    /// Without the scheme.
+    federation: Option<String>,
+}
+
+/// Reads standard output until the `listening …` line.
+fn announced_addresses(child: &mut Child, folder: &Path) -> Announced {
     let stdout = child.stdout.take().expect("standard output is piped");
     let (sender, receiver) = mpsc::channel();
     // The thread reads on after the announcement, so that the server never blocks on a full pipe.
@@ -273,7 +303,15 @@ fn announced_addresses(child: &mut Child, folder: &Path) -> (String, Option<Stri
         if line.starts_with("listening")
             && let Some(client) = address_after(&line, "client").or_else(|| address_after(&line, ""))
         {
-            return (client, address_after(&line, "metrics"));
+            return Announced {
+                client,
+                metrics: address_after(&line, "metrics"),
+                federation: line
+                    .split("https://")
+                    .nth(1)
+                    .and_then(|rest| rest.split_whitespace().next())
+                    .map(str::to_owned),
+            };
         }
         lines.push(line);
     }

@@ -181,14 +181,20 @@ impl KeyDocument {
 
     /// When to fetch the document again: after half of its lifetime.
     pub fn refresh_ts(&self, received_ts: u64) -> u64 {
-        let lifetime = self.valid_until_when_received(received_ts).saturating_sub(received_ts);
-        received_ts.saturating_add((lifetime / 2).max(MIN_REFRESH_MS))
+        refresh_ts(self.valid_until_ts, received_ts)
     }
 
     /// The whole document with its signatures, as canonical JSON: what a notary passes on.
     pub fn json(&self) -> &str {
         &self.json
     }
+}
+
+/// When to fetch a document again that was received at `received_ts` and says that it is valid until `valid_until_ts`: after
+/// half of its lifetime.
+pub fn refresh_ts(valid_until_ts: u64, received_ts: u64) -> u64 {
+    let lifetime = valid_until_ts.saturating_sub(received_ts).min(MAX_VALIDITY_MS);
+    received_ts.saturating_add((lifetime / 2).max(MIN_REFRESH_MS))
 }
 
 /// Whether a text is the identifier of a signing key: an algorithm, a colon and a version of letters, digits and `_`.

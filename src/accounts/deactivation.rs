@@ -7,7 +7,13 @@ use std::sync::Arc;
 use super::{DeactivationWatcher, sessions::Sessions};
 use crate::{
     clock::Clock,
-    store::{Store, StoreError, account_data, accounts, filters, ids::UserNid, profiles},
+    store::{
+        Store, StoreError, account_data, accounts,
+        device_keys::{self, Usage},
+        filters,
+        ids::UserNid,
+        key_backups, profiles,
+    },
 };
 
 /// Ends accounts.
@@ -29,7 +35,7 @@ impl Deactivation {
         Self { store, clock, sessions, watcher }
     }
 
-    /// Deactivates an account for good: its sessions end, its password is forgotten, its id is never given out again. With
+    /// Deactivates an account for good: its sessions end, its password and keys are forgotten, its id is never given out again. With
     /// `erase` its profile, account data and filters go too, and who joins a room later gets its events redacted.
     pub async fn deactivate(&self, user: UserNid, erase: bool) -> Result<(), StoreError> {
         let (sessions, watcher) = (self.sessions.clone(), self.watcher.clone());
@@ -38,6 +44,10 @@ impl Deactivation {
             .write(move |tx| {
                 accounts::deactivate(tx, user, now, erase)?;
                 sessions.end_all(tx, user, None)?;
+                for usage in Usage::ALL {
+                    device_keys::delete_cross_signing(tx, user, usage)?;
+                }
+                key_backups::delete_of_user(tx, user)?;
                 if erase {
                     profiles::delete_of_user(tx, user)?;
                     account_data::delete_of_user(tx, user)?;

@@ -90,7 +90,14 @@ impl Devices {
 
     /// Renames a device. Answers whether the user has it.
     pub async fn rename(&self, user: UserNid, device_id: String, name: String) -> Result<bool, StoreError> {
-        self.store.write(move |tx| devices::rename(tx, user, &device_id, &name)).await
+        let sessions = self.sessions.clone();
+        self.store
+            .write(move |tx| {
+                let known = devices::rename(tx, user, &device_id, &name)?;
+                sessions.renamed(tx, user, &device_id)?;
+                Ok(known)
+            })
+            .await
     }
 
     /// Deletes devices and ends their sessions; those that the user does not have are passed over.

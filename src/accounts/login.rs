@@ -11,7 +11,7 @@ use super::{
     passwords::{PasswordRefused, Passwords},
     rate_limits::{Limited, Rate, RateLimits},
     session::Session,
-    sessions::{Holder, IssuedTokens, NewDevice, Sessions},
+    sessions::{DeviceRefused, Holder, IssuedTokens, NewDevice, Sessions},
 };
 use crate::store::{
     Store, StoreError,
@@ -35,6 +35,9 @@ pub enum LoginError {
     /// The password is right, the account is locked.
     #[error("This account has been locked")]
     Locked,
+    /// The account cannot have the device.
+    #[error(transparent)]
+    Device(#[from] DeviceRefused),
     /// Too many wrong passwords for this account.
     #[error(transparent)]
     Limited(#[from] Limited),
@@ -87,6 +90,7 @@ impl Login {
                     admin: account.admin,
                     suspended: account.suspended,
                 };
+                sessions.check_device(tx, verified.user, &device)?.map_or(Ok(()), Err)?;
                 let tokens = sessions.start(tx, holder, &device)?;
                 Ok((user_id, tokens))
             })
@@ -118,6 +122,7 @@ impl Login {
                     admin: account.admin,
                     suspended: account.suspended,
                 };
+                sessions.check_device(tx, user, &device)?.map_or(Ok(()), Err)?;
                 let tokens = sessions.start(tx, holder, &device)?;
                 Ok((grant.user_id, tokens))
             })

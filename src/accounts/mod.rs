@@ -51,7 +51,7 @@ pub use self::{
     user_names::{NameRefused, UserNames},
 };
 
-use crate::store::ids::UserNid;
+use crate::store::{StoreError, WriteTx, ids::UserNid};
 
 /// Whoever holds long polls: is told that a user's clients have something new to hear of.
 pub trait Wake: Send + Sync + 'static {
@@ -65,6 +65,12 @@ pub trait ProfileWatcher: Send + Sync + 'static {
     /// Called on the writer thread right after the commit that changed or removed `field`: queue it and return. What is read
     /// later may already be newer.
     fn profile_changed(&self, user: UserNid, field: &FieldName);
+}
+
+/// Whoever tells others of a user's devices: those who encrypt for them.
+pub trait DeviceWatcher: Send + Sync + 'static {
+    /// Called in the transaction that ends or renames a device that has identity keys.
+    fn device_changed(&self, tx: &WriteTx<'_>, user: UserNid, device_id: &str) -> Result<(), StoreError>;
 }
 
 /// Whoever must act when an account ends: by leaving its rooms, to begin with.

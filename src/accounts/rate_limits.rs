@@ -39,15 +39,21 @@ pub enum Rate {
     Ephemeral,
     /// Account data, tags, filters, push rules, devices, aliases and the like, per user.
     Settings,
+    /// Messages to devices, per user: clients share a room's key in many requests.
+    ToDevice,
+    /// Uploads, queries and claims of encryption keys, and key backups, per user.
+    Keys,
     /// Searches in the user directory and in messages, per user.
     Search,
+    /// Files uploaded and media ids created, per user.
+    Upload,
 }
 
 /// Each limit as (what, how many at once, how many a minute after that).
 ///
 /// A whole office may stand behind one address, so the limits per address are wide; those per user are above what people do
 /// and below what a runaway client does.
-pub const RATES: [(Rate, u32, u32); 14] = [
+pub const RATES: [(Rate, u32, u32); 17] = [
     (Rate::Registration, 30, 30),
     (Rate::NameLookup, 60, 120),
     (Rate::Login, 100, 300),
@@ -61,7 +67,10 @@ pub const RATES: [(Rate, u32, u32); 14] = [
     (Rate::Profile, 20, 30),
     (Rate::Ephemeral, 100, 1200),
     (Rate::Settings, 100, 600),
+    (Rate::ToDevice, 300, 1200),
+    (Rate::Keys, 200, 1200),
     (Rate::Search, 20, 120),
+    (Rate::Upload, 50, 120),
 ];
 
 /// Who is limited.

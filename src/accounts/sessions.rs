@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 
 use super::{
+    DeviceWatcher,
     last_seen::LastSeen,
     session::Session,
     token_cache::{Entry, TokenCache},
@@ -16,7 +17,7 @@ use crate::{
     clock::Clock,
     random::Random,
     store::{
-        Store, StoreError, WriteTx, accounts, devices,
+        Store, StoreError, WriteTx, accounts, device_keys, devices,
         ids::{self, DeviceNid, UserNid},
         tokens::{self, AccessToken, Token, TokenKind},
     },
@@ -74,6 +75,9 @@ pub enum DeviceRefused {
     /// Its name is longer than 255 bytes.
     #[error("The device's display name is longer than {MAX_DEVICE_TEXT} bytes")]
     Name,
+    /// Its id is the public half of one of the user's cross-signing keys (Client-Server API, "Cross-signing").
+    #[error("This device id is the user's cross-signing key")]
+    CrossSigningKey,
 }
 
 /// What a client says of the device that it logs in with.
@@ -142,19 +146,21 @@ pub struct Sessions {
     keys: TokenKeys,
     cache: Arc<TokenCache>,
     last_seen: Arc<LastSeen>,
+    watcher: Arc<dyn DeviceWatcher>,
 }
 
 impl Sessions {
-    /// Loads the keys of this database, or makes them.
+    /// Loads the keys of this database, or makes them. `watcher` is told of devices that end or are renamed.
     pub async fn load(
         store: Store,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         last_seen: Arc<LastSeen>,
+        watcher: Arc<dyn DeviceWatcher>,
     ) -> Result<Self, StoreError> {
         let keys = TokenKeys::load(&store, random.bytes32()).await?;
         let cache = Arc::new(TokenCache::default());
-        Ok(Self { store, clock, random, keys, cache, last_seen })
+        Ok(Self { store, clock, random, keys, cache, last_seen, watcher })
     }
 
     /// Whose access token this is. Costs no database access once the token is known.
@@ -236,6 +242,18 @@ impl Sessions {
                 Ok(())
             })
             .await
+    }
+
+    /// Whether a user's device can have the id that the client wishes.
+    pub(super) fn check_device(
+        &self,
+        tx: &WriteTx<'_>,
+        user: UserNid,
+        device: &NewDevice,
+    ) -> Result<Option<DeviceRefused>, StoreError> {
+        let Some(id) = &device.device_id else { return Ok(None) };
+        let taken = device_keys::is_cross_signing_key(tx, user, id.as_str())?;
+        Ok(taken.then_some(DeviceRefused::CrossSigningKey))
     }
 
     /// Starts a session on a device, made if the holder has none of that id; older tokens of the device end.
@@ -369,10 +387,23 @@ impl Sessions {
         tx.after_commit(move || cache.forget(&tokens));
     }
 
-    /// Ends the session of a device: its tokens die with the commit, and the device goes.
+    /// Ends the session of a device: its tokens die with the commit, and the device goes with its keys.
     pub(super) fn end(&self, tx: &WriteTx<'_>, device: DeviceNid) -> Result<(), StoreError> {
         self.revoke_cached(tx, tokens::delete_of_device(tx, device)?);
+        if let Some((user, device_id)) = device_keys::owner(tx, device)?
+            && device_keys::delete(tx, user, &device_id)?
+        {
+            self.watcher.device_changed(tx, user, &device_id)?;
+        }
         devices::delete(tx, device)
+    }
+
+    /// Tells that a device has another name, if it is one that others see.
+    pub(super) fn renamed(&self, tx: &WriteTx<'_>, user: UserNid, device_id: &str) -> Result<(), StoreError> {
+        match device_keys::get(tx, user, device_id)? {
+            Some(_) => self.watcher.device_changed(tx, user, device_id),
+            None => Ok(()),
+        }
     }
 
     /// Ends all sessions of a user but the one of device `except`.

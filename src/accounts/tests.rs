@@ -55,6 +55,12 @@ pub(crate) struct Told {
     pub(crate) deactivated: Mutex<Vec<UserNid>>,
 }
 
+impl DeviceWatcher for Told {
+    fn device_changed(&self, _: &WriteTx<'_>, _: UserNid, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
 impl Wake for Told {
     fn wake_user(&self, user: UserNid) {
         self.woken.lock().unwrap().push(user);
@@ -96,7 +102,8 @@ async fn fixture() -> Fixture {
     let clock = Arc::new(FakeClock::default());
     let random = Arc::new(FakeRandom::default());
     let last_seen = Arc::new(LastSeen::default());
-    let load = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone());
+    let told = Arc::<Told>::default();
+    let load = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), told.clone());
     let sessions = Arc::new(load.await.unwrap());
     let registration = Registration::new(
         store.clone(),
@@ -109,7 +116,7 @@ async fn fixture() -> Fixture {
     );
     let tokens = registration.guest(None).await.unwrap().tokens.unwrap();
     let session = sessions.authenticate(&tokens.access_token).await.unwrap();
-    Fixture { store, told: Arc::default(), clock, last_seen, sessions, session, _folder: folder }
+    Fixture { store, told, clock, last_seen, sessions, session, _folder: folder }
 }
 
 #[tokio::test]

@@ -68,6 +68,8 @@ pub enum Operation {
     Deactivate,
     /// `POST /login/get_token`
     LoginToken,
+    /// `POST /keys/device_signing/upload`
+    CrossSigning,
 }
 
 /// A user identifier object (Client-Server API, "Identifier types").

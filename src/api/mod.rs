@@ -6,6 +6,9 @@ pub mod client_ip;
 pub mod error;
 pub mod extract;
 pub mod federation;
+pub mod files;
+mod peer_error;
+mod public_rooms;
 pub mod well_known;
 
 #[cfg(test)]

@@ -27,6 +27,10 @@ fn the_verbs() {
             "linkim restore --replace --from b",
             Command::Restore { config: None, from: PathBuf::from("b"), replace: true },
         ),
+        (
+            "linkim test-certificates c localhost b.test",
+            Command::TestCertificates { folder: PathBuf::from("c"), names: vec!["localhost".into(), "b.test".into()] },
+        ),
         ("linkim admin --config f list-rooms", admin(config.clone(), AdminCommand::ListRooms)),
     ];
     for (line, expected) in expected {
@@ -89,6 +93,28 @@ fn check(path: &Path) -> (bool, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let right = check_config(Some(path), Vec::new(), &mut out, &mut err).expect("written");
     (right, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+}
+
+#[test]
+fn check_config_reads_the_certificate() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("linkim.toml");
+    let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).expect("a certificate");
+    let other = rcgen::KeyPair::generate().expect("a key");
+    std::fs::write(directory.path().join("c.pem"), made.cert.pem()).expect("a file");
+    let text = "server_name = \"a.example\"\n[listen]\nfederation = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"";
+    std::fs::write(&path, text).expect("a file");
+    for (key, right, said) in [
+        (None, false, "k.pem: No such file"),
+        (Some(other.serialize_pem()), false, "k.pem: not the key of the certificate in "),
+        (Some(made.signing_key.serialize_pem()), true, ""),
+    ] {
+        if let Some(key) = key {
+            std::fs::write(directory.path().join("k.pem"), key).expect("a file");
+        }
+        let (was_right, _, err) = check(&path);
+        assert!(was_right == right && err.contains(said), "{err}");
+    }
 }
 
 #[test]

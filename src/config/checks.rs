@@ -77,13 +77,8 @@ fn listeners(reader: &mut Reader, config: &Config) {
 }
 
 /// One warning for each key that is set and has no effect yet.
-pub(super) fn warnings(reader: &Reader, config: &Config) -> Vec<Warning> {
-    let ineffective = |path: &str| match keys::find(path).map(|key| key.effect) {
-        Some(Effect::NotYet) => true,
-        // The only key of this kind.
-        Some(Effect::OnlyFalse) => path == "federation.enabled" && config.federation.enabled,
-        Some(Effect::Yes) | None => false,
-    };
+pub(super) fn warnings(reader: &Reader) -> Vec<Warning> {
+    let ineffective = |path: &str| keys::find(path).is_some_and(|key| key.effect == Effect::NotYet);
     let set = reader.set().filter(|(path, _)| ineffective(path));
     set.map(|(path, place)| Warning { place: place.clone(), key: path.to_owned() }).collect()
 }

@@ -30,27 +30,36 @@ pub enum SigningKeyError {
     },
 }
 
-/// Reads the key from `path`, or makes one there, readable by its owner alone. Of several keys the first signs.
+/// The key that signs: the first of [`load_all_or_make`].
 ///
 /// # Errors
 /// [`SigningKeyError`]
 pub fn load_or_make(path: &Path, random: &dyn Random) -> Result<SigningKey, SigningKeyError> {
+    load_all_or_make(path, random).map(|mut keys| keys.swap_remove(0))
+}
+
+/// Reads the keys from `path`, one at least, or makes one there, readable by its owner alone. The first signs; all of them are
+/// published.
+///
+/// # Errors
+/// [`SigningKeyError`]
+pub fn load_all_or_make(path: &Path, random: &dyn Random) -> Result<Vec<SigningKey>, SigningKeyError> {
     let io = |source| SigningKeyError::Io { path: path.to_owned(), source };
     let format = |source| SigningKeyError::Format { path: path.to_owned(), source };
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            let mut keys = SigningKey::parse_file(&text).map_err(format)?;
+            let keys = SigningKey::parse_file(&text).map_err(format)?;
             if keys.is_empty() {
                 return Err(io(std::io::Error::new(ErrorKind::InvalidData, "holds no key")));
             }
-            Ok(keys.swap_remove(0))
+            Ok(keys)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let version = format!("a_{}", random.letters(4));
             let key = SigningKey::generate(random.bytes32(), &version).map_err(format)?;
             write_new(path, key.to_file_line().as_bytes()).map_err(io)?;
             tracing::info!(path = %path.display(), key = key.key_id(), "made a signing key; keep a copy of it in a safe place");
-            Ok(key)
+            Ok(vec![key])
         }
         Err(error) => Err(io(error)),
     }

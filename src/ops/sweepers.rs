@@ -4,12 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Clock,
-    params,
-    store::{Store, StoreError},
+    crypto, params,
+    store::{Store, StoreError, WriteTx, inbox, server_keys},
 };
 
 /// How long a transaction id is remembered: a client that retries for longer has long shown its user a failure.
 const TRANSACTION_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// How long another server's transaction is remembered: it repeats one until it is answered, for as long as we are down, but
+/// what it repeats after a day was then never answered.
+const INBOX_TRANSACTION_MS: i64 = 24 * 3_600 * 1_000;
 
 /// Time between two sweeps.
 const PERIOD: Duration = Duration::from_secs(3_600);
@@ -27,24 +31,34 @@ pub async fn run(store: Store, clock: Arc<dyn Clock>) {
     }
 }
 
+/// Servers whose keys are remembered although none of their users is in a room with ours.
+const STRANGERS: i64 = 2_000;
+
 /// Brings every swept table to its bound.
 ///
 /// # Errors
 /// [`StoreError`]; what was swept before stays swept.
 pub async fn sweep(store: &Store, now_ms: i64) -> Result<(), StoreError> {
+    crypto::sweep(store, now_ms).await?;
     let before = now_ms - TRANSACTION_MS;
-    loop {
-        let deleted = store
-            .write::<_, StoreError, _>(move |tx| {
-                tx.execute(
-                    "DELETE FROM transactions WHERE (device, key) IN \
-                     (SELECT device, key FROM transactions WHERE created_ts < ?1 LIMIT ?2)",
-                    params![before, CHUNK],
-                )
-            })
-            .await?;
-        if deleted < CHUNK as usize {
-            return Ok(());
-        }
-    }
+    in_chunks(store, move |tx| {
+        tx.execute(
+            "DELETE FROM transactions WHERE (device, key) IN \
+             (SELECT device, key FROM transactions WHERE created_ts < ?1 LIMIT ?2)",
+            params![before, CHUNK],
+        )
+    })
+    .await?;
+    let before = now_ms - INBOX_TRANSACTION_MS;
+    in_chunks(store, move |tx| inbox::sweep_answers(tx, before, CHUNK)).await?;
+    in_chunks(store, |tx| server_keys::forget_strangers(tx, STRANGERS, CHUNK)).await
+}
+
+/// Repeats a deletion of [`CHUNK`] rows at most until it finds fewer.
+async fn in_chunks(
+    store: &Store,
+    delete: impl Fn(&WriteTx<'_>) -> Result<usize, StoreError> + Copy + Send + 'static,
+) -> Result<(), StoreError> {
+    while store.write::<_, StoreError, _>(delete).await? >= CHUNK as usize {}
+    Ok(())
 }

@@ -2,7 +2,10 @@
 //!
 //! Source: Server-Server API, "Request Authentication".
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -12,8 +15,11 @@ use linkim_federation::{CanonicalError, SigningKey, x_matrix::SignedRequest};
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::transport::{Transport, TransportError};
-use crate::config::Config;
+use super::{
+    reachability::Reachability,
+    transport::{Transport, TransportError},
+};
+use crate::{clock::Clock, config::Config};
 
 /// How long a request may take, its response included, where the caller does not say.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -77,6 +83,30 @@ impl PeerError {
         match self {
             Self::Status { errcode, .. } => Some(errcode),
             _ => None,
+        }
+    }
+
+    /// Whether it says that the server is down, or wants to be left alone, and not that this request is wrong.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Transport(..) | Self::Timeout(_) => true,
+            Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Refused(_) | Self::TooLarge(_) | Self::Malformed(..) | Self::Unsignable(_) => false,
+        }
+    }
+
+    /// For metrics.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Transport(..) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::TooLarge(_) => "too_large",
+            Self::Status { status, .. } if status.is_server_error() => "5xx",
+            Self::Status { status, .. } if status.is_client_error() => "4xx",
+            Self::Status { .. } => "other_status",
+            Self::Malformed(..) => "malformed",
+            Self::Unsignable(_) => "unsignable",
         }
     }
 }
@@ -144,12 +174,20 @@ pub struct PeerClient {
     config: Arc<Config>,
     key: SigningKey,
     transport: Arc<dyn Transport>,
+    told: Option<(Arc<Reachability>, Arc<dyn Clock>)>,
 }
 
 impl PeerClient {
     /// Signs as the server of this configuration.
     pub fn new(config: Arc<Config>, key: SigningKey, transport: Arc<dyn Transport>) -> Self {
-        Self { config, key, transport }
+        Self { config, key, transport, told: None }
+    }
+
+    /// Tells `reachability` how every request went. It is for the caller to ask whether a server may be tried.
+    #[must_use]
+    pub fn telling(mut self, reachability: Arc<Reachability>, clock: Arc<dyn Clock>) -> Self {
+        self.told = Some((reachability, clock));
+        self
     }
 
     /// Sends a request; answers the body of a 2xx response as JSON.
@@ -166,12 +204,15 @@ impl PeerClient {
     /// # Errors
     /// [`PeerError`]
     pub async fn bytes(&self, destination: &ServerName, call: Call) -> Result<Bytes, PeerError> {
-        let (timeout, limit) = (call.timeout, call.limit);
+        let (started, timeout, limit) = (Instant::now(), call.timeout, call.limit);
         let whole = async {
-            let response = self.stream(destination, call).await?;
+            let response = self.open(destination, call).await?;
             read(destination, response.body, limit).await
         };
-        tokio::time::timeout(timeout, whole).await.map_err(|_| PeerError::Timeout(destination.to_owned()))?
+        let read = tokio::time::timeout(timeout, whole).await;
+        let read = read.map_err(|_| PeerError::Timeout(destination.to_owned())).and_then(|read| read);
+        self.tell(destination, started, read.as_ref().err());
+        read
     }
 
     /// Sends a request; answers a 2xx response with its body unread. The call's time counts until the response's head is
@@ -180,6 +221,34 @@ impl PeerClient {
     /// # Errors
     /// [`PeerError`]
     pub async fn stream(&self, destination: &ServerName, call: Call) -> Result<Streamed, PeerError> {
+        let started = Instant::now();
+        let opened = self.open(destination, call).await;
+        self.tell(destination, started, opened.as_ref().err());
+        opened
+    }
+
+    /// Keeps what a request says about the server: that it works, or does not.
+    fn tell(&self, destination: &ServerName, started: Instant, error: Option<&PeerError>) {
+        metrics::counter!("linkim_federation_requests_total", "result" => error.map_or("ok", PeerError::label))
+            .increment(1);
+        if matches!(error, Some(PeerError::Refused(_) | PeerError::Unsignable(_))) {
+            return;
+        }
+        metrics::histogram!("linkim_federation_request_seconds").record(started.elapsed().as_secs_f64());
+        let Some((reachability, clock)) = &self.told else { return };
+        match error.filter(|error| error.is_outage()) {
+            None => reachability.succeeded(destination),
+            Some(error) => {
+                let retry_after_ms = match error {
+                    PeerError::Status { retry_after_ms, .. } => *retry_after_ms,
+                    _ => None,
+                };
+                reachability.failed_for(destination, &error.to_string(), clock.now_ms(), retry_after_ms);
+            }
+        }
+    }
+
+    async fn open(&self, destination: &ServerName, call: Call) -> Result<Streamed, PeerError> {
         if *destination == *self.config.server_name || !self.config.federation.permits(destination) {
             return Err(PeerError::Refused(destination.to_owned()));
         }

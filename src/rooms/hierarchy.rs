@@ -1,23 +1,27 @@
 //! A space's tree, page by page.
 //!
-//! Nothing is kept between pages: a token says how many rooms were shown, and the walk is made again. Rooms that we do not
-//! have are left out.
+//! Nothing is kept between pages: a token says how many rooms were shown, and the walk is made again. What other servers tell
+//! of rooms that we are not in is handed in ([`Outside`]); a walk says which rooms it would have wanted to know of.
 //!
-//! Source: Client-Server API, "Discovering rooms within spaces"; order of children: "Ordering of children within a space".
+//! Source: Client-Server API, "Discovering rooms within spaces"; order of children: "Ordering of children within a space";
+//! Server-Server API, "Spaces".
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use ruma::{OwnedRoomId, RoomId};
+use ruma::{OwnedRoomId, OwnedServerName, RoomId, ServerName};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
     state,
-    summary::{Summaries, Summary, is_open_to},
+    summary::{Summaries, Summary, is_open_to, is_open_to_server, is_outside_open_to, is_resident},
 };
 use crate::{
     accounts::Session,
-    store::{Read, Store, StoreError, ids, ids::RoomKey, state as stored_state},
+    store::{Read, Store, StoreError, events, ids, ids::RoomKey, members, server_standing, state as stored_state},
 };
 
 /// Rooms in a page at most, also where the client names no number.
@@ -28,6 +32,12 @@ const MAX_DEPTH: u32 = 20;
 
 /// Rooms of a whole tree at most; further ones are left out.
 const MAX_ROOMS: usize = 2000;
+
+/// Children of a space that another server is told of at most.
+const MAX_CHILDREN: usize = 200;
+
+/// Servers that a child is known through at most.
+const MAX_VIA: usize = 10;
 
 /// Why a tree is not shown.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +68,83 @@ pub struct HierarchyQuery {
 
 /// A child as its space names it.
 #[derive(Clone, Debug, Serialize)]
-struct ChildState {
+pub struct ChildState {
     #[serde(rename = "type")]
     kind: &'static str,
-    state_key: String,
+    state_key: OwnedRoomId,
     sender: String,
     origin_server_ts: u64,
     content: Box<RawValue>,
     #[serde(skip)]
     order: Option<String>,
+    #[serde(skip)]
+    suggested: bool,
+    #[serde(skip)]
+    via: Vec<OwnedServerName>,
+}
+
+impl ChildState {
+    /// A child; None if the event names none: its key is no room id, or it has no `via`.
+    pub fn new(state_key: &str, sender: String, origin_server_ts: u64, content: &RawValue) -> Option<Self> {
+        let fields: Value = serde_json::from_str(content.get()).ok()?;
+        let via = fields["via"].as_array()?.iter().filter_map(Value::as_str);
+        if via.clone().next().is_none() {
+            return None;
+        }
+        Some(Self {
+            kind: "m.space.child",
+            state_key: RoomId::parse(state_key).ok()?,
+            sender,
+            origin_server_ts,
+            order: fields["order"].as_str().filter(|order| is_order(order)).map(str::to_owned),
+            suggested: fields["suggested"] == true,
+            via: via.filter_map(|name| ServerName::parse(name).ok()).take(MAX_VIA).collect(),
+            content: content.to_owned(),
+        })
+    }
+
+    /// Bytes that it takes, about.
+    pub fn size(&self) -> usize {
+        256 + self.content.get().len()
+    }
+}
+
+/// What another server told of a room that we are not in.
+#[derive(Clone, Debug)]
+pub struct OutsideRoom {
+    /// The room.
+    pub summary: Summary,
+    /// Its children, if it is a space.
+    pub children: Vec<ChildState>,
+}
+
+/// Rooms that we are not in, as far as other servers were asked; None: nobody tells of it.
+pub type Outside = HashMap<OwnedRoomId, Option<OutsideRoom>>;
+
+/// A room that other servers should be asked of.
+#[derive(Clone, Debug)]
+pub struct Unknown {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Servers that should be in it.
+    pub via: Vec<OwnedServerName>,
+}
+
+/// A walk.
+#[derive(Clone, Debug)]
+pub struct Walked {
+    /// The page; None if the user may not know of the root.
+    pub page: Option<HierarchyPage>,
+    /// Rooms met that [`Outside`] says nothing of.
+    pub unknown: Vec<Unknown>,
+}
+
+/// A space as another server is told of it.
+#[derive(Debug, Serialize)]
+pub struct ServerHierarchy {
+    room: HierarchyRoom,
+    children: Vec<Summary>,
+    inaccessible_children: Vec<OwnedRoomId>,
 }
 
 /// A room of the tree.
@@ -106,7 +184,7 @@ impl Hierarchy {
         Self { store, summaries }
     }
 
-    /// A page of the tree below a room.
+    /// A page of the tree below a room, as far as it is known here.
     ///
     /// # Errors
     /// [`HierarchyError`]
@@ -116,6 +194,20 @@ impl Hierarchy {
         root: &RoomId,
         query: HierarchyQuery,
     ) -> Result<HierarchyPage, HierarchyError> {
+        self.walk(by, root, query, Arc::default()).await?.page.ok_or(HierarchyError::Forbidden)
+    }
+
+    /// A page of the tree below a room, with what other servers told.
+    ///
+    /// # Errors
+    /// `BadToken`, or the store's.
+    pub async fn walk(
+        &self,
+        by: &Session,
+        root: &RoomId,
+        query: HierarchyQuery,
+        outside: Arc<Outside>,
+    ) -> Result<Walked, HierarchyError> {
         let depth = query.max_depth.unwrap_or(MAX_DEPTH).min(MAX_DEPTH);
         let skip = match &query.from {
             None => 0,
@@ -128,24 +220,81 @@ impl Hierarchy {
                 let mut walk = Walk {
                     read,
                     summaries: &summaries,
+                    outside: &outside,
                     by: &by,
                     suggested_only: query.suggested_only,
                     depth,
                     seen: HashSet::new(),
+                    unknown: Vec::new(),
                 };
                 // One more than the page tells whether there is a next one.
                 let mut rooms = walk.rooms(root, skip + limit + 1)?;
+                let unknown = walk.unknown;
                 if rooms.is_empty() {
-                    return Err(HierarchyError::Forbidden);
+                    return Ok(Walked { page: None, unknown });
                 }
                 let more = rooms.len() > skip + limit;
                 rooms.truncate(skip + limit);
                 let rooms = rooms.split_off(skip.min(rooms.len()));
                 let next_batch = more.then(|| token(query.suggested_only, depth, skip + limit));
-                Ok(HierarchyPage { rooms, next_batch })
+                Ok(Walked { page: Some(HierarchyPage { rooms, next_batch }), unknown })
             })
             .await
     }
+
+    /// A room and its children as another server may know of them; None for a room that we are not in, or that is none of
+    /// its business. Children that we do not have are left out.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn for_server(
+        &self,
+        server: &ServerName,
+        room: &RoomId,
+        suggested_only: bool,
+    ) -> Result<Option<ServerHierarchy>, StoreError> {
+        let (server, room, summaries) = (server.to_owned(), room.to_owned(), self.summaries.clone());
+        self.store
+            .read(move |read| {
+                let Some((summary, key)) = open_to_server(read, &summaries, &server, &room)?.flatten() else {
+                    return Ok(None);
+                };
+                let children = children_of(read, &key, &summary, suggested_only)?;
+                let mut told = ServerHierarchy {
+                    room: HierarchyRoom { summary, children_state: children },
+                    children: Vec::new(),
+                    inaccessible_children: Vec::new(),
+                };
+                for child in told.room.children_state.iter().take(MAX_CHILDREN) {
+                    match open_to_server(read, &summaries, &server, &child.state_key)? {
+                        Some(Some((summary, _))) => told.children.push(summary),
+                        Some(None) => told.inaccessible_children.push(child.state_key.clone()),
+                        None => {}
+                    }
+                }
+                Ok(Some(told))
+            })
+            .await
+    }
+}
+
+/// A room's summary as a server may know of it; the inner None if it may not, the outer one if we are not in the room.
+#[expect(clippy::type_complexity, reason = "two questions, one answer each")]
+fn open_to_server(
+    read: &dyn Read,
+    summaries: &Summaries,
+    server: &ServerName,
+    room: &RoomId,
+) -> Result<Option<Option<(Summary, Arc<RoomKey>)>>, StoreError> {
+    let Some(room) = ids::room(read, room)? else { return Ok(None) };
+    if !is_resident(read, room.nid)? {
+        return Ok(None);
+    }
+    let summary = summaries.of(read, &room)?;
+    if !is_open_to_server(read, server, &room, &summary)? {
+        return Ok(Some(None));
+    }
+    Ok(Some(Some((Summary::clone(&summary), room))))
 }
 
 fn token(suggested_only: bool, depth: u32, shown: usize) -> String {
@@ -171,70 +320,103 @@ fn skipped(token: &str, suggested_only: bool, depth: u32) -> Result<usize, Hiera
 struct Walk<'w> {
     read: &'w dyn Read,
     summaries: &'w Summaries,
+    outside: &'w Outside,
     by: &'w Session,
     suggested_only: bool,
     depth: u32,
     seen: HashSet<OwnedRoomId>,
+    unknown: Vec<Unknown>,
 }
 
 impl Walk<'_> {
     /// The first `count` rooms of the tree that the user may know of, depth first; none if the root is not one.
     fn rooms(&mut self, root: OwnedRoomId, count: usize) -> Result<Vec<HierarchyRoom>, StoreError> {
         let mut rooms = Vec::new();
-        let mut waiting = vec![(root, 0)];
-        while let Some((room, level)) = waiting.pop() {
+        let via = self.who_knows(&root)?;
+        let mut waiting = vec![(root, 0, via)];
+        while let Some((room, level, via)) = waiting.pop() {
             if rooms.len() == count || self.seen.len() == MAX_ROOMS {
                 break;
             }
             if !self.seen.insert(room.clone()) {
                 continue;
             }
-            let Some(room) = self.room(&room)? else { continue };
+            let Some(room) = self.room(room, via)? else { continue };
             if level < self.depth {
                 let children = room.children_state.iter().rev();
-                let ids = children.filter_map(|child| OwnedRoomId::try_from(child.state_key.as_str()).ok());
-                waiting.extend(ids.map(|id| (id, level + 1)));
+                waiting.extend(children.map(|child| (child.state_key.clone(), level + 1, child.via.clone())));
             }
             rooms.push(room);
         }
         Ok(rooms)
     }
 
-    fn room(&self, room: &RoomId) -> Result<Option<HierarchyRoom>, StoreError> {
-        let Some(room) = ids::room(self.read, room)? else { return Ok(None) };
+    /// The server of whoever gave the user their membership of a room that we are not in.
+    fn who_knows(&self, room: &RoomId) -> Result<Vec<OwnedServerName>, StoreError> {
+        let Some(room) = ids::room(self.read, room)? else { return Ok(Vec::new()) };
+        let Some(member) = members::of(self.read, self.by.user, room.nid)? else { return Ok(Vec::new()) };
+        let sender = ids::user_id(self.read, events::by_nid(self.read, member.event)?.sender)?;
+        let mut via = server_standing::by_members(self.read, room.nid, MAX_VIA as i64)?;
+        via.push(sender.server_name().to_owned());
+        Ok(via)
+    }
+
+    fn room(&mut self, room_id: OwnedRoomId, via: Vec<OwnedServerName>) -> Result<Option<HierarchyRoom>, StoreError> {
+        let here = ids::room(self.read, &room_id)?;
+        let resident = match &here {
+            Some(room) => is_resident(self.read, room.nid)?,
+            None => false,
+        };
+        if !resident {
+            match self.outside.get(&room_id) {
+                Some(Some(told)) => return self.outside_room(told),
+                Some(None) => {}
+                None => self.unknown.push(Unknown { room_id, via }),
+            }
+        }
+        // What we knew when we left is better than nothing.
+        let Some(room) = here else { return Ok(None) };
+        if state::current_nid(self.read, room.nid, "m.room.create", "")?.is_none() {
+            return Ok(None);
+        }
         let summary = self.summaries.of(self.read, &room)?;
         if !is_open_to(self.read, self.by, &room, &summary)? {
             return Ok(None);
         }
-        let is_space = summary.published.room_type.as_deref() == Some("m.space");
-        let children_state = if is_space { self.children(&room)? } else { Vec::new() };
+        let children_state = children_of(self.read, &room, &summary, self.suggested_only)?;
         Ok(Some(HierarchyRoom { summary: Summary::clone(&summary), children_state }))
     }
 
-    /// The valid children of a space, in their order.
-    fn children(&self, room: &RoomKey) -> Result<Vec<ChildState>, StoreError> {
-        let Some(kind) = ids::type_nid(self.read, "m.space.child")? else { return Ok(Vec::new()) };
-        let mut children = Vec::new();
-        for (state_key, nid) in stored_state::current_of_type(self.read, room.nid, kind)? {
-            let pdu = state::load_pdu(self.read, nid)?;
-            let content: Value = serde_json::from_str(pdu.content().get()).unwrap_or_default();
-            let valid = <&RoomId>::try_from(state_key.as_str()).is_ok()
-                && content["via"].as_array().is_some_and(|via| via.iter().any(Value::is_string));
-            if !valid || (self.suggested_only && content["suggested"] != true) {
-                continue;
-            }
-            children.push(ChildState {
-                kind: "m.space.child",
-                state_key,
-                sender: pdu.sender().to_string(),
-                origin_server_ts: pdu.origin_server_ts(),
-                content: pdu.content().to_owned(),
-                order: content["order"].as_str().filter(|order| is_order(order)).map(str::to_owned),
-            });
+    fn outside_room(&self, told: &OutsideRoom) -> Result<Option<HierarchyRoom>, StoreError> {
+        if !is_outside_open_to(self.read, self.by, &told.summary)? {
+            return Ok(None);
         }
-        children.sort_by(|a, b| order(a).cmp(&order(b)));
-        Ok(children)
+        let children = told.children.iter().filter(|child| child.suggested || !self.suggested_only);
+        let mut children_state: Vec<ChildState> = children.cloned().collect();
+        children_state.sort_by(|a, b| order(a).cmp(&order(b)));
+        Ok(Some(HierarchyRoom { summary: told.summary.clone(), children_state }))
     }
+}
+
+/// The valid children of a space, in their order; of a room that is none, none.
+fn children_of(
+    read: &dyn Read,
+    room: &RoomKey,
+    summary: &Summary,
+    suggested_only: bool,
+) -> Result<Vec<ChildState>, StoreError> {
+    if summary.published.room_type.as_deref() != Some("m.space") {
+        return Ok(Vec::new());
+    }
+    let Some(kind) = ids::type_nid(read, "m.space.child")? else { return Ok(Vec::new()) };
+    let mut children = Vec::new();
+    for (state_key, nid) in stored_state::current_of_type(read, room.nid, kind)? {
+        let pdu = state::load_pdu(read, nid)?;
+        let child = ChildState::new(&state_key, pdu.sender().to_string(), pdu.origin_server_ts(), pdu.content());
+        children.extend(child.filter(|child| child.suggested || !suggested_only));
+    }
+    children.sort_by(|a, b| order(a).cmp(&order(b)));
+    Ok(children)
 }
 
 /// Whether a text may order children: at most 50 characters from space to tilde.
@@ -244,7 +426,7 @@ fn is_order(text: &str) -> bool {
 
 /// Children with an order come first, by it; then by age; then by room id.
 fn order(child: &ChildState) -> (bool, Option<&str>, u64, &str) {
-    (child.order.is_none(), child.order.as_deref(), child.origin_server_ts, &child.state_key)
+    (child.order.is_none(), child.order.as_deref(), child.origin_server_ts, child.state_key.as_str())
 }
 
 #[cfg(test)]
@@ -264,13 +446,10 @@ mod tests {
 
     #[test]
     fn children_come_in_the_order_of_the_specs_example() {
-        let child = |key: &str, order: Option<&str>, age: u64| ChildState {
-            kind: "m.space.child",
-            state_key: key.into(),
-            sender: String::new(),
-            origin_server_ts: age,
-            content: RawValue::from_string("{}".into()).unwrap(),
-            order: order.filter(|order| is_order(order)).map(str::to_owned),
+        let child = |key: &str, order: Option<&str>, age: u64| {
+            let content = serde_json::json!({ "via": ["example.org"], "order": order });
+            let content = serde_json::value::to_raw_value(&content).unwrap();
+            ChildState::new(key, String::new(), age, &content).unwrap()
         };
         let mut children = [
             child("!a:example.org", Some("aaaa"), 1_640_141_000),

@@ -52,7 +52,13 @@ impl FromStr for PageToken {
         if let Some(rest) = text.strip_prefix('s') {
             let mut parts = rest.split('_');
             let position = number(parts.next().unwrap_or_default())?;
-            let others = parts.map(number).collect::<Result<Vec<_>, _>>()?;
+            let mut others: Vec<&str> = parts.collect();
+            if others.len() == 4
+                && let Some(to_device) = others.pop()
+            {
+                number(to_device.strip_prefix('d').ok_or(BadToken)?)?;
+            }
+            let others = others.into_iter().map(number).collect::<Result<Vec<_>, _>>()?;
             return if matches!(others.len(), 0 | 3) { Ok(Self::Sync(position)) } else { Err(BadToken) };
         }
         let (depth, position) = text.strip_prefix('t').and_then(|rest| rest.split_once('_')).ok_or(BadToken)?;
@@ -80,6 +86,7 @@ mod tests {
     #[test]
     fn a_token_of_sync_is_a_place() {
         assert_eq!("s72_1_0_5".parse(), Ok(PageToken::Sync(72)));
+        assert_eq!("s72_1_0_5_d45".parse(), Ok(PageToken::Sync(72)));
     }
 
     #[test]
@@ -98,6 +105,9 @@ mod tests {
             "s1_2",
             "s1_2_3",
             "s1_2_3_4_5",
+            "s1_d2",
+            "s1_2_3_4_d05",
+            "s1_2_3_4_d5_d6",
             "s1_a_0_0",
             "t1",
             "t1_",

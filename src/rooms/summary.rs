@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use moka::sync::Cache;
-use ruma::{OwnedRoomId, RoomId};
+use ruma::{OwnedRoomId, RoomId, ServerName};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use crate::{
         ids::{EventNid, RoomKey, RoomNid},
         members,
         members::Membership,
-        rooms,
+        rooms, server_standing,
     },
 };
 
@@ -138,6 +138,40 @@ impl Summaries {
             .await
     }
 
+    /// Whether this server has somebody in a room, so that what it knows of it is the present.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_resident(&self, room: &RoomId) -> Result<bool, StoreError> {
+        let room = room.to_owned();
+        self.store
+            .read_short(move |read| match ids::room(read, &room)? {
+                Some(room) => is_resident(read, room.nid),
+                None => Ok(false),
+            })
+            .await
+    }
+
+    /// What another server told of a room that we are not in, as the user gets it; None if they may not know of it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn outside_for_user(&self, by: &Session, summary: Summary) -> Result<Option<OwnSummary>, StoreError> {
+        let by = by.clone();
+        self.store
+            .read(move |read| {
+                if !is_outside_open_to(read, &by, &summary)? {
+                    return Ok(None);
+                }
+                let membership = match ids::room(read, &summary.published.room_id)? {
+                    Some(room) => members::of(read, by.user, room.nid)?.filter(|member| !member.forgotten),
+                    None => None,
+                };
+                Ok(Some(OwnSummary { summary, membership: membership.map(|member| member.membership.as_str()) }))
+            })
+            .await
+    }
+
     /// The summary of a room in this view.
     pub(super) fn of(&self, read: &dyn Read, room: &RoomKey) -> Result<Arc<Summary>, StoreError> {
         let head = rooms::head(read, room.nid)?;
@@ -207,6 +241,66 @@ pub(super) fn is_open_to(read: &dyn Read, by: &Session, room: &RoomKey, summary:
     match summary.published.join_rule.as_str() {
         "public" | "knock" | "knock_restricted" => Ok(true),
         "restricted" => restricted::meets_condition(read, room, Some(by.user)),
+        _ => Ok(false),
+    }
+}
+
+/// Whether we have somebody in a room.
+pub(super) fn is_resident(read: &dyn Read, room: RoomNid) -> Result<bool, StoreError> {
+    server_standing::has_local_members(read, room)
+}
+
+/// As [`is_open_to`], of a room that we are not in, by what another server told of it.
+pub(super) fn is_outside_open_to(read: &dyn Read, by: &Session, summary: &Summary) -> Result<bool, StoreError> {
+    let room = &summary.published;
+    if let Some(room) = ids::room(read, &room.room_id)? {
+        match members::of(read, by.user, room.nid)?.map(|member| member.membership) {
+            Some(Membership::Invite) => return Ok(true),
+            Some(Membership::Ban) => return Ok(false),
+            _ => {}
+        }
+    }
+    if room.world_readable || matches!(room.join_rule.as_str(), "public" | "knock" | "knock_restricted") {
+        return Ok(true);
+    }
+    if room.join_rule != "restricted" {
+        return Ok(false);
+    }
+    for allowed in &summary.allowed_room_ids {
+        let Ok(allowed) = <&RoomId>::try_from(allowed.as_str()) else { continue };
+        let Some(allowed) = ids::room(read, allowed)? else { continue };
+        if members::of(read, by.user, allowed.nid)?.is_some_and(|member| member.membership == Membership::Join) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether another server may know of a room: it is in it, or a user of its could be.
+pub(super) fn is_open_to_server(
+    read: &dyn Read,
+    server: &ServerName,
+    room: &RoomKey,
+    summary: &Summary,
+) -> Result<bool, StoreError> {
+    if summary.published.world_readable || server_standing::is_in(read, room.nid, server)? {
+        return Ok(true);
+    }
+    if server_standing::has_invited(read, room.nid, server)? {
+        return Ok(true);
+    }
+    match summary.published.join_rule.as_str() {
+        "public" | "knock" | "knock_restricted" => Ok(true),
+        "restricted" => {
+            for allowed in &summary.allowed_room_ids {
+                let Ok(allowed) = <&RoomId>::try_from(allowed.as_str()) else { continue };
+                let Some(allowed) = ids::room(read, allowed)? else { continue };
+                if server_standing::is_in(read, allowed.nid, server)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
         _ => Ok(false),
     }
 }

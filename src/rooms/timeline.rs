@@ -9,6 +9,7 @@ use ruma::EventId;
 use super::{
     access::{OpenRoom, ReadError, Standing},
     event_filter::RoomEventFilter,
+    gaps::{self, Gap},
     page_scan::{Bound, Scan, Verdict, behind},
     page_token::PageToken,
 };
@@ -17,7 +18,7 @@ pub use super::page_scan::Direction;
 use crate::store::{
     Read, StoreError, event_pages,
     event_pages::EventPage,
-    events::{EventRow, StateRef},
+    events::{EventRow, StateRef, Topological},
     ids,
     ids::UserNid,
     state::{self, Part},
@@ -55,6 +56,8 @@ pub struct Asked {
     pub limit: usize,
     /// Which events.
     pub filter: RoomEventFilter,
+    /// Backwards: the edge of a gap that could not be filled now. The page ends with it, so that the next one tries again.
+    pub pause: Option<Topological>,
 }
 
 /// A page.
@@ -68,6 +71,8 @@ pub struct Page {
     pub chunk: String,
     /// The member events of their senders, as a JSON array, if the filter loads members lazily.
     pub state: Option<String>,
+    /// Backwards: the newest gap in what the page covers, or right before it.
+    pub gap: Option<Gap>,
 }
 
 /// An event amid others.
@@ -85,6 +90,8 @@ pub struct Context {
     pub after: String,
     /// The state after the last of them, as a JSON array.
     pub state: String,
+    /// The newest gap in what came before.
+    pub gap: Option<Gap>,
 }
 
 /// A page of a room's history.
@@ -94,20 +101,25 @@ pub struct Context {
 pub fn page(open: &mut OpenRoom<'_>, asked: &Asked) -> Result<Page, StoreError> {
     let mut scan = Scan::new(open.read, asked.direction, asked.from, open.up_to());
     let start = asked.from.unwrap_or_else(|| scan.token(open.read));
+    let newest = scan.place();
     let mut chunk = Chunk::default();
     let more = match asked.filter.allows_room(&open.room.room_id) {
         true => {
             let bound = Bound::new(open.read, open.room.nid, asked.direction, asked.to)?;
-            fill(open, &mut scan, &bound, asked.limit, &asked.filter, &mut chunk)?
+            fill(open, &mut scan, &bound, asked.limit, &asked.filter, &mut chunk, asked.pause)?
         }
         false => false,
+    };
+    let gap = match scan {
+        Scan::Back { from, .. } => gaps::between(open, (more || asked.to.is_some()).then_some(from), newest)?,
+        Scan::Forth { .. } | Scan::Stream { .. } => None,
     };
     let end = more.then(|| scan.token(open.read));
     let state = match (asked.filter.lazy_load_members, chunk.first) {
         (true, Some(at)) => Some(members_of(open, at, &chunk.senders)?),
         _ => None,
     };
-    Ok(Page { start, end, chunk: chunk.array(), state })
+    Ok(Page { start, end, chunk: chunk.array(), state, gap })
 }
 
 /// An event that the viewer may see, with up to `limit` others around it.
@@ -127,9 +139,14 @@ pub fn context(
     let (mut before, mut after) = (Chunk::default(), Chunk::default());
     let mut back = Scan::Back { from: behind(depth, position - 1), up_to: open.up_to() };
     let mut forth = Scan::Forth { from: behind(depth, position), up_to: open.up_to() };
+    let mut gap = None;
     if filter.allows_room(&open.room.room_id) {
-        fill(open, &mut back, &Bound::None, limit / 2, filter, &mut before)?;
-        fill(open, &mut forth, &Bound::None, limit - limit / 2, filter, &mut after)?;
+        let more = fill(open, &mut back, &Bound::None, limit / 2, filter, &mut before, None)?;
+        fill(open, &mut forth, &Bound::None, limit - limit / 2, filter, &mut after, None)?;
+        if limit / 2 > 0 {
+            gap = gaps::between(open, more.then_some(back.place()), behind(depth, position))?
+                .filter(|gap| !gap.before_page);
+        }
     }
     let at = after.last.or(event.row.after);
     let mut senders = shown.senders;
@@ -146,6 +163,7 @@ pub fn context(
         before: before.array(),
         after: after.array(),
         state,
+        gap,
     })
 }
 
@@ -223,6 +241,7 @@ fn fill(
     limit: usize,
     filter: &RoomEventFilter,
     chunk: &mut Chunk,
+    pause: Option<Topological>,
 ) -> Result<bool, StoreError> {
     let ignored = open.renderer.ignored()?;
     let plain = filter.allows_everything();
@@ -237,7 +256,9 @@ fn fill(
             if verdict == Verdict::Beyond {
                 return Ok(false);
             }
-            if chunk.count == limit || chunk.text.len() > MAX_BYTES {
+            let (depth, place) = event.row.topological();
+            let paused = pause.is_some_and(|pause| behind(depth, place) < pause);
+            if paused || chunk.count == limit || chunk.text.len() > MAX_BYTES {
                 return Ok(true);
             }
             scan.pass(&event.row);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 fn asked(direction: Direction, from: Option<PageToken>, limit: usize) -> Asked {
-    Asked { from, to: None, direction, limit, filter: RoomEventFilter::default() }
+    Asked { from, to: None, direction, limit, filter: RoomEventFilter::default(), pause: None }
 }
 
 async fn turn(room: &Room<'_>, viewer: &Viewer, asked: Asked) -> Page {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, OwnedUserId};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -28,6 +28,10 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Time that counts if the request names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time that counts for users of other servers, which repeat that somebody types but do not say for how long: more than the
+/// pause between two repetitions, which servers hold at 30 to 40 seconds.
+pub const REMOTE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Users typing in one room at most; more are not noted.
 const MAX_TYPING: usize = 200;
@@ -175,14 +179,46 @@ impl Typing {
             })
             .await?;
         let until = timeout.map(|timeout| Instant::now() + timeout.min(MAX_TIMEOUT));
+        if self.note(room, user, until) {
+            self.tell(room, until.map(|_| user)).await;
+        }
+        Ok(())
+    }
+
+    /// A member with an account on another server types, or no longer does. Over after [`REMOTE_TIMEOUT`] unless repeated.
+    ///
+    /// # Errors
+    /// [`TypingError`].
+    pub async fn set_remote(
+        &self,
+        user_id: OwnedUserId,
+        room_id: OwnedRoomId,
+        typing: bool,
+    ) -> Result<(), TypingError> {
+        let (room, user) = self
+            .store
+            .read_short::<_, TypingError, _>(move |read| {
+                let room = ids::room(read, &room_id)?.ok_or(TypingError::NotJoined)?;
+                let user = ids::user_nid(read, &user_id)?.ok_or(TypingError::NotJoined)?;
+                match members::of(read, user, room.nid)? {
+                    Some(member) if member.membership == Membership::Join => Ok((room.nid, user)),
+                    _ => Err(TypingError::NotJoined),
+                }
+            })
+            .await?;
+        if self.note(room, user, typing.then(|| Instant::now() + REMOTE_TIMEOUT)) {
+            self.tell(room, None).await;
+        }
+        Ok(())
+    }
+
+    /// Notes that a user types until then, or no longer; answers whether that is news.
+    fn note(&self, room: RoomNid, user: UserNid, until: Option<Instant>) -> bool {
         let news = self.board().set(room, user, until);
         if until.is_some() {
             self.sooner.notify_one();
         }
-        if news {
-            self.tell(room, until.map(|_| user)).await;
-        }
-        Ok(())
+        news
     }
 
     /// Ends notes when their time is over, and tells the members. Runs until it is dropped.

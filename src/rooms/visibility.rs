@@ -75,7 +75,7 @@ pub fn membership_of(json: &str) -> Membership {
 #[derive(Debug)]
 pub struct Visibility {
     main_line: i64,
-    history: KeyHistory,
+    history: Values,
     member: KeyHistory,
     /// The user's membership now; None if they never had any.
     now: Option<Membership>,
@@ -85,7 +85,6 @@ pub struct Visibility {
     left: Option<Option<i64>>,
     /// Their member event there.
     leaving: Option<EventNid>,
-    visibilities: HashMap<EventNid, HistoryVisibility>,
     memberships: HashMap<EventNid, Membership>,
 }
 
@@ -98,13 +97,12 @@ impl Visibility {
         let member = members::of(read, user, room.nid)?;
         Ok(Self {
             main_line: room.main_line,
-            history: KeyHistory::new(ids::state_key_nid(read, "m.room.history_visibility", "")?),
+            history: Values::new(read)?,
             member: KeyHistory::new(Some(ids::member_key(user))),
             now: member.map(|member| member.membership),
             since: member.map_or(i64::MAX, |member| member.since),
             left: None,
             leaving: None,
-            visibilities: HashMap::new(),
             memberships: HashMap::new(),
         })
     }
@@ -122,12 +120,12 @@ impl Visibility {
         if self.settled(before) == Some(Membership::Join) {
             return Ok(true);
         }
-        let visibility = self.history_visibility(read, before)?;
+        let visibility = self.history.at(read, before)?;
         if self.passes(read, event, visibility, before)? {
             return Ok(true);
         }
-        if event.state_key.is_some() && event.state_key == self.history.key {
-            let after = self.value_of(read, event.nid)?;
+        if self.history.is_set_by(event) {
+            let after = self.history.value_of(read, event.nid)?;
             return self.passes(read, event, after, before);
         }
         if event.state_key.is_some() && event.state_key == self.member.key {
@@ -145,12 +143,21 @@ impl Visibility {
     /// # Errors
     /// [`StoreError`].
     pub fn is_public(&mut self, read: &dyn Read, event: &EventRow) -> Result<bool, StoreError> {
-        let Some(before) = event.before.filter(|_| !event.is(flag::HIDDEN)) else { return Ok(false) };
-        if self.history_visibility(read, before)? == HistoryVisibility::WorldReadable {
-            return Ok(true);
+        if event.is(flag::HIDDEN) {
+            return Ok(false);
         }
-        let sets_it = event.state_key.is_some() && event.state_key == self.history.key;
-        Ok(sets_it && self.value_of(read, event.nid)? == HistoryVisibility::WorldReadable)
+        self.history.is_public(read, event)
+    }
+
+    /// Whether the user may see what came right before the event, their own member events apart: whether history before it
+    /// is worth fetching for them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn reaches_before(&mut self, read: &dyn Read, event: &EventRow) -> Result<bool, StoreError> {
+        let Some(before) = event.before else { return Ok(false) };
+        let visibility = self.history.at(read, before)?;
+        self.passes(read, event, visibility, before)
     }
 
     /// The five rules, in their order.
@@ -246,23 +253,7 @@ impl Visibility {
     /// # Errors
     /// [`StoreError`].
     pub fn current(&mut self, read: &dyn Read) -> Result<HistoryVisibility, StoreError> {
-        self.history_visibility(read, StateRef { line: self.main_line, epoch: i64::MAX })
-    }
-
-    fn history_visibility(&mut self, read: &dyn Read, at: StateRef) -> Result<HistoryVisibility, StoreError> {
-        match self.history.at(read, at)? {
-            Some(event) => self.value_of(read, event),
-            None => Ok(HistoryVisibility::Shared),
-        }
-    }
-
-    fn value_of(&mut self, read: &dyn Read, event: EventNid) -> Result<HistoryVisibility, StoreError> {
-        if let Some(known) = self.visibilities.get(&event) {
-            return Ok(*known);
-        }
-        let value = HistoryVisibility::of_content(&events::json(read, event)?);
-        self.visibilities.insert(event, value);
-        Ok(value)
+        self.history.at(read, StateRef { line: self.main_line, epoch: i64::MAX })
     }
 
     /// The user's membership in a state, where it is known to be the present one.
@@ -290,9 +281,56 @@ impl Visibility {
     }
 }
 
+/// The values that a room's history visibility had.
+#[derive(Debug)]
+pub(super) struct Values {
+    history: KeyHistory,
+    values: HashMap<EventNid, HistoryVisibility>,
+}
+
+impl Values {
+    /// Of a room that is told apart by the states that are asked for.
+    pub(super) fn new(read: &dyn Read) -> Result<Self, StoreError> {
+        let key = ids::state_key_nid(read, "m.room.history_visibility", "")?;
+        Ok(Self { history: KeyHistory::new(key), values: HashMap::new() })
+    }
+
+    /// The value in a state.
+    pub(super) fn at(&mut self, read: &dyn Read, at: StateRef) -> Result<HistoryVisibility, StoreError> {
+        match self.history.at(read, at)? {
+            Some(event) => self.value_of(read, event),
+            None => Ok(HistoryVisibility::Shared),
+        }
+    }
+
+    /// Whether an event is one that sets it.
+    pub(super) fn is_set_by(&self, event: &EventRow) -> bool {
+        event.state_key.is_some() && event.state_key == self.history.key
+    }
+
+    /// The value that an event sets.
+    pub(super) fn value_of(&mut self, read: &dyn Read, event: EventNid) -> Result<HistoryVisibility, StoreError> {
+        if let Some(known) = self.values.get(&event) {
+            return Ok(*known);
+        }
+        let value = HistoryVisibility::of_content(&events::json(read, event)?);
+        self.values.insert(event, value);
+        Ok(value)
+    }
+
+    /// Whether the room was world readable before the event, or by it. Never of an outlier.
+    pub(super) fn is_public(&mut self, read: &dyn Read, event: &EventRow) -> Result<bool, StoreError> {
+        let Some(before) = event.before else { return Ok(false) };
+        if self.at(read, before)? == HistoryVisibility::WorldReadable {
+            return Ok(true);
+        }
+        Ok(self.is_set_by(event) && self.value_of(read, event.nid)? == HistoryVisibility::WorldReadable)
+    }
+}
+
 /// What one state key was, on each line that was asked for.
 #[derive(Debug)]
-struct KeyHistory {
+pub(super) struct KeyHistory {
     /// None: no event ever had it.
     key: Option<i64>,
     lines: HashMap<i64, LineHistory>,
@@ -306,7 +344,7 @@ struct LineHistory {
 }
 
 impl KeyHistory {
-    fn new(key: Option<i64>) -> Self {
+    pub(super) fn new(key: Option<i64>) -> Self {
         Self { key, lines: HashMap::new() }
     }
 
@@ -325,7 +363,7 @@ impl KeyHistory {
     }
 
     /// The event that the key had in a state.
-    fn at(&mut self, read: &dyn Read, mut at: StateRef) -> Result<Option<EventNid>, StoreError> {
+    pub(super) fn at(&mut self, read: &dyn Read, mut at: StateRef) -> Result<Option<EventNid>, StoreError> {
         if self.key.is_none() {
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 use super::{
     Read, Row, StoreError, WriteTx,
     ids::{DeviceNid, UserNid},
+    one_time_keys, to_device,
 };
 use crate::params;
 
@@ -53,6 +54,11 @@ pub fn get(read: &dyn Read, user: UserNid, device_id: &str) -> Result<Option<Dev
     )
 }
 
+/// The number of a user's device of this id.
+pub fn nid(read: &dyn Read, user: UserNid, device_id: &str) -> Result<Option<DeviceNid>, StoreError> {
+    read.one("SELECT nid FROM devices WHERE user = ?1 AND device_id = ?2", params![user, device_id], |row| row.get(0))
+}
+
 /// Whether the account of a device is locked; None if there is no such device any more.
 pub fn locked(read: &dyn Read, device: DeviceNid) -> Result<Option<bool>, StoreError> {
     read.one(
@@ -87,8 +93,10 @@ pub fn rename(tx: &WriteTx<'_>, user: UserNid, device_id: &str, display_name: &s
     Ok(renamed > 0)
 }
 
-/// Deletes a device; its tokens are deleted apart.
+/// Deletes a device with its one-time keys and the messages for it; its tokens and identity keys are deleted apart.
 pub fn delete(tx: &WriteTx<'_>, device: DeviceNid) -> Result<(), StoreError> {
+    one_time_keys::delete_of_device(tx, device)?;
+    to_device::delete_of_device(tx, device)?;
     tx.execute("DELETE FROM devices WHERE nid = ?1", params![device])?;
     Ok(())
 }

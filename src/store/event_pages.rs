@@ -270,7 +270,7 @@ pub fn state_at(read: &dyn Read, at: StateRef, part: Part) -> Result<Vec<EventPa
 const TOGETHER: usize = 16;
 
 /// Events with their bodies, in the order in which they are asked for. `Damaged` if a number is not one of ours.
-fn by_nids(read: &dyn Read, nids: &[EventNid]) -> Result<Vec<EventPage>, StoreError> {
+pub fn by_nids(read: &dyn Read, nids: &[EventNid]) -> Result<Vec<EventPage>, StoreError> {
     let mut out = Vec::with_capacity(nids.len());
     for chunk in nids.chunks(TOGETHER) {
         let Ok(all) = <[EventNid; TOGETHER]>::try_from(chunk) else {

@@ -421,6 +421,16 @@ pub fn redact(tx: &WriteTx<'_>, event: EventNid, by: EventNid, json: &str) -> Re
     Ok(())
 }
 
+/// Whether an event relates to another one, which need not be here.
+pub fn relates_to(read: &dyn Read, event: EventNid, target: &EventId) -> Result<bool, StoreError> {
+    read.one(
+        "SELECT 1 FROM events WHERE nid = ?1 AND relation_target = ?2",
+        params![event, &event_id::encode(target)],
+        |_| Ok(()),
+    )
+    .map(|found| found.is_some())
+}
+
 /// Whether one of these events is redacted.
 pub fn any_redacted(read: &dyn Read, nids: &[EventNid; 9]) -> Result<bool, StoreError> {
     let [a, b, c, d, e, f, g, h, i] = *nids;

@@ -1,6 +1,6 @@
 //! Statements on read receipts. Ordering is the position of the event read: a receipt never goes to a lower one.
 
-use ruma::OwnedEventId;
+use ruma::{EventId, OwnedEventId};
 
 use super::{
     Read, Row, StoreError, WriteTx, event_id,
@@ -111,4 +111,66 @@ fn values<'a>(receipt: &NewReceipt<'a>) -> [super::Param<'a>; 7] {
         receipt.ts.into(),
         receipt.position.into(),
     ]
+}
+
+/// A public receipt of a user of another server, whose event is not here yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingReceipt {
+    /// Who has read.
+    pub user: UserNid,
+    /// As in [`ReceiptRow`].
+    pub thread: String,
+    /// When, in milliseconds.
+    pub ts: i64,
+}
+
+/// Threads of a room in which one user's receipts can wait for their events.
+const MAX_PENDING_THREADS: i64 = 20;
+
+/// Keeps a public receipt until its event comes, in place of the one that waits in that thread.
+pub fn put_pending(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    event: &EventId,
+    receipt: &PendingReceipt,
+) -> Result<(), StoreError> {
+    let read: &dyn Read = tx;
+    let others = read.one(
+        "SELECT COUNT(*) FROM pending_receipts WHERE room = ?1 AND user = ?2 AND thread <> ?3",
+        params![room, receipt.user, &receipt.thread],
+        |row| row.get::<i64>(0),
+    )?;
+    if others.is_some_and(|others| others >= MAX_PENDING_THREADS) {
+        return Ok(());
+    }
+    tx.execute(
+        "INSERT INTO pending_receipts (room, event_id, user, thread, ts) VALUES (?1, ?2, ?3, ?4, ?5) \
+         ON CONFLICT (room, user, thread) DO UPDATE SET event_id = excluded.event_id, ts = excluded.ts",
+        params![room, &event_id::encode(event), receipt.user, &receipt.thread, receipt.ts],
+    )?;
+    Ok(())
+}
+
+/// Drops the receipt of a user that waits in a thread: a newer one came.
+pub fn drop_pending(tx: &WriteTx<'_>, room: RoomNid, user: UserNid, thread: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM pending_receipts WHERE room = ?1 AND user = ?2 AND thread = ?3",
+        params![room, user, thread],
+    )?;
+    Ok(())
+}
+
+/// Takes out the receipts that waited for an event.
+pub fn take_pending(tx: &WriteTx<'_>, room: RoomNid, event: &EventId) -> Result<Vec<PendingReceipt>, StoreError> {
+    let event = event_id::encode(event);
+    let read: &dyn Read = tx;
+    let found = read.all(
+        "SELECT user, thread, ts FROM pending_receipts WHERE room = ?1 AND event_id = ?2",
+        params![room, &event],
+        |row| Ok(PendingReceipt { user: row.get(0)?, thread: row.get(1)?, ts: row.get(2)? }),
+    )?;
+    if !found.is_empty() {
+        tx.execute("DELETE FROM pending_receipts WHERE room = ?1 AND event_id = ?2", params![room, &event])?;
+    }
+    Ok(found)
 }

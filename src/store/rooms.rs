@@ -268,18 +268,23 @@ pub fn put_auth_edges(tx: &WriteTx<'_>, room: RoomNid, event: EventNid, auth: &[
 pub fn auth_edges(read: &dyn Read, room: RoomNid) -> Result<Vec<(EventNid, Vec<EventNid>)>, StoreError> {
     read.all("SELECT event, auth FROM auth_edges WHERE room = ?1 ORDER BY event", params![room], |row| {
         let event: EventNid = row.get(0)?;
-        let mut auth = Vec::new();
-        let (mut value, mut shift) = (0u64, 0u32);
-        for byte in row.blob(1)? {
-            value |= u64::from(byte & 0x7f).wrapping_shl(shift);
-            shift += 7;
-            if byte & 0x80 == 0 {
-                auth.push(EventNid(event.0.wrapping_sub(unzigzag(value))));
-                (value, shift) = (0, 0);
-            }
-        }
-        Ok((event, auth))
+        Ok((event, auth_of_blob(event, row.blob(1)?)))
     })
+}
+
+/// The auth events of an event as [`put_auth_edges`] wrote them.
+pub(super) fn auth_of_blob(event: EventNid, blob: &[u8]) -> Vec<EventNid> {
+    let mut auth = Vec::new();
+    let (mut value, mut shift) = (0u64, 0u32);
+    for byte in blob {
+        value |= u64::from(byte & 0x7f).wrapping_shl(shift);
+        shift += 7;
+        if byte & 0x80 == 0 {
+            auth.push(EventNid(event.0.wrapping_sub(unzigzag(value))));
+            (value, shift) = (0, 0);
+        }
+    }
+    auth
 }
 
 fn zigzag(value: i64) -> u64 {

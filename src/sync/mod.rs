@@ -1,11 +1,12 @@
 //! What a client has to hear of: the streams, and /sync as a view of them.
 //!
-//! `rooms`, `account_data` and `ephemeral` are the streams: each reads what is new since a place, or everything, of one
+//! `rooms`, `account_data`, `ephemeral`, `to_device` and `device_lists` are the streams: each reads what is new since a place, or everything, of one
 //! snapshot ([`v3`] composes them). What changes wakes whoever waits ([`notifier`]).
 
 mod account_data;
 mod body;
 mod crowds;
+pub mod device_lists;
 mod ephemeral;
 pub mod filter;
 mod invited;
@@ -16,6 +17,7 @@ mod room_state;
 mod rooms;
 mod summary;
 mod timeline;
+mod to_device;
 pub mod token;
 pub mod v3;
 mod view;

@@ -22,11 +22,11 @@ use crate::store::{
 /// Rooms of the server that are looked at one by one, at most. Above it the user's own rooms are gone through.
 const FEW: usize = 400;
 
-/// The `rooms` of an answer.
-pub(super) fn rooms(view: &View<'_>, notifier: &Notifier, account_data: &AccountData) -> Result<Object, StoreError> {
+/// The `rooms` of an answer, from the rooms in which something may have changed.
+pub(super) fn rooms(view: &View<'_>, members: &[MemberRow], account_data: &AccountData) -> Result<Object, StoreError> {
     let (mut join, mut invite) = (Object::default(), Object::default());
     let (mut knock, mut leave) = (Object::default(), Object::default());
-    for member in candidates(view, notifier, account_data)? {
+    for member in members {
         let room = ids::room_by_nid(view.read, member.room)?;
         if member.forgotten || !view.filter.room.allows_room(&room.room_id) {
             continue;
@@ -35,12 +35,12 @@ pub(super) fn rooms(view: &View<'_>, notifier: &Notifier, account_data: &Account
         let moved = view.since.is_none_or(|since| member.position > since);
         match member.membership {
             Membership::Join => {
-                if let Some(content) = joined(view, &room, &member, changed)? {
+                if let Some(content) = joined(view, &room, member, changed)? {
                     put_room(&mut join, &room, content);
                 }
             }
             Membership::Invite | Membership::Knock if moved => {
-                if let Some(content) = invited(view, &room, &member)? {
+                if let Some(content) = invited(view, &room, member)? {
                     let section = if member.membership == Membership::Invite { &mut invite } else { &mut knock };
                     put_room(section, &room, content);
                 }
@@ -49,7 +49,7 @@ pub(super) fn rooms(view: &View<'_>, notifier: &Notifier, account_data: &Account
             Membership::Leave | Membership::Ban
                 if moved && (view.since.is_some() || view.lost || view.filter.room.include_leave) =>
             {
-                put_room(&mut leave, &room, left(view, &room, &member, changed)?);
+                put_room(&mut leave, &room, left(view, &room, member, changed)?);
             }
             _ => {}
         }
@@ -63,7 +63,11 @@ pub(super) fn rooms(view: &View<'_>, notifier: &Notifier, account_data: &Account
 }
 
 /// The viewer's memberships of the rooms in which something may have changed, each once.
-fn candidates(view: &View<'_>, notifier: &Notifier, account_data: &AccountData) -> Result<Vec<MemberRow>, StoreError> {
+pub(super) fn candidates(
+    view: &View<'_>,
+    notifier: &Notifier,
+    account_data: &AccountData,
+) -> Result<Vec<MemberRow>, StoreError> {
     let (read, user) = (view.read, view.viewer.user);
     let Some(since) = view.since.filter(|_| !view.full_state) else { return members::of_user(read, user) };
     let typing = view.typing.changed_rooms(view.typing_since, FEW);

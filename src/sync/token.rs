@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// How far a client has everything. Nothing is stored for a token: it can be used again, by several devices, after a restart.
-/// Spelled `s<position>_<incarnation>_<typing>_<presence>`; each is also a `PageToken` for /messages.
+/// Spelled `s<position>_<incarnation>_<typing>_<presence>`, where more messages to the device wait than an answer may have with
+/// `_d<to_device>` behind it; each is also a `PageToken` for /messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncToken {
     /// Place in the server-wide order.
@@ -19,11 +20,14 @@ pub struct SyncToken {
     pub typing: i64,
     /// Place in the order of presence of that start.
     pub presence: i64,
+    /// Place in the server-wide order up to which the device has the messages to it; None: as everything else.
+    pub to_device: Option<i64>,
 }
 
 impl fmt::Display for SyncToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s{}_{}_{}_{}", self.position, self.incarnation, self.typing, self.presence)
+        write!(f, "s{}_{}_{}_{}", self.position, self.incarnation, self.typing, self.presence)?;
+        self.to_device.map_or(Ok(()), |position| write!(f, "_d{position}"))
     }
 }
 
@@ -36,7 +40,12 @@ impl FromStr for SyncToken {
             negative if negative < 0 => Err(BadToken),
             number => Ok(number),
         };
-        let token = Self { position: next()?, incarnation: next()?, typing: next()?, presence: next()? };
+        let (position, incarnation, typing, presence) = (next()?, next()?, next()?, next()?);
+        let to_device = match parts.next() {
+            Some(part) => Some(number(part.strip_prefix('d').ok_or(BadToken)?)?).filter(|position| *position >= 0),
+            None => None,
+        };
+        let token = Self { position, incarnation, typing, presence, to_device };
         if parts.next().is_some() { Err(BadToken) } else { Ok(token) }
     }
 }
@@ -52,6 +61,8 @@ pub enum Since {
         position: i64,
         /// Place in the order of typing of this start.
         typing: i64,
+        /// Place up to which the device has the messages to it.
+        to_device: i64,
     },
     /// The token is of a future that was lost (the database was restored from a copy): what the client has may never have
     /// been. It gets everything anew, at once.
@@ -70,39 +81,58 @@ pub fn place(token: SyncToken, now: (i64, i64), started_at: i64, restores: &[Res
         return Since::Lost;
     }
     let typing = if token.incarnation == incarnation { token.typing } else { 0 };
-    Since::Place { position: token.position, typing }
+    Since::Place { position: token.position, typing, to_device: token.to_device.unwrap_or(token.position) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TOKEN: SyncToken = SyncToken { position: 72, incarnation: 3, typing: 5, presence: 0 };
+    const TOKEN: SyncToken = SyncToken { position: 72, incarnation: 3, typing: 5, presence: 0, to_device: None };
 
     #[test]
     fn tokens_survive() {
         assert_eq!(TOKEN.to_string(), "s72_3_5_0");
         assert_eq!("s72_3_5_0".parse(), Ok(TOKEN));
+        let backlog = SyncToken { to_device: Some(45), ..TOKEN };
+        assert_eq!(backlog.to_string(), "s72_3_5_0_d45");
+        assert_eq!("s72_3_5_0_d45".parse(), Ok(backlog));
+        assert_eq!(
+            place(backlog, (80, 3), 10, &[]),
+            Since::Place { position: 72, typing: 5, to_device: 45 },
+            "what the device was told apart from messages, it has"
+        );
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in
-            ["", "s", "72_3_5_0", "s72", "s72_3_5", "s72_3_5_0_1", "s-1_3_5_0", "s72_3_5_x", "s72_3_05_0", "t1_2"]
-        {
+        for text in [
+            "",
+            "s",
+            "72_3_5_0",
+            "s72",
+            "s72_3_5",
+            "s72_3_5_0_1",
+            "s72_3_5_0_d",
+            "s72_3_5_0_d1_d1",
+            "s-1_3_5_0",
+            "s72_3_5_x",
+            "s72_3_05_0",
+            "t1_2",
+        ] {
             assert_eq!(text.parse::<SyncToken>(), Err(BadToken), "{text:?}");
         }
     }
 
     #[test]
     fn a_token_of_this_start() {
-        assert_eq!(place(TOKEN, (80, 3), 10, &[]), Since::Place { position: 72, typing: 5 });
+        assert_eq!(place(TOKEN, (80, 3), 10, &[]), Since::Place { position: 72, typing: 5, to_device: 72 });
         assert_eq!(place(TOKEN, (71, 3), 10, &[]), Since::Lost);
     }
 
     #[test]
     fn a_token_of_an_earlier_start_keeps_its_position_alone() {
-        assert_eq!(place(TOKEN, (80, 4), 72, &[]), Since::Place { position: 72, typing: 0 });
+        assert_eq!(place(TOKEN, (80, 4), 72, &[]), Since::Place { position: 72, typing: 0, to_device: 72 });
     }
 
     #[test]
@@ -115,11 +145,14 @@ mod tests {
     fn a_token_of_a_history_that_a_restore_left_is_lost_in_the_gap_and_above_it() {
         let restored = |incarnation, position| Restored { incarnation, position };
         let at = |restores: &[Restored]| place(TOKEN, (1_000_080, 2_000), 1_000_070, restores);
-        assert_eq!(at(&[]), Since::Place { position: 72, typing: 0 });
+        assert_eq!(at(&[]), Since::Place { position: 72, typing: 0, to_device: 72 });
         assert_eq!(at(&[restored(1_500, 71)]), Since::Lost);
-        assert_eq!(at(&[restored(1_500, 72)]), Since::Place { position: 72, typing: 0 });
+        assert_eq!(at(&[restored(1_500, 72)]), Since::Place { position: 72, typing: 0, to_device: 72 });
         // Issued after the one restore, before the other.
-        assert_eq!(at(&[restored(2, 60), restored(1_500, 100)]), Since::Place { position: 72, typing: 0 });
+        assert_eq!(
+            at(&[restored(2, 60), restored(1_500, 100)]),
+            Since::Place { position: 72, typing: 0, to_device: 72 }
+        );
         assert_eq!(at(&[restored(2, 60), restored(1_500, 70)]), Since::Lost);
     }
 }

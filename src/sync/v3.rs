@@ -13,17 +13,24 @@ use moka::sync::Cache;
 use super::{
     account_data::{self, AccountData},
     body::{Object, push_string},
+    device_lists::DeviceListChanges,
     filter::Filter,
     notifier::{Notifier, Woken},
     rooms,
+    to_device::ToDevice,
     token::{Since, SyncToken, place},
     view::View,
 };
 use crate::{
     accounts::Session,
     clock::Clock,
+    crypto::{Counts, KeyCounts},
     rooms::{client_event::Viewer, page_token::BadToken, typing::Typing},
-    store::{Read, Snapshot, Store, StoreError, filters, ids::UserNid},
+    store::{
+        Read, Snapshot, Store, StoreError, filters,
+        ids::{DeviceNid, UserNid},
+        to_device,
+    },
 };
 
 /// Longest wait for something new. Clients ask for 30 seconds; a proxy in between seldom allows more than a few minutes.
@@ -34,6 +41,9 @@ const CLOSE_BEHIND: i64 = 200;
 
 /// Stored filters kept parsed; a few hundred bytes each.
 const CACHED_FILTERS: u64 = 10_000;
+
+/// Devices that are remembered to have messages that they may have; 50 bytes each.
+const DELIVERED: u64 = 50_000;
 
 /// Longest inline filter, in bytes.
 const MAX_FILTER: usize = 64 * 1024;
@@ -82,23 +92,32 @@ pub struct V3 {
     store: Store,
     notifier: Arc<Notifier>,
     typing: Arc<Typing>,
+    key_counts: Arc<KeyCounts>,
     clock: Arc<dyn Clock>,
     /// A filter never changes under its number.
     filters: Cache<(UserNid, i64), Arc<Filter>>,
+    /// Devices that were given messages to them, which their next token acknowledges.
+    delivered: Cache<DeviceNid, ()>,
     started_at: i64,
 }
 
 /// One look.
 struct Look {
-    body: String,
+    body: Object,
+    next: SyncToken,
     /// Whether there is something for the client.
     news: bool,
+    /// Whether there are messages to the device.
+    messages: bool,
+    /// The device has the messages to it up to here, which are still stored.
+    acknowledged: Option<i64>,
 }
 
 /// What stays the same from look to look.
 #[derive(Clone)]
 struct Asked {
     viewer: Viewer,
+    device: DeviceNid,
     filter: Arc<Filter>,
     since: Since,
     full_state: bool,
@@ -107,9 +126,16 @@ struct Asked {
 
 impl V3 {
     /// To be made before anything is appended: it notes the position at which this start began.
-    pub fn new(store: Store, notifier: Arc<Notifier>, typing: Arc<Typing>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        store: Store,
+        notifier: Arc<Notifier>,
+        typing: Arc<Typing>,
+        key_counts: Arc<KeyCounts>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let started_at = store.position();
-        Self { store, notifier, typing, clock, filters: Cache::new(CACHED_FILTERS), started_at }
+        let (filters, delivered) = (Cache::new(CACHED_FILTERS), Cache::new(DELIVERED));
+        Self { store, notifier, typing, key_counts, clock, filters, delivered, started_at }
     }
 
     /// The body of the answer. Returns at once if there is something for the client or it has nothing yet; else when there is
@@ -120,20 +146,10 @@ impl V3 {
     pub async fn sync(&self, session: &Session, request: SyncRequest) -> Result<String, SyncError> {
         let token = request.since.as_deref().map(str::parse::<SyncToken>).transpose()?;
         let filter = self.filter(session.user, request.filter).await?;
-        let since = match token {
-            None => Since::Nothing,
-            Some(token) => {
-                let now = (self.store.position(), self.store.incarnation());
-                place(token, now, self.started_at, self.store.restores())
-            }
-        };
+        let since = token.map_or(Since::Nothing, |token| self.place(token));
         let asked = Asked {
-            viewer: Viewer {
-                user: session.user,
-                user_id: session.user_id.clone(),
-                device: Some(session.device),
-                now_ms: self.clock.now_ms(),
-            },
+            viewer: self.viewer(session),
+            device: session.device,
             filter,
             since,
             full_state: request.full_state,
@@ -143,7 +159,47 @@ impl V3 {
             (Some(token), Since::Place { position, .. }) if !request.full_state => {
                 self.poll(asked, (token, position), request.timeout.min(MAX_TIMEOUT)).await
             }
-            _ => Ok(self.look(asked).await?.body),
+            _ => {
+                let device = asked.device;
+                let look = self.look(asked).await?;
+                self.finish(device, look.body, &look.next).await
+            }
+        }
+    }
+
+    /// Whose keys changed between two tokens, and perhaps after the second (`GET /keys/changes`).
+    ///
+    /// # Errors
+    /// [`SyncError`].
+    pub async fn key_changes(&self, session: &Session, from: &str, to: &str) -> Result<DeviceListChanges, SyncError> {
+        let (since, _) = (self.place(from.parse()?), to.parse::<SyncToken>()?);
+        let (viewer, notifier, typing) = (self.viewer(session), self.notifier.clone(), self.typing.clone());
+        self.store
+            .read(move |read| {
+                let filter = Filter::default();
+                let mut view = View::new(read, &viewer, &filter, &typing);
+                let Since::Place { position, .. } = since else {
+                    return Ok(DeviceListChanges::everybody(read, viewer.user)?);
+                };
+                view.since = Some(position);
+                view.typing_since = typing.serial();
+                let rooms = rooms::candidates(&view, &notifier, &AccountData::default())?;
+                Ok(DeviceListChanges::read(read, viewer.user, position, &rooms)?)
+            })
+            .await
+    }
+
+    fn place(&self, token: SyncToken) -> Since {
+        let now = (self.store.position(), self.store.incarnation());
+        place(token, now, self.started_at, self.store.restores())
+    }
+
+    fn viewer(&self, session: &Session) -> Viewer {
+        Viewer {
+            user: session.user,
+            user_id: session.user_id.clone(),
+            device: Some(session.device),
+            now_ms: self.clock.now_ms(),
         }
     }
 
@@ -156,36 +212,40 @@ impl V3 {
         let over = tokio::time::sleep(timeout);
         tokio::pin!(over);
         let mut waiter = self.notifier.register(asked.viewer.user);
-        // Most polls begin right behind the answer before them. A token of another start says nothing about typing here.
+        // Most polls begin right behind the answer before them. A token of another start says nothing about typing here. What
+        // the token acknowledges must be deleted: only a look finds it.
         let typing_unchanged = token.typing == self.typing.serial();
         if token.incarnation == self.store.incarnation()
+            && token.to_device.is_none()
+            && !self.delivered.contains_key(&asked.device)
             && self.notifier.is_quiet(asked.viewer.user, since, typing_unchanged)
         {
+            let empty = || self.finish(asked.device, Object::default(), &token);
             if timeout.is_zero() {
-                return Ok(empty(&token));
+                return empty().await;
             }
             let woken = tokio::select! {
                 woken = waiter.changed() => woken,
-                () = &mut over => return Ok(empty(&token)),
+                () = &mut over => return empty().await,
             };
             if woken == Woken::Stopping {
-                return Ok(empty(&token));
+                return empty().await;
             }
             asked.viewer.now_ms = self.clock.now_ms();
         }
         loop {
             let look = self.look(asked.clone()).await?;
-            if look.news || timeout.is_zero() {
-                return Ok(look.body);
+            if !look.news && !timeout.is_zero() {
+                let woken = tokio::select! {
+                    woken = waiter.changed() => woken,
+                    () = &mut over => Woken::Stopping,
+                };
+                if woken == Woken::Changed {
+                    asked.viewer.now_ms = self.clock.now_ms();
+                    continue;
+                }
             }
-            let woken = tokio::select! {
-                woken = waiter.changed() => woken,
-                () = &mut over => return Ok(look.body),
-            };
-            if woken == Woken::Stopping {
-                return Ok(look.body);
-            }
-            asked.viewer.now_ms = self.clock.now_ms();
+            return self.finish(asked.device, look.body, &look.next).await;
         }
     }
 
@@ -196,8 +256,35 @@ impl V3 {
             Since::Place { position, .. } if !asked.full_state => self.store.position() - position,
             _ => i64::MAX,
         };
+        let device = asked.device;
         let look = move |read: &Snapshot<'_>| look(read, &asked, &notifier, &typing, incarnation);
-        if behind <= CLOSE_BEHIND { self.store.read_short(look).await } else { self.store.read(look).await }
+        let look = match behind <= CLOSE_BEHIND {
+            true => self.store.read_short(look).await?,
+            false => self.store.read(look).await?,
+        };
+        if look.messages {
+            self.delivered.insert(device, ());
+        } else {
+            self.delivered.invalidate(&device);
+        }
+        if let Some(position) = look.acknowledged {
+            let deleted =
+                self.store.write::<_, StoreError, _>(move |tx| to_device::acknowledge(tx, device, position)).await;
+            if let Err(error) = deleted {
+                // Reading goes on while the disk is full; the next look finds them again.
+                tracing::debug!(%error, "messages that a device has are not deleted yet");
+            }
+        }
+        Ok(look)
+    }
+
+    /// Adds what every answer has.
+    async fn finish(&self, device: DeviceNid, mut body: Object, next: &SyncToken) -> Result<String, SyncError> {
+        let counts: Arc<Counts> = self.key_counts.get(&self.store, device).await?;
+        push_string(body.member("next_batch"), &next.to_string());
+        body.put("device_one_time_keys_count", &counts.one_time);
+        body.put("device_unused_fallback_key_types", &counts.fallback);
+        Ok(body.finish())
     }
 
     async fn filter(&self, user: UserNid, asked: Option<String>) -> Result<Arc<Filter>, SyncError> {
@@ -232,35 +319,38 @@ fn look(
     view.full_state = asked.full_state;
     view.state_after = asked.state_after;
     view.lost = asked.since == Since::Lost;
-    if let Since::Place { position, typing } = asked.since {
+    let mut messages_since = None;
+    if let Since::Place { position, typing, to_device } = asked.since {
         view.since = Some(position);
         view.typing_since = typing;
+        messages_since = Some(to_device);
     }
     notifier.seen(read.position());
+    let messages = ToDevice::read(read, asked.device, messages_since)?;
     // Read before the rooms' typing is: what changes in between is told twice, not never.
-    let next = SyncToken { position: read.position(), incarnation, typing: typing.serial(), presence: 0 };
+    let next = SyncToken {
+        position: read.position(),
+        incarnation,
+        typing: typing.serial(),
+        presence: 0,
+        to_device: messages.more_after,
+    };
 
     let data = AccountData::read(&view)?;
     let global = account_data::events(&view, &view.filter.account_data, &data.global)?;
-    let rooms = rooms::rooms(&view, notifier, &data)?;
-    let news = !global.is_empty() || !rooms.is_empty();
+    let members = rooms::candidates(&view, notifier, &data)?;
+    let rooms = rooms::rooms(&view, &members, &data)?;
+    let device_lists = match view.since {
+        Some(since) => DeviceListChanges::read(read, asked.viewer.user, since, &members)?,
+        None if view.lost => DeviceListChanges::everybody(read, asked.viewer.user)?,
+        None => DeviceListChanges::default(),
+    };
+    let news = !global.is_empty() || !rooms.is_empty() || !messages.events.is_empty() || !device_lists.is_empty();
 
     let mut body = Object::default();
     body.put_some_events("account_data", &global);
+    body.put_some_events("to_device", &messages.events);
+    body.put_object("device_lists", device_lists.object());
     body.put_object("rooms", rooms);
-    Ok(Look { body: finish(body, &next), news })
-}
-
-/// The answer that nothing is new.
-fn empty(next: &SyncToken) -> String {
-    finish(Object::default(), next)
-}
-
-/// Adds what every answer has.
-fn finish(mut body: Object, next: &SyncToken) -> String {
-    push_string(body.member("next_batch"), &next.to_string());
-    // No keys are kept here yet: none is left of any algorithm.
-    body.put("device_one_time_keys_count", "{}");
-    body.put("device_unused_fallback_key_types", "[]");
-    body.finish()
+    Ok(Look { body, next, news, messages: !messages.events.is_empty(), acknowledged: messages.acknowledged })
 }

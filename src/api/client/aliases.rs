@@ -14,6 +14,8 @@ use crate::{
         error::ApiError,
         extract::{Json, Path},
     },
+    config::Config,
+    peers::directory::RemoteDirectory,
     rooms::aliases::{AliasError, Aliases},
 };
 
@@ -85,11 +87,18 @@ async fn create(
 
 /// `GET /directory/room/{roomAlias}`. Needs no token.
 async fn resolve(
+    State(config): State<Arc<Config>>,
     State(aliases): State<Arc<Aliases>>,
+    State(remote): State<Arc<RemoteDirectory>>,
     Path(alias): Path<OwnedRoomAliasId>,
 ) -> Result<Json<Resolved>, ApiError> {
-    let resolved = aliases.resolve(&alias).await?;
-    Ok(Json(Resolved { room_id: resolved.room_id, servers: resolved.servers }))
+    if alias.server_name() == config.server_name {
+        let resolved = aliases.resolve(&alias).await?;
+        return Ok(Json(Resolved { room_id: resolved.room_id, servers: resolved.servers }));
+    }
+    let found = remote.resolve(&alias).await?.ok_or(AliasError::Unknown(alias))?;
+    let servers = found.servers.iter().map(ToString::to_string).collect();
+    Ok(Json(Resolved { room_id: found.room_id.clone(), servers }))
 }
 
 /// `DELETE /directory/room/{roomAlias}`

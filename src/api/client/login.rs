@@ -54,6 +54,7 @@ impl From<LoginError> for ApiError {
             LoginError::WrongCredentials | LoginError::WrongToken => Self::forbidden(text),
             LoginError::Deactivated => Self::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", text),
             LoginError::Locked => Self::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", text).with("soft_logout", true),
+            LoginError::Device(_) => Self::invalid_param(text),
             LoginError::Limited(limited) => limited.into(),
             LoginError::Password(refused) => refused.into(),
             LoginError::Store(error) => error.into(),

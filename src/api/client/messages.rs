@@ -74,6 +74,7 @@ fn asked(params: &Params, filter: crate::rooms::event_filter::RoomEventFilter) -
         direction: params.dir.into(),
         limit: reading::limit(params.limit, Some(&filter), 0)?,
         filter,
+        pause: None,
     })
 }
 

@@ -9,15 +9,18 @@ pub mod authentication;
 mod capabilities;
 mod context;
 mod create_room;
+mod cross_signing;
 mod devices;
 mod directory;
 mod event;
 mod filter;
 mod joined_members;
 mod joined_rooms;
+pub(crate) mod keys;
 mod login;
 mod login_token;
 mod logout;
+mod media;
 mod members;
 mod membership;
 mod messages;
@@ -31,6 +34,7 @@ mod refresh;
 pub(crate) mod register;
 mod relations;
 mod report;
+mod room_keys;
 mod room_summary;
 mod send;
 pub mod state;
@@ -40,6 +44,7 @@ mod tags;
 mod third_party;
 mod threads;
 mod timestamp_to_event;
+mod to_device;
 mod typing;
 mod uia;
 mod upgrade;
@@ -62,6 +67,7 @@ pub fn routes() -> Router<ClientState> {
         .nest("/_matrix/client/v3", v3())
         .nest("/_matrix/client/r0", v3())
         .nest("/_matrix/client/unstable", room_summary::unstable_routes())
+        .nest("/_matrix/media", media::routes())
         .merge(super::well_known::routes())
         .merge(super::admin::register::routes())
 }
@@ -70,6 +76,7 @@ fn v1() -> Router<ClientState> {
     Router::new()
         .merge(admin::routes_v1())
         .merge(login_token::routes_v1())
+        .merge(media::routes_v1())
         .merge(register::routes_v1())
         .merge(relations::routes())
         .merge(room_summary::v1_routes())
@@ -86,12 +93,14 @@ fn v3() -> Router<ClientState> {
         .merge(capabilities::routes())
         .merge(context::routes())
         .merge(create_room::routes())
+        .merge(cross_signing::routes())
         .merge(devices::routes())
         .merge(directory::routes())
         .merge(event::routes())
         .merge(filter::routes())
         .merge(joined_members::routes())
         .merge(joined_rooms::routes())
+        .merge(keys::routes())
         .merge(login::routes())
         .merge(logout::routes())
         .merge(members::routes())
@@ -105,11 +114,13 @@ fn v3() -> Router<ClientState> {
         .merge(refresh::routes())
         .merge(register::routes())
         .merge(report::routes())
+        .merge(room_keys::routes())
         .merge(send::routes())
         .merge(state_get::routes())
         .merge(sync::routes())
         .merge(tags::routes())
         .merge(third_party::routes())
+        .merge(to_device::routes())
         .merge(typing::routes())
         .merge(upgrade::routes())
         .merge(user_directory::routes())

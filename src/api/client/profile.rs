@@ -16,6 +16,8 @@ use crate::{
         error::ApiError,
         extract::{Json, Path},
     },
+    config::Config,
+    peers::profiles::RemoteProfiles,
     store::StoreError,
 };
 
@@ -79,23 +81,33 @@ pub(super) fn routes() -> Router<ClientState> {
         .route("/profile/{user_id}/{key_name}", get(field).put(set).delete(delete))
 }
 
-/// `GET /profile/{userId}`
+/// `GET /profile/{userId}`. Needs no token.
 async fn whole(
+    State(config): State<Arc<Config>>,
     State(profiles): State<Arc<Profiles>>,
+    State(remote): State<Arc<RemoteProfiles>>,
     Path(user_id): Path<OwnedUserId>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
-    let found = profiles.all(user_id).await?;
+    let found = match user_id.server_name() == config.server_name {
+        true => profiles.all(user_id).await?,
+        false => remote.all(&user_id).await?.map(|profile| Map::clone(&profile)),
+    };
     Ok(Json(found.ok_or(Error::NoProfile)?))
 }
 
-/// `GET /profile/{userId}/{keyName}`
+/// `GET /profile/{userId}/{keyName}`. Needs no token.
 async fn field(
+    State(config): State<Arc<Config>>,
     State(profiles): State<Arc<Profiles>>,
+    State(remote): State<Arc<RemoteProfiles>>,
     Path((user_id, name)): Path<(OwnedUserId, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let field = FieldName::parse(&name).map_err(Error::from)?;
-    let value = profiles.get(user_id, field).await?.ok_or(Error::NoField)?;
-    Ok(Json(json!({ name: value })))
+    let value = match user_id.server_name() == config.server_name {
+        true => profiles.get(user_id, field).await?,
+        false => remote.all(&user_id).await?.and_then(|profile| profile.get(&name).cloned()),
+    };
+    Ok(Json(json!({ name: value.ok_or(Error::NoField)? })))
 }
 
 /// `PUT /profile/{userId}/{keyName}`

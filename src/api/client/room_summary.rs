@@ -1,11 +1,15 @@
 //! `GET /room_summary/{roomIdOrAlias}` and `GET /rooms/{roomId}/hierarchy`.
 //!
-//! Rooms that we do not have cannot be asked of other servers yet: `via` has no effect.
+//! Of rooms that we are not in other servers are asked.
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, routing::get};
-use ruma::{OwnedRoomId, OwnedRoomOrAliasId};
+use axum::{
+    Router,
+    extract::{RawQuery, State},
+    routing::get,
+};
+use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, RoomAliasId, RoomId, ServerName};
 use serde::Deserialize;
 
 use super::state::ClientState;
@@ -15,9 +19,10 @@ use crate::{
         error::ApiError,
         extract::{Json, Path, Query},
     },
+    peers::hierarchy::RemoteRooms,
     rooms::{
         hierarchy::{Hierarchy, HierarchyError, HierarchyPage, HierarchyQuery},
-        summary::{OwnSummary, Summaries},
+        summary::OwnSummary,
     },
 };
 
@@ -67,15 +72,42 @@ pub(super) fn unstable_routes() -> Router<ClientState> {
         .route("/im.nheko.summary/rooms/{room_id_or_alias}/summary", get(summary))
 }
 
+/// Servers named by `via` that are looked at.
+const MAX_VIA: usize = 10;
+
+/// `via` of a query, which may stand there more than once.
+fn via(query: &str) -> Vec<OwnedServerName> {
+    let named = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "via");
+    named.filter_map(|(_, value)| ServerName::parse(&*value).ok()).take(MAX_VIA).collect()
+}
+
 /// `GET /room_summary/{roomIdOrAlias}`
 async fn summary(
     session: Session,
-    State(summaries): State<Arc<Summaries>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(state): State<ClientState>,
     Path(room): Path<OwnedRoomOrAliasId>,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<OwnSummary>, ApiError> {
-    limits.check(Rate::Settings, session.user)?;
-    let summary = summaries.for_user(&session, room.as_str()).await?;
+    state.limits.check(Rate::Settings, session.user)?;
+    let mut via = via(query.as_deref().unwrap_or_default());
+    let room_id = match <&RoomAliasId>::try_from(room.as_str()) {
+        Ok(alias) if alias.server_name() != state.config.server_name => {
+            let found = state.remote_directory.resolve(alias).await?.ok_or(Error::NotFound)?;
+            via.extend(found.servers.iter().take(MAX_VIA).cloned());
+            Some(found.room_id.clone())
+        }
+        Ok(_) => None,
+        Err(_) => RoomId::parse(room.as_str()).ok(),
+    };
+    let name = room_id.as_ref().map_or(room.as_str(), |id| id.as_str());
+    if let Some(room_id) = &room_id
+        && !state.summaries.is_resident(room_id).await?
+        && let Some(told) = state.remote_rooms.summary(room_id, &via).await
+    {
+        let told = state.summaries.outside_for_user(&session, told).await?;
+        return Ok(Json(told.ok_or(Error::NotFound)?));
+    }
+    let summary = state.summaries.for_user(&session, name).await?;
     Ok(Json(summary.ok_or(Error::NotFound)?))
 }
 
@@ -92,6 +124,7 @@ struct Walk {
 async fn hierarchy(
     session: Session,
     State(hierarchy): State<Arc<Hierarchy>>,
+    State(remote): State<Arc<RemoteRooms>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomId>,
     Query(walk): Query<Walk>,
@@ -106,5 +139,5 @@ async fn hierarchy(
         depth => depth.map(|depth| u32::try_from(depth).unwrap_or(u32::MAX)),
     };
     let query = HierarchyQuery { suggested_only: walk.suggested_only, limit, max_depth, from: walk.from };
-    Ok(Json(hierarchy.page(&session, &room, query).await?))
+    Ok(Json(remote.page(&hierarchy, &session, &room, query).await?))
 }

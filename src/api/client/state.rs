@@ -11,6 +11,9 @@ use crate::{
         Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
     },
     config::Config,
+    crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, RemoteQueries, Signatures, ToDevice},
+    media::Media,
+    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -97,6 +100,30 @@ pub struct ClientServices {
     pub user_directory: Arc<UserDirectory>,
     /// The TURN server.
     pub turn: Arc<TurnServer>,
+    /// The directories of other servers.
+    pub remote_directory: Arc<RemoteDirectory>,
+    /// The profiles of other servers' users.
+    pub remote_profiles: Arc<RemoteProfiles>,
+    /// Rooms that other servers are in.
+    pub remote_rooms: Arc<RemoteRooms>,
+    /// Devices' keys from their clients.
+    pub key_uploads: Arc<KeyUploads>,
+    /// Keys for those who encrypt.
+    pub key_queries: Arc<KeyQueries>,
+    /// One-time keys for those who encrypt.
+    pub key_claims: Arc<KeyClaims>,
+    /// Keys of other servers' users.
+    pub remote_keys: Arc<RemoteQueries>,
+    /// Users' cross-signing keys.
+    pub cross_signing: Arc<CrossSigning>,
+    /// Signatures of keys.
+    pub signatures: Arc<Signatures>,
+    /// Messages between devices.
+    pub to_device: Arc<ToDevice>,
+    /// Backups of room keys.
+    pub key_backups: Arc<KeyBackups>,
+    /// Files.
+    pub media: Arc<Media>,
 }
 
 impl ClientState {
@@ -147,8 +174,19 @@ from_client_state!(
     directory: Directory,
     summaries: Summaries,
     hierarchy: Hierarchy,
+    remote_directory: RemoteDirectory,
+    remote_profiles: RemoteProfiles,
+    remote_rooms: RemoteRooms,
     upgrades: Upgrades,
     reports: Reports,
     user_directory: UserDirectory,
     turn: TurnServer,
+    key_uploads: KeyUploads,
+    key_queries: KeyQueries,
+    key_claims: KeyClaims,
+    cross_signing: CrossSigning,
+    signatures: Signatures,
+    to_device: ToDevice,
+    key_backups: KeyBackups,
+    media: Media,
 );

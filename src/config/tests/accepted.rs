@@ -224,16 +224,6 @@ fn each_key_without_effect_gets_one_warning_at_its_place() {
 }
 
 #[test]
-fn federation_warns_only_when_it_is_switched_on() {
-    let warned = |value: &str| {
-        let text = format!("server_name = \"a.example\"\nfederation.enabled = {value}");
-        loaded(&sources(&text, &[])).warnings.len()
-    };
-    assert_eq!(warned("false"), 0);
-    assert_eq!(warned("true"), 1);
-}
-
-#[test]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", config(WHOLE));
     for secret in ["shared\"", "\"one\"", "\"two\"", "user:password", "token=t", "\"grpc\"", "turn-password"] {

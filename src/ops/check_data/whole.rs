@@ -107,6 +107,19 @@ const ORPHANS: &[(&str, &str)] = &[
     ("devices", "SELECT nid FROM devices WHERE user NOT IN (SELECT user FROM accounts)"),
     ("tokens", "SELECT nid FROM tokens WHERE device NOT IN (SELECT nid FROM devices)"),
     ("aliases", "SELECT room FROM aliases WHERE room NOT IN (SELECT nid FROM rooms)"),
+    ("one_time_keys", "SELECT device FROM one_time_keys WHERE device NOT IN (SELECT nid FROM devices)"),
+    ("fallback_keys", "SELECT device FROM fallback_keys WHERE device NOT IN (SELECT nid FROM devices)"),
+    ("to_device", "SELECT DISTINCT device FROM to_device WHERE device NOT IN (SELECT nid FROM devices)"),
+    (
+        "device_keys",
+        "SELECT k.user FROM device_keys k JOIN accounts a ON a.user = k.user WHERE NOT EXISTS \
+         (SELECT 1 FROM devices d WHERE d.user = k.user AND d.device_id = k.device_id)",
+    ),
+    (
+        "key_backup_keys",
+        "SELECT DISTINCT k.user FROM key_backup_keys k WHERE NOT EXISTS \
+         (SELECT 1 FROM key_backups b WHERE b.user = k.user AND b.version = k.version AND b.deleted = 0)",
+    ),
 ];
 
 /// Rows that belong to nothing.

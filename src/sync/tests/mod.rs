@@ -112,7 +112,7 @@ impl Server {
         let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), notes));
         Self {
             receipts: Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone()),
-            v3: V3::new(store.clone(), notifier.clone(), typing.clone(), clock),
+            v3: V3::new(store.clone(), notifier.clone(), typing.clone(), Arc::default(), clock),
             folder,
             store,
             notifier,

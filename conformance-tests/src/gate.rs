@@ -1,0 +1,97 @@
+//! The way to a server, which a test can cut.
+
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A loopback port that passes connections on to a server, while it is open. The port is part of the server's name and stays
+/// the same when the server restarts.
+#[derive(Debug)]
+pub struct Gate {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    target: Option<SocketAddr>,
+    open: bool,
+    streams: Vec<TcpStream>,
+    passed: u64,
+}
+
+impl Gate {
+    /// An open gate that leads nowhere yet.
+    pub fn new() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
+        let port = listener.local_addr().expect("a bound port").port();
+        let state = Arc::new(Mutex::new(State { target: None, open: true, streams: Vec::new(), passed: 0 }));
+        let accepting = state.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                // A connection that can't be passed on is closed, as by a server that is gone.
+                let _ = pass(&accepting, stream);
+            }
+        });
+        Self { port, state }
+    }
+
+    /// The port that others connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where new connections go.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).target = Some(target);
+    }
+
+    /// Cuts all connections and refuses new ones.
+    pub fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open = false;
+        for stream in state.streams.drain(..) {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets new connections through.
+    pub fn open(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).open = true;
+    }
+
+    /// How many connections were let through.
+    pub fn passed(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).passed
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn pass(state: &Mutex<State>, from: TcpStream) -> io::Result<()> {
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let (true, Some(target)) = (state.open, state.target) else { return Ok(()) };
+    let to = TcpStream::connect(target)?;
+    from.set_nodelay(true)?;
+    to.set_nodelay(true)?;
+    state.passed += 1;
+    state.streams.push(from.try_clone()?);
+    state.streams.push(to.try_clone()?);
+    copy(from.try_clone()?, to.try_clone()?);
+    copy(to, from);
+    Ok(())
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    std::thread::spawn(move || {
+        // Either end may break off; then the other one is closed too.
+        let _ = io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = from.shutdown(Shutdown::Both);
+    });
+}

@@ -1,0 +1,383 @@
+//! History from before ours, fetched when a reader comes to where ours ends.
+//!
+//! Events come in stretches. Each stretch is checked, put in order, and appended with what is known of the state before it:
+//! where its previous events are here, or come before it in the stretch, that follows from them; for the others the state is
+//! fetched. One fetch a room at a time; whoever comes to the same room meanwhile waits for it.
+//!
+//! Source: Server-Server API, "Backfilling and retrieving missing events".
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use linkim_federation::{Pdu, rules};
+use moka::sync::Cache;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use ruma::{OwnedEventId, OwnedServerName, RoomId, ServerName};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    candidates,
+    client::{Call, PeerClient, PeerError},
+    events::EventChecker,
+    inbox::order::in_order,
+    missing::{Missing, MissingError},
+    reachability::Reachability,
+};
+use crate::{
+    clock::Clock,
+    rooms::{
+        append::{AppendError, Appenders, Incoming, Received},
+        gaps::Gap,
+    },
+    store::{
+        Store, StoreError, backward_extremities, events,
+        events::flag,
+        ids,
+        ids::{EventNid, RoomKey, RoomNid},
+    },
+};
+
+/// Events asked for at a time.
+const STRETCH: usize = 100;
+
+/// Bytes of an answer at most.
+const MAX_ANSWER: usize = 10 * 1024 * 1024;
+
+/// How long a server may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Servers asked for one gap at most.
+const MAX_SERVERS: usize = 4;
+
+/// Events of a stretch whose state is fetched at most: a linear history needs it for its oldest alone.
+const MAX_STATES: usize = 5;
+
+/// How long one fetch may take, states included. It goes on when those who wait for it have gone.
+const FETCH_TIME: Duration = Duration::from_secs(60);
+
+/// How long a reader waits for a fetch.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Gaps that nobody could fill: for how long they are let be, and how many are remembered.
+const LET_BE: Duration = Duration::from_secs(300);
+const REMEMBERED: u64 = 10_000;
+
+/// What became of a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// There are earlier events now.
+    Progress,
+    /// Every server that was asked answered, and none has what is missing.
+    Nowhere,
+    /// Not now: servers were not reached, or not in time.
+    NotNow,
+}
+
+/// Why a server gave no stretch of history.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error(transparent)]
+    Missing(#[from] MissingError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("it has not what was asked for")]
+    Nothing,
+}
+
+impl Failure {
+    /// Whether the same server may have it another time.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Peer(error) => error.is_outage(),
+            Self::Missing(MissingError::Unreachable(_) | MissingError::Append(_)) => true,
+            Self::Missing(_) | Self::Nothing => false,
+            Self::Append(_) | Self::Store(_) => true,
+        }
+    }
+}
+
+/// What is needed to fetch history.
+pub struct Backfill {
+    parts: Parts,
+    /// Fetches under way. Bound: the rooms that are being read.
+    flights: Mutex<HashMap<RoomNid, watch::Receiver<Option<Filled>>>>,
+    nowhere: Cache<(RoomNid, OwnedEventId), ()>,
+}
+
+/// The services that [`Backfill`] calls.
+pub struct Parts {
+    /// Our name.
+    pub own: OwnedServerName,
+    /// The store.
+    pub store: Store,
+    /// The write path.
+    pub appenders: Arc<Appenders>,
+    /// Requests.
+    pub peers: Arc<PeerClient>,
+    /// The first checks.
+    pub checker: Arc<EventChecker>,
+    /// Fetches states and auth events.
+    pub missing: Arc<Missing>,
+    /// Who is not to be asked now.
+    pub reachability: Arc<Reachability>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    pdus: Vec<Box<RawValue>>,
+}
+
+impl Backfill {
+    /// From these.
+    pub fn new(parts: Parts) -> Self {
+        let nowhere = Cache::builder().max_capacity(REMEMBERED).time_to_live(LET_BE).build();
+        Self { parts, flights: Mutex::default(), nowhere }
+    }
+
+    /// Fetches events for a gap that a reader came to. Waits 8 seconds at most; what takes longer goes on for the next one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn fill(self: &Arc<Self>, room_id: &RoomId, gap: &Gap) -> Result<Filled, StoreError> {
+        let id = room_id.to_owned();
+        let room = self.parts.store.read_short(move |read| ids::room(read, &id)).await?;
+        let Some(room) = room else { return Ok(Filled::Nowhere) };
+        if gap.missing.iter().all(|missing| self.nowhere.contains_key(&(room.nid, missing.clone()))) {
+            return Ok(Filled::Nowhere);
+        }
+        let mut flight = self.flight(room, gap);
+        let landed = tokio::time::timeout(PATIENCE, flight.wait_for(Option::is_some)).await;
+        Ok(match landed {
+            Ok(Ok(filled)) => (*filled).unwrap_or(Filled::NotNow),
+            // It failed, or it takes its time.
+            Ok(Err(_)) | Err(_) => Filled::NotNow,
+        })
+    }
+
+    /// The room's fetch that is under way, else one that begins now.
+    fn flight(self: &Arc<Self>, room: Arc<RoomKey>, gap: &Gap) -> watch::Receiver<Option<Filled>> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        // One whose task has gone can't land any more.
+        if let Some(flight) = flights.get(&room.nid)
+            && flight.has_changed().is_ok()
+        {
+            return flight.clone();
+        }
+        let (land, flight) = watch::channel(None);
+        flights.insert(room.nid, flight.clone());
+        let (this, missing, event) = (self.clone(), gap.missing.clone(), gap.event);
+        tokio::spawn(async move {
+            let fetched = tokio::time::timeout(FETCH_TIME, this.fetch(&room, missing, event)).await;
+            let filled = fetched.unwrap_or(Ok(Filled::NotNow)).unwrap_or_else(|error| {
+                tracing::warn!(%error, room = %room.room_id, "could not fetch history");
+                Filled::NotNow
+            });
+            this.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&room.nid);
+            land.send_replace(Some(filled));
+        });
+        flight
+    }
+
+    async fn fetch(
+        &self,
+        room: &Arc<RoomKey>,
+        missing: Vec<OwnedEventId>,
+        event: EventNid,
+    ) -> Result<Filled, StoreError> {
+        let (nid, own, named) = (room.nid, self.parts.own.clone(), missing.clone());
+        let found = self.parts.store.read::<_, StoreError, _>(move |read| {
+            let still = backward_extremities::still(read, nid, &named)?;
+            Ok((still.len() == named.len(), candidates::of_past(read, nid, Some(event), &own)?))
+        });
+        let (unchanged, servers) = found.await?;
+        if !unchanged {
+            // Somebody else was here before.
+            return Ok(Filled::Progress);
+        }
+        let now_ms = self.parts.clock.now_ms();
+        let (servers, resting): (Vec<_>, Vec<_>) =
+            servers.into_iter().partition(|server| self.parts.reachability.may_try(server, now_ms).is_ok());
+        let mut nowhere = resting.is_empty();
+        for server in servers.into_iter().take(MAX_SERVERS) {
+            match self.stretch(room, &missing, &server).await {
+                Ok(()) => return Ok(Filled::Progress),
+                Err(failure) => {
+                    tracing::debug!(%server, room = %room.room_id, %failure, "no history from a server");
+                    nowhere &= !failure.is_passing();
+                }
+            }
+        }
+        if !nowhere {
+            return Ok(Filled::NotNow);
+        }
+        for id in missing {
+            self.nowhere.insert((room.nid, id), ());
+        }
+        Ok(Filled::Nowhere)
+    }
+
+    /// Has an event of the room here, with those before it, from a server that has it. Answers whether it is here.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn around(&self, room_id: &RoomId, event: &OwnedEventId, server: &ServerName) -> Result<bool, StoreError> {
+        let (id, wanted) = (room_id.to_owned(), event.clone());
+        let Some(room) = self.parts.store.read_short(move |read| ids::room(read, &id)).await? else { return Ok(false) };
+        if let Err(failure) = self.stretch(&room, std::slice::from_ref(event), server).await {
+            tracing::debug!(%server, room = %room_id, %failure, "an event could not be had");
+        }
+        let found = self.parts.store.read_short(move |read| events::by_id(read, &wanted)).await?;
+        Ok(found.is_some_and(|row| row.room == room.nid && !row.is(flag::OUTLIER)))
+    }
+
+    /// One stretch of history from one server: some events were new, or it is a failure.
+    async fn stretch(&self, room: &RoomKey, from: &[OwnedEventId], server: &ServerName) -> Result<(), Failure> {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let mut uri =
+            format!("/_matrix/federation/v1/backfill/{}?limit={STRETCH}", encode(room.room_id.as_str()));
+        for id in from {
+            uri.push_str("&v=");
+            uri.push_str(&encode(id.as_str()));
+        }
+        let call = Call::get(uri).timeout(TIMEOUT).limit(MAX_ANSWER);
+        let mut answer: Answer = self.parts.peers.json(server, call).await?;
+        answer.pdus.truncate(STRETCH);
+        let rules = rules(&room.version).ok_or(Failure::Nothing)?;
+        let checked = self.parts.checker.check(rules, answer.pdus).await;
+        let events = checked.into_iter().filter_map(|event| match event {
+            Ok(pdu) => Some(pdu).filter(|pdu| pdu.room_id() == room.room_id),
+            Err(problem) => {
+                tracing::debug!(%server, room = %room.room_id, %problem, "an event of history is left out");
+                None
+            }
+        });
+        let events = self.unknown(room.nid, ancestors(events.collect(), from)).await?;
+        if events.is_empty() {
+            return Err(Failure::Nothing);
+        }
+        let incoming = self.with_states(room, in_order(events), server).await?;
+        self.append(room, incoming, server).await
+    }
+
+    /// Those of the events that are not in the DAG yet.
+    async fn unknown(&self, room: RoomNid, events: Vec<Arc<Pdu>>) -> Result<Vec<Arc<Pdu>>, StoreError> {
+        self.parts
+            .store
+            .read(move |read| {
+                let mut unknown = Vec::with_capacity(events.len());
+                for pdu in events {
+                    // An id of versions 1 and 2 may be that of an event of another room.
+                    if events::by_id(read, pdu.event_id())?.is_none_or(|row| row.room == room && row.is(flag::OUTLIER)) {
+                        unknown.push(pdu);
+                    }
+                }
+                Ok(unknown)
+            })
+            .await
+    }
+
+    /// The events with the state before those whose previous events are neither here nor among them.
+    async fn with_states(
+        &self,
+        room: &RoomKey,
+        events: Vec<Arc<Pdu>>,
+        server: &ServerName,
+    ) -> Result<Vec<Incoming>, Failure> {
+        let named: Vec<OwnedEventId> = events.iter().flat_map(|pdu| pdu.prev_events()).cloned().collect();
+        let nid = room.nid;
+        let here = self.parts.store.read::<_, StoreError, _>(move |read| {
+            let mut here = HashSet::new();
+            for id in named {
+                if events::by_id(read, &id)?.is_some_and(|row| row.room == nid && row.after.is_some()) {
+                    here.insert(id);
+                }
+            }
+            Ok(here)
+        });
+        let mut here: HashSet<OwnedEventId> = here.await?;
+        let mut out = Vec::with_capacity(events.len());
+        let (mut states, mut failure) = (0, None);
+        for pdu in events {
+            let mut state_before = None;
+            if !pdu.prev_events().iter().all(|id| here.contains(id)) {
+                if states == MAX_STATES {
+                    continue;
+                }
+                states += 1;
+                match self.parts.missing.state_before(room, pdu.event_id(), server).await {
+                    Ok(state) => state_before = Some(state),
+                    Err(error) => {
+                        failure = Some(error);
+                        continue;
+                    }
+                }
+            }
+            here.insert(pdu.owned_event_id().clone());
+            out.push(Incoming { pdu, relay: false, soft_fail: None, state_before });
+        }
+        match failure {
+            Some(error) if out.is_empty() => Err(error.into()),
+            _ => Ok(out),
+        }
+    }
+
+    /// Appends the events; auth events that are lacking are fetched once.
+    async fn append(&self, room: &RoomKey, incoming: Vec<Incoming>, server: &ServerName) -> Result<(), Failure> {
+        let until = Instant::now() + FETCH_TIME;
+        let (mut waiting, mut progress, mut fetched) = (incoming, false, false);
+        loop {
+            let received = self.parts.appenders.backfill(room.nid, waiting.clone()).await?;
+            let mut again = Vec::new();
+            let mut lacking = Vec::new();
+            for (event, received) in waiting.into_iter().zip(received) {
+                match received {
+                    Received::Accepted(_) | Received::SoftFailed(..) | Received::Rejected(..) => progress = true,
+                    Received::MissingAuth(ids) => {
+                        lacking.push((event.pdu.owned_event_id().clone(), ids));
+                        again.push(event);
+                    }
+                    Received::MissingPrev(_) => again.push(event),
+                    Received::Known(_) => {}
+                    Received::Malformed(reason) => {
+                        tracing::debug!(%server, event = %event.pdu.event_id(), reason, "an event of history is left out");
+                    }
+                }
+            }
+            if lacking.is_empty() || fetched || Instant::now() > until {
+                return if progress { Ok(()) } else { Err(Failure::Nothing) };
+            }
+            fetched = true;
+            for (event, ids) in lacking.into_iter().take(MAX_STATES) {
+                self.parts.missing.auth_events(room, &event, &ids, server).await?;
+            }
+            waiting = again;
+        }
+    }
+}
+
+/// Those of the events that are asked for, or come before one that is: nobody is made to store what they did not ask for.
+fn ancestors(events: Vec<Arc<Pdu>>, from: &[OwnedEventId]) -> Vec<Arc<Pdu>> {
+    let mut by_id: HashMap<OwnedEventId, Arc<Pdu>> =
+        events.into_iter().map(|pdu| (pdu.owned_event_id().clone(), pdu)).collect();
+    let mut todo = from.to_vec();
+    let mut found = Vec::new();
+    while let Some(id) = todo.pop() {
+        if let Some(pdu) = by_id.remove(&id) {
+            todo.extend(pdu.prev_events().iter().cloned());
+            found.push(pdu);
+        }
+    }
+    found
+}

@@ -103,7 +103,8 @@ async fn history_comes_in_stretches() {
         far.add(n.store.read::<_, StoreError, _>(move |read| crate::rooms::state::load_pdu(read, id)).await.unwrap());
         assert!(visible(&n, &joined, &ids).await.into_iter().all(|seen| seen));
         let content = json!({ "body": "about nora", "msgtype": "m.text" });
-        let later = far.build(&room, &alice(), ("m.room.message", None, content), &[leave.event_id.clone()], 9_005);
+        let later =
+            far.build(&room, &alice(), ("m.room.message", None, content), std::slice::from_ref(&leave.event_id), 9_005);
         far.add(later.clone());
         let answer = n.appenders.backfill(nid, vec![Incoming::new(later.clone())]).await.unwrap().remove(0);
         assert!(matches!(answer, Received::Accepted(Appended { position: 1.., .. })), "it is news: {answer:?}");

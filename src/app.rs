@@ -59,6 +59,7 @@ use crate::{
         profiles::RemoteProfiles,
         sender,
         sender::{ServersHear, ServersHearReceipts},
+        timestamps::RemoteTimestamps,
         transport::Transport,
     },
     random::{OsRandom, Random},
@@ -167,10 +168,10 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
             ::metrics::gauge!("linkim_append_queue_length").set(appenders.queue_length() as f64);
             ::metrics::gauge!("linkim_appenders_awake").set(appenders.awake() as f64);
             ::metrics::gauge!("linkim_failing_destinations").set(reachability.failing() as f64);
-            sender.refresh_gauges();
             if let Some(inbox) = &inbox {
                 inbox.refresh_metrics();
             }
+            sender.refresh_gauges();
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
@@ -430,10 +431,10 @@ impl App {
         for task in &self.tasks {
             task.abort();
         }
-        self.peers.sender.stop().await;
         if let Some(federation) = &self.federation {
             federation.inbox.stop();
         }
+        self.peers.sender.stop().await;
         if let Err(error) = self.last_seen.flush(&self.store).await {
             tracing::warn!(%error, "could not write when devices were last seen");
         }
@@ -538,6 +539,8 @@ async fn services(
         remote_directory: memberships.directory.clone(),
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
+        remote_timestamps: Arc::new(RemoteTimestamps::new(server_name.clone(), store.clone(), peers.client.clone())),
+        backfill: Arc::new(peers.backfill(base)),
         key_uploads: encryption.uploads.clone(),
         key_queries: encryption.queries.clone(),
         key_claims: encryption.claims.clone(),

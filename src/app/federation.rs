@@ -17,6 +17,7 @@ use crate::{
     },
     crypto::{DeviceListUpdates, DirectToDevice, OwedKeys, SigningKeyUpdates},
     peers::{
+        backfill::{self, Backfill},
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
@@ -51,12 +52,12 @@ pub struct Peers {
     pub keys: Arc<RemoteKeys>,
     /// The first checks on events of other servers.
     pub events: Arc<EventChecker>,
-    /// What they are owed.
-    pub sender: Arc<Sender>,
     /// Fetches what others have and we lack.
     pub missing: Arc<Missing>,
     /// Which servers may take part in a room.
     pub acls: Arc<ServerAcls>,
+    /// What they are owed.
+    pub sender: Arc<Sender>,
 }
 
 impl Peers {
@@ -139,6 +140,20 @@ impl Peers {
             clock: clock.clone(),
         })
         .await
+    }
+
+    /// What fetches history.
+    pub(super) fn backfill(&self, base: &Base) -> Backfill {
+        Backfill::new(backfill::Parts {
+            own: base.config.server_name.clone(),
+            store: base.store.clone(),
+            appenders: base.appenders.clone(),
+            peers: self.client.clone(),
+            checker: self.events.clone(),
+            missing: self.missing.clone(),
+            reachability: self.reachability.clone(),
+            clock: base.clock.clone(),
+        })
     }
 
     /// What the handlers of the server-server API call.

@@ -20,6 +20,9 @@ mod sweep;
 mod to_device;
 mod upload;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     claim::{Claimed, KeyClaims, Wanted},
     cross_signing::{CrossSigning, CrossSigningError, CrossSigningUpload},

@@ -30,12 +30,15 @@ use crate::{
     sync::notifier::Notifier,
 };
 
+/// What happens between a question and its answer.
+type Meanwhile = Box<dyn Fn() -> tokio::task::JoinHandle<()> + Send>;
+
 /// The other server: answers by path, and what is done while it does.
 #[derive(Default)]
 struct Peers {
     answers: Mutex<HashMap<String, Value>>,
     asked: Mutex<Vec<String>>,
-    during: Mutex<Option<Box<dyn Fn() -> tokio::task::JoinHandle<()> + Send>>>,
+    during: Mutex<Option<Meanwhile>>,
 }
 
 impl Transport for Peers {

@@ -26,7 +26,7 @@ mod tests;
 pub use self::{
     claim::{Claimed, KeyClaims, Wanted},
     cross_signing::{CrossSigning, CrossSigningError, CrossSigningUpload},
-    device_lists::DeviceLists,
+    device_lists::{DeviceLists, WakePeers},
     edus::{DeviceListUpdates, DirectToDevice, SigningKeyUpdates},
     key_backups::{BackupError, BackupKeys, KeyBackups, KeysOf, NewKey, Updated},
     key_counts::{Counts, KeyCounts},
@@ -35,6 +35,6 @@ pub use self::{
     remote_queries::{Failures, RemoteQueries},
     signatures::{Refusal, Signatures},
     sweep::sweep,
-    to_device::{Messages, ToDevice, ToDeviceError},
+    to_device::{Messages, Outbox, ToDevice, ToDeviceError},
     upload::{KeyUpload, KeyUploads, UploadError},
 };

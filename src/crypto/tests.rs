@@ -11,9 +11,14 @@ use linkim_federation::SigningKey;
 use ruma::{OwnedUserId, ServerName, server_name, user_id};
 use serde_json::{Value, json, value::to_raw_value};
 
-use super::{DeviceListUpdates, DeviceLists, DirectToDevice, RemoteLists, RemoteQueries, SigningKeyUpdates};
+use super::{
+    DeviceListUpdates, DeviceLists, DirectToDevice, Outbox, RemoteLists, RemoteQueries, SigningKeyUpdates, ToDevice,
+};
 use crate::{
-    accounts::tests::{FakeClock, FakeRandom, server},
+    accounts::{
+        Session,
+        tests::{FakeClock, FakeRandom, server},
+    },
     config::Config,
     params,
     peers::{
@@ -365,4 +370,56 @@ async fn a_message_that_comes_twice_is_delivered_once() {
     let seen: Vec<_> = waiting.iter().map(|message| (message.sender.as_str(), message.content.as_str())).collect();
     let (bob, eve) = ("@bob:b.example", "@eve:c.example");
     assert_eq!(seen, [(bob, r#"{"id":"1"}"#), (bob, r#"{"id":"2"}"#), (eve, r#"{"id":"1"}"#)]);
+}
+
+/// What would be sent to other servers.
+#[derive(Default)]
+struct Sent(Mutex<Vec<(String, Value)>>);
+
+impl Outbox for Sent {
+    fn to_device(&self, _: &WriteTx<'_>, to: &ServerName, id: &str, content: &str) -> Result<(), StoreError> {
+        let content: Value = serde_json::from_str(content).unwrap();
+        assert_eq!(content["message_id"], id);
+        self.0.lock().unwrap().push((to.to_string(), content));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn messages_are_sorted_by_their_servers_and_sent_once() {
+    let f = Fixture::new().await;
+    let (clock, random) = (Arc::new(FakeClock::default()), Arc::new(FakeRandom::default()));
+    let to_device = ToDevice::new(f.store.clone(), clock, random, Notifier::new(f.store.visible()), server());
+    let sent = Arc::<Sent>::default();
+    to_device.send_through(sent.clone());
+    let session = Session {
+        user: f.alice,
+        user_id: user_id!("@alice:a.example").to_owned(),
+        device: DeviceNid(7),
+        device_id: "PHONE".into(),
+        token: 1,
+        guest: false,
+        admin: false,
+        suspended: false,
+    };
+    let messages = json!({
+        "@alice:a.example": { "PHONE": { "to": 1 } },
+        "@bob:b.example": { "A": { "to": 2 }, "*": { "to": 3 } },
+        "@carol:b.example": { "C": { "to": 4 } },
+        "@eve:c.example": { "E": { "to": 5 } },
+    });
+    for _ in 0..2 {
+        let messages = serde_json::from_value(messages.clone()).unwrap();
+        to_device.send(&session, "t".into(), "txn", messages).await.unwrap();
+    }
+    let waiting = f.read(|read| to_device::after(read, DeviceNid(7), 0, 100)).await;
+    assert_eq!(waiting.len(), 1);
+    let sent = sent.0.lock().unwrap().clone();
+    let [(b, to_b), (c, to_c)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((b.as_str(), c.as_str()), ("b.example", "c.example"));
+    assert_eq!(to_b["messages"]["@bob:b.example"], messages["@bob:b.example"]);
+    assert_eq!(to_b["messages"]["@carol:b.example"], messages["@carol:b.example"]);
+    assert_eq!(to_c["messages"], json!({ "@eve:c.example": { "E": { "to": 5 } } }));
+    assert_eq!((&to_c["sender"], &to_c["type"]), (&json!("@alice:a.example"), &json!("t")));
+    assert_ne!(to_b["message_id"], to_c["message_id"]);
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod encryption;
 mod federation;
+mod memberships;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -24,8 +25,8 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
-use self::encryption::Encryption;
 pub use self::{admin::admin, federation::Peers};
+use self::{encryption::Encryption, memberships::Memberships};
 use crate::{
     accounts::{
         AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
@@ -52,7 +53,15 @@ use crate::{
         signing_key::SigningKeyError,
         sweepers,
     },
-    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles},
+    peers::{
+        hierarchy::RemoteRooms,
+        https::TrustError,
+        profiles::RemoteProfiles,
+        sender,
+        sender::{ServersHear, ServersHearReceipts},
+        timestamps::RemoteTimestamps,
+        transport::Transport,
+    },
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -61,7 +70,6 @@ use crate::{
         create::RoomCreation,
         directory::Directory,
         hierarchy::Hierarchy,
-        membership::Membership,
         reading::Reading,
         receipts::Receipts,
         reports::Reports,
@@ -152,7 +160,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" metrics http://{real}"));
         let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
-        let reachability = app.peers.reachability.clone();
+        let (reachability, sender) = (app.peers.reachability.clone(), app.peers.sender.clone());
         let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
         let routes = metrics::routes(handle.clone(), move || {
             ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
@@ -163,10 +171,14 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
             if let Some(inbox) = &inbox {
                 inbox.refresh_metrics();
             }
+            sender.refresh_gauges();
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
     tasks.extend(admin_socket(&config, &app, &stopping));
+    if config.federation.enabled {
+        app.peers.sender.start().await?;
+    }
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
     {
@@ -285,12 +297,28 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, StartError> {
+        Self::start_over(config, lock, clock, random, None).await
+    }
+
+    /// As [`Self::start_with`], reaching other servers over `transport`; without one, over HTTPS.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start_over(
+        config: Arc<Config>,
+        lock: DataDirLock,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Result<Self, StartError> {
         let keys = signing_key::load_all_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
         let hash_key = store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
         let typing_notes = Arc::<TypingNotes>::default();
+        let sender_notes = Arc::<sender::Notes>::default();
+        let hear = Arc::new(ServersHear { next: notifier.clone(), notes: sender_notes.clone() });
         let key = keys[0].clone();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
@@ -298,7 +326,7 @@ impl App {
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            Arc::new(LeaversDontType { next: notifier.clone(), wake: notifier.clone(), notes: typing_notes.clone() }),
+            Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
@@ -311,8 +339,10 @@ impl App {
             notifier: notifier.clone(),
             appenders: appenders.clone(),
             typing_notes,
+            sender_notes,
         };
-        let peers = Peers::new(&base, keys).await?;
+        let peers = Peers::new(&base, keys, transport).await?;
+        let memberships = Memberships::new(&base, &peers);
         let media = Media::new(
             &config,
             store.clone(),
@@ -323,9 +353,9 @@ impl App {
         );
         let media = Arc::new(media.map_err(StartError::Media)?);
         let encryption = Encryption::new(&base, &peers);
-        let state = services(&base, &peers, &last_seen, &follower, &media, &encryption).await?;
+        let state = services(&base, &peers, &memberships, &last_seen, &follower, &media, &encryption).await?;
         let federation = match config.federation.enabled {
-            true => Some(peers.state(&base, &state, &encryption).await?),
+            true => Some(peers.state(&base, &state, &encryption, &memberships).await?),
             false => None,
         };
         let membership = state.membership.clone();
@@ -358,6 +388,7 @@ impl App {
             registration: self.state.registration.clone(),
             login: self.state.login.clone(),
             deactivation: self.state.deactivation.clone(),
+            sender: self.peers.sender.clone(),
         }
     }
 
@@ -403,6 +434,7 @@ impl App {
         if let Some(federation) = &self.federation {
             federation.inbox.stop();
         }
+        self.peers.sender.stop().await;
         if let Err(error) = self.last_seen.flush(&self.store).await {
             tracing::warn!(%error, "could not write when devices were last seen");
         }
@@ -422,18 +454,20 @@ struct Base {
     notifier: Arc<Notifier>,
     appenders: Arc<Appenders>,
     typing_notes: Arc<TypingNotes>,
+    sender_notes: Arc<sender::Notes>,
 }
 
 /// Makes the services that the handlers call.
 async fn services(
     base: &Base,
     peers: &Peers,
+    memberships: &Memberships,
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -452,8 +486,10 @@ async fn services(
     ));
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
-    let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
-    let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
+    let membership = memberships.membership.clone();
+    let typing = Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone());
+    let typing = Arc::new(typing.telling(sender_notes.clone()));
+    let hear = Arc::new(ServersHearReceipts { next: notifier.clone(), notes: sender_notes.clone() });
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
         sync: Arc::new(V3::new(
@@ -463,7 +499,7 @@ async fn services(
             encryption.counts.clone(),
             clock.clone(),
         )),
-        receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone())),
+        receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
         shared_secret: Arc::new(SharedSecret::new(
@@ -478,13 +514,19 @@ async fn services(
         tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
         push_rules: Arc::new(PushRules::new(store.clone(), account_data.clone())),
         filters: Arc::new(Filters::new(store.clone())),
-        room_creation: Arc::new(RoomCreation::new(
-            store.clone(),
-            appenders.clone(),
-            server_name.clone(),
-            config.rooms.default_version.clone(),
-            clock.clone(),
-        )),
+        room_creation: Arc::new(
+            RoomCreation::new(
+                store.clone(),
+                appenders.clone(),
+                server_name.clone(),
+                config.rooms.default_version.clone(),
+                clock.clone(),
+            )
+            .talking_to_others(config.federation.enabled),
+        ),
+        joining: memberships.joining.clone(),
+        knocking: memberships.knocking.clone(),
+        leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
         sending: Arc::new(Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
@@ -494,9 +536,11 @@ async fn services(
         reports: Arc::new(Reports::new(store.clone(), clock.clone())),
         user_directory: Arc::new(UserDirectory::new(store.clone())),
         turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
-        remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
+        remote_directory: memberships.directory.clone(),
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
+        remote_timestamps: Arc::new(RemoteTimestamps::new(server_name.clone(), store.clone(), peers.client.clone())),
+        backfill: Arc::new(peers.backfill(base)),
         key_uploads: encryption.uploads.clone(),
         key_queries: encryption.queries.clone(),
         key_claims: encryption.claims.clone(),

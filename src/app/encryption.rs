@@ -28,6 +28,7 @@ impl Encryption {
         let Base { config, store, clock, random, notifier, .. } = base;
         let (client, reachability) = (&peers.client, &peers.reachability);
         let lists = Arc::new(DeviceLists::new(notifier.clone()));
+        lists.tell_peers(base.sender_notes.clone());
         let counts = Arc::<KeyCounts>::default();
         let remote_lists = Arc::new(RemoteLists::new(
             store.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::DefaultBodyLimit};
 use linkim_federation::SigningKey;
 
-use super::{Base, StartError, encryption::Encryption};
+use super::{Base, StartError, encryption::Encryption, memberships::Memberships};
 use crate::{
     api::{
         client::state::ClientState,
@@ -15,8 +15,9 @@ use crate::{
             state::{FederationServices, FederationState},
         },
     },
-    crypto::{DeviceListUpdates, DirectToDevice, SigningKeyUpdates},
+    crypto::{DeviceListUpdates, DirectToDevice, OwedKeys, SigningKeyUpdates},
     peers::{
+        backfill::{self, Backfill},
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
@@ -29,7 +30,9 @@ use crate::{
         keys::{Notary, OwnKeys, RemoteKeys},
         missing::Missing,
         reachability::Reachability,
+        sender::{self, Sender},
         serving::Serving,
+        transport::Transport,
     },
     rooms::{remote_receipts::RemoteReceipts, server_acl::ServerAcls, typing::Typing},
     store::StoreError,
@@ -53,11 +56,18 @@ pub struct Peers {
     pub missing: Arc<Missing>,
     /// Which servers may take part in a room.
     pub acls: Arc<ServerAcls>,
+    /// What they are owed.
+    pub sender: Arc<Sender>,
 }
 
 impl Peers {
     /// Makes them, with the keys of the signing key file. Looks at the system's certificates, resolver and hosts file.
-    pub(super) async fn new(base: &Base, keys: Vec<SigningKey>) -> Result<Self, StartError> {
+    /// Without a `transport`, other servers are reached over HTTPS.
+    pub(super) async fn new(
+        base: &Base,
+        keys: Vec<SigningKey>,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Result<Self, StartError> {
         let Base { config, store, clock, random, appenders, .. } = base;
         let tls = https::client_config(&config.outgoing)?;
         let rules = Arc::new(AddressRules::new(&config.outgoing));
@@ -65,7 +75,7 @@ impl Peers {
         let resolver: Arc<dyn Resolver> = Arc::new(resolver);
         let outgoing = Outgoing::new(resolver.clone(), rules.clone(), tls.clone());
         let outgoing = Arc::new(outgoing.map_err(|error| StartError::Outgoing(error.to_string()))?);
-        let transport = Https::new(https::Parts {
+        let https = Https::new(https::Parts {
             resolver,
             outgoing: outgoing.clone(),
             rules,
@@ -76,14 +86,29 @@ impl Peers {
         let reachability = Arc::new(Reachability::new(config.federation.backoff_max, random.clone()));
         let own_keys = OwnKeys::load(store, config.server_name.clone(), keys, clock.clone()).await?;
         let own_keys = Arc::new(own_keys);
-        let client = PeerClient::new(config.clone(), own_keys.signing_key().clone(), Arc::new(transport));
+        let client = PeerClient::new(
+            config.clone(),
+            own_keys.signing_key().clone(),
+            transport.unwrap_or_else(|| Arc::new(https)),
+        );
         let client = Arc::new(client.telling(reachability.clone(), clock.clone()));
         let keys = RemoteKeys::new(config.clone(), own_keys.clone(), store.clone(), client.clone(), clock.clone());
         let keys = Arc::new(keys);
         let events = Arc::new(EventChecker::new(keys.clone()));
         let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), events.clone(), client.clone()));
         let acls = Arc::<ServerAcls>::default();
-        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, acls })
+        let sender = Sender::load(sender::Parts {
+            config: config.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            client: client.clone(),
+            reachability: reachability.clone(),
+            notes: base.sender_notes.clone(),
+            edus: Arc::new(OwedKeys),
+        });
+        let sender = Arc::new(sender.await?);
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, acls, sender })
     }
 
     /// Takes up what other servers sent.
@@ -117,12 +142,27 @@ impl Peers {
         .await
     }
 
+    /// What fetches history.
+    pub(super) fn backfill(&self, base: &Base) -> Backfill {
+        Backfill::new(backfill::Parts {
+            own: base.config.server_name.clone(),
+            store: base.store.clone(),
+            appenders: base.appenders.clone(),
+            peers: self.client.clone(),
+            checker: self.events.clone(),
+            missing: self.missing.clone(),
+            reachability: self.reachability.clone(),
+            clock: base.clock.clone(),
+        })
+    }
+
     /// What the handlers of the server-server API call.
     pub(super) async fn state(
         &self,
         base: &Base,
         client: &ClientState,
         encryption: &Encryption,
+        memberships: &Memberships,
     ) -> Result<FederationState, StoreError> {
         let serving =
             Serving::new(base.config.server_name.clone(), base.clock.clone(), base.store.clone(), self.acls.clone());
@@ -144,6 +184,7 @@ impl Peers {
             notary: Arc::new(Notary::new(self.keys.clone())),
             events: self.events.clone(),
             budgets: Arc::new(Budgets::new(base.config.rate_limits.enabled)),
+            hosting: memberships.hosting.clone(),
             authenticator: Arc::new(Authenticator::new(
                 base.config.clone(),
                 self.keys.clone(),

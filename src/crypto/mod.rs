@@ -12,6 +12,7 @@ mod edus;
 mod key_backups;
 mod key_counts;
 mod key_shapes;
+mod owed;
 mod query;
 mod remote_lists;
 mod remote_queries;
@@ -30,6 +31,7 @@ pub use self::{
     edus::{DeviceListUpdates, DirectToDevice, SigningKeyUpdates},
     key_backups::{BackupError, BackupKeys, KeyBackups, KeysOf, NewKey, Updated},
     key_counts::{Counts, KeyCounts},
+    owed::OwedKeys,
     query::{KeyQueries, UserKeys, Viewed},
     remote_lists::{RemoteLists, ResyncError},
     remote_queries::{Failures, RemoteQueries},

@@ -13,7 +13,10 @@ use crate::{
     config::Config,
     crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, RemoteQueries, Signatures, ToDevice},
     media::Media,
-    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
+    peers::{
+        backfill::Backfill, directory::RemoteDirectory, hierarchy::RemoteRooms, joining::Joining, knocking::Knocking,
+        leaving::Leaving, profiles::RemoteProfiles, timestamps::RemoteTimestamps,
+    },
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -74,6 +77,12 @@ pub struct ClientServices {
     pub room_creation: Arc<RoomCreation>,
     /// Who is in which room.
     pub membership: Arc<Membership>,
+    /// Joining rooms, here and elsewhere.
+    pub joining: Arc<Joining>,
+    /// Knocking at rooms, here and elsewhere.
+    pub knocking: Arc<Knocking>,
+    /// Leaving rooms, here and elsewhere.
+    pub leaving: Arc<Leaving>,
     /// Rooms as their readers see them.
     pub reading: Arc<Reading>,
     /// Events from clients.
@@ -106,6 +115,10 @@ pub struct ClientServices {
     pub remote_profiles: Arc<RemoteProfiles>,
     /// Rooms that other servers are in.
     pub remote_rooms: Arc<RemoteRooms>,
+    /// Events by time, of other servers.
+    pub remote_timestamps: Arc<RemoteTimestamps>,
+    /// History from before ours.
+    pub backfill: Arc<Backfill>,
     /// Devices' keys from their clients.
     pub key_uploads: Arc<KeyUploads>,
     /// Keys for those who encrypt.
@@ -165,6 +178,9 @@ from_client_state!(
     limits: RateLimits,
     room_creation: RoomCreation,
     membership: Membership,
+    joining: Joining,
+    knocking: Knocking,
+    leaving: Leaving,
     reading: Reading,
     sending: Sending,
     receipts: Receipts,
@@ -177,6 +193,8 @@ from_client_state!(
     remote_directory: RemoteDirectory,
     remote_profiles: RemoteProfiles,
     remote_rooms: RemoteRooms,
+    remote_timestamps: RemoteTimestamps,
+    backfill: Backfill,
     upgrades: Upgrades,
     reports: Reports,
     user_directory: UserDirectory,

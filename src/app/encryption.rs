@@ -48,6 +48,7 @@ impl Encryption {
                 clock.clone(),
                 random.clone(),
                 notifier.clone(),
+                peers.sender.clone(),
                 config.server_name.clone(),
             )),
             backups: Arc::new(KeyBackups::new(store.clone())),

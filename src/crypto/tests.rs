@@ -12,7 +12,8 @@ use ruma::{OwnedUserId, ServerName, server_name, user_id};
 use serde_json::{Value, json, value::to_raw_value};
 
 use super::{
-    DeviceListUpdates, DeviceLists, DirectToDevice, Outbox, RemoteLists, RemoteQueries, SigningKeyUpdates, ToDevice,
+    DeviceListUpdates, DeviceLists, DirectToDevice, Outbox, OwedKeys, RemoteLists, RemoteQueries, SigningKeyUpdates,
+    ToDevice,
 };
 use crate::{
     accounts::{
@@ -25,6 +26,7 @@ use crate::{
         client::PeerClient,
         inbox::edus::EduHandler,
         reachability::Reachability,
+        sender::{OwedEdus, Peer},
         transport::{Sending, Transport},
     },
     store::{
@@ -389,9 +391,8 @@ impl Outbox for Sent {
 async fn messages_are_sorted_by_their_servers_and_sent_once() {
     let f = Fixture::new().await;
     let (clock, random) = (Arc::new(FakeClock::default()), Arc::new(FakeRandom::default()));
-    let to_device = ToDevice::new(f.store.clone(), clock, random, Notifier::new(f.store.visible()), server());
-    let sent = Arc::<Sent>::default();
-    to_device.send_through(sent.clone());
+    let (sent, wake) = (Arc::<Sent>::default(), Notifier::new(f.store.visible()));
+    let to_device = ToDevice::new(f.store.clone(), clock, random, wake, sent.clone(), server());
     let session = Session {
         user: f.alice,
         user_id: user_id!("@alice:a.example").to_owned(),
@@ -422,4 +423,61 @@ async fn messages_are_sorted_by_their_servers_and_sent_once() {
     assert_eq!(to_c["messages"], json!({ "@eve:c.example": { "E": { "to": 5 } } }));
     assert_eq!((&to_c["sender"], &to_c["type"]), (&json!("@alice:a.example"), &json!("t")));
     assert_ne!(to_b["message_id"], to_c["message_id"]);
+}
+
+#[tokio::test]
+async fn what_is_owed_names_the_change_before_it() {
+    let f = Fixture::new().await;
+    let change = async |device: &'static str, key: &'static str| {
+        let (lists, alice) = (f.lists.clone(), f.alice);
+        f.write(move |tx| {
+            let keys = keys("@alice:a.example", device, key).to_string();
+            device_keys::put(tx, alice, device, &keys, None)?;
+            lists.changed(tx, alice, device)
+        })
+        .await;
+    };
+    let owed = async |after: i64, limit: usize| {
+        let owed = f.read(move |read| {
+            let nid = read.one("SELECT nid FROM servers WHERE name = 'b.example'", params![], |row| row.get(0))?;
+            let peer = Peer { nid: nid.unwrap(), name: server_name!("b.example").to_owned() };
+            OwedKeys.owed(read, &peer, after, read.position(), limit)
+        });
+        let parse = |(position, edu): (i64, crate::peers::sender::Edu)| {
+            (position, edu.edu_type.to_string(), serde_json::from_str::<Value>(edu.content.get()).unwrap())
+        };
+        owed.await.into_iter().map(parse).collect::<Vec<_>>()
+    };
+    change("PHONE", "p1").await;
+    assert!(owed(0, 100).await.is_empty(), "nobody of theirs shares a room with her");
+    f.share(1).await;
+    let shared = f.store.position();
+    change("PHONE", "p2").await;
+    change("LAPTOP", "l1").await;
+    let alice = f.alice;
+    let lists = f.lists.clone();
+    f.write(move |tx| lists.changed(tx, alice, "")).await;
+    let lists = f.lists.clone();
+    f.write(move |tx| {
+        device_keys::delete(tx, alice, "LAPTOP")?;
+        lists.changed(tx, alice, "LAPTOP")
+    })
+    .await;
+    let all = owed(shared, 100).await;
+    let kinds: Vec<&str> = all.iter().map(|(_, kind, _)| kind.as_str()).collect();
+    let (device, signing) = ("m.device_list_update", "m.signing_key_update");
+    assert_eq!(kinds, [device, device, signing, device]);
+    // Each device's update names the one before it; that of the cross-signing keys stands outside.
+    let devices: Vec<&Value> = all.iter().filter(|(_, kind, _)| kind == device).map(|(.., content)| content).collect();
+    for pair in devices.windows(2) {
+        assert_eq!(pair[1]["prev_id"], json!([pair[0]["stream_id"]]), "{all:?}");
+    }
+    let before = owed(0, 1).await.remove(0).2;
+    assert_eq!(devices[0]["prev_id"], json!([before["stream_id"]]));
+    assert_eq!(before["prev_id"], json!([]), "the first in its sequence");
+    assert_eq!(devices[0]["keys"]["keys"]["ed25519:PHONE"], "p2");
+    assert_eq!(devices[2]["deleted"], true);
+    // From wherever one goes on, the same follows.
+    assert_eq!(owed(shared, 2).await, all[..2]);
+    assert_eq!(owed(all[1].0, 100).await, all[2..]);
 }

@@ -2,10 +2,7 @@
 //!
 //! Source: Client-Server API, "Send-to-Device messaging".
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{CanonicalJsonObject, OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde::Serialize;
@@ -15,6 +12,7 @@ use super::key_shapes::canonical;
 use crate::{
     accounts::Session,
     clock::Clock,
+    peers::sender::Sender,
     random::Random,
     rooms::wake::WakeMembers,
     store::{
@@ -62,33 +60,39 @@ pub trait Outbox: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 }
 
+impl Outbox for Sender {
+    fn to_device(
+        &self,
+        tx: &WriteTx<'_>,
+        destination: &ServerName,
+        message_id: &str,
+        content: &str,
+    ) -> Result<(), StoreError> {
+        Self::to_device(self, tx, destination, message_id, content)
+    }
+}
+
 /// Takes messages and puts them before their devices, or on the way to them.
 pub struct ToDevice {
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     wake: Arc<dyn WakeMembers>,
-    outbox: OnceLock<Arc<dyn Outbox>>,
+    outbox: Arc<dyn Outbox>,
     server_name: OwnedServerName,
 }
 
 impl ToDevice {
-    /// `wake` tells long polls; `server_name` is ours.
+    /// `wake` tells long polls, `outbox` other servers; `server_name` is ours.
     pub fn new(
         store: Store,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         wake: Arc<dyn WakeMembers>,
+        outbox: Arc<dyn Outbox>,
         server_name: OwnedServerName,
     ) -> Self {
-        Self { store, clock, random, wake, outbox: OnceLock::new(), server_name }
-    }
-
-    /// Where messages for other servers go: set once the services exist that reach them. Without it those are passed over, as
-    /// those for devices that are unknown.
-    pub fn send_through(&self, outbox: Arc<dyn Outbox>) {
-        // A second one would be a mistake in the wiring; the first stays.
-        let _ = self.outbox.set(outbox);
+        Self { store, clock, random, wake, outbox, server_name }
     }
 
     /// Takes what a device sends; returns once it is durable. A request of the same type and transaction id that was taken
@@ -108,7 +112,7 @@ impl ToDevice {
         let edus = self.edus(&session.user_id, &kind, others)?;
         let key = hash([&kind, txn_id]);
         let (session, wake, outbox, now) =
-            (session.clone(), self.wake.clone(), self.outbox.get().cloned(), self.clock.now_ms());
+            (session.clone(), self.wake.clone(), self.outbox.clone(), self.clock.now_ms());
         self.store
             .write(move |tx| {
                 if devices::locked(tx, session.device)?.is_none() {
@@ -120,10 +124,8 @@ impl ToDevice {
                 for (user_id, of_user) in &ours {
                     deliver(tx, &wake, session.user_id.as_str(), &kind, user_id, of_user)?;
                 }
-                if let Some(outbox) = outbox {
-                    for Direct { destination, message_id, content } in &edus {
-                        outbox.to_device(tx, destination, message_id, content)?;
-                    }
+                for Direct { destination, message_id, content } in &edus {
+                    outbox.to_device(tx, destination, message_id, content)?;
                 }
                 Ok(())
             })

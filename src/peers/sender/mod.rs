@@ -348,9 +348,3 @@ impl Core {
         Ok(())
     }
 }
-
-impl TellsElsewhere for Sender {
-    fn owe(&self, tx: &WriteTx<'_>, destination: &ServerName, event: EventNid) -> Result<(), StoreError> {
-        Sender::owe(self, tx, destination, event)
-    }
-}

@@ -8,7 +8,7 @@ use linkim::{
     params,
     random::OsRandom,
     rooms::{
-        append::{Appenders, LocalEvent, NewRoom, Received, Signer, Wake},
+        append::{Appenders, Incoming, LocalEvent, NewRoom, Received, Signer, Wake},
         state,
         state_hash::StateHashKey,
     },
@@ -78,7 +78,7 @@ impl Forked {
 
     async fn receive(&self, pdu: Arc<Pdu>) -> (OwnedEventId, f64) {
         let started = Instant::now();
-        let received = self.appenders.receive(self.room.nid, pdu.clone()).await.unwrap();
+        let received = self.appenders.receive(self.room.nid, vec![Incoming::new(pdu.clone())]).await.unwrap().remove(0);
         assert!(matches!(received, Received::Accepted(_)), "{received:?}");
         (pdu.event_id().to_owned(), started.elapsed().as_secs_f64() * 1_000.0)
     }

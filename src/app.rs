@@ -1,6 +1,7 @@
 //! Wires the services, the routers and the tasks together, and stops them in order.
 
 mod admin;
+mod encryption;
 mod federation;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
@@ -23,6 +24,7 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
+use self::encryption::Encryption;
 pub use self::{admin::admin, federation::Peers};
 use crate::{
     accounts::{
@@ -40,12 +42,9 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
-    crypto::{
-        CrossSigning, DeviceLists, KeyBackups, KeyClaims, KeyCounts, KeyQueries, KeyUploads, Signatures, ToDevice,
-    },
     listen,
-    media::{self, Media},
     listen::tls::{Certificates, TlsError},
+    media::{self, Media},
     ops::{
         admin::{Admin, AdminSocket, SOCKET},
         data_dir::{self, DataDirLock},
@@ -319,7 +318,8 @@ impl App {
             peers.outgoing.clone(),
         );
         let media = Arc::new(media.map_err(StartError::Media)?);
-        let state = services(&base, &peers, &last_seen, &follower, &media).await?;
+        let encryption = Encryption::new(&base, &peers);
+        let state = services(&base, &peers, &last_seen, &follower, &media, &encryption).await?;
         let federation = config.federation.enabled.then(|| peers.state(&base, &state));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
@@ -328,6 +328,7 @@ impl App {
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         tasks.push(tokio::spawn(media::run_sweeper(media)));
+        tasks.push(tokio::spawn(encryption.remote_lists.clone().run()));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
         Ok(Self { store, notifier, appenders, state, peers, federation, last_seen, trusted, tasks, _lock: lock })
     }
@@ -420,14 +421,13 @@ async fn services(
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
     media: &Arc<Media>,
+    encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
     let server_name = &config.server_name;
-    let device_lists = Arc::new(DeviceLists::new(notifier.clone()));
-    let key_counts = Arc::<KeyCounts>::default();
-    let sessions = Arc::new(
-        Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), device_lists.clone()).await?,
-    );
+    let watcher = encryption.lists.clone();
+    let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
+    let sessions = Arc::new(sessions.await?);
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
@@ -446,7 +446,13 @@ async fn services(
     let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(store.clone(), notifier.clone(), typing.clone(), key_counts.clone(), clock.clone())),
+        sync: Arc::new(V3::new(
+            store.clone(),
+            notifier.clone(),
+            typing.clone(),
+            encryption.counts.clone(),
+            clock.clone(),
+        )),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -481,13 +487,14 @@ async fn services(
         remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
-        key_uploads: Arc::new(KeyUploads::new(store.clone(), device_lists.clone(), key_counts.clone())),
-        key_queries: Arc::new(KeyQueries::new(store.clone())),
-        key_claims: Arc::new(KeyClaims::new(store.clone(), key_counts)),
-        cross_signing: Arc::new(CrossSigning::new(store.clone(), device_lists.clone())),
-        signatures: Arc::new(Signatures::new(store.clone(), device_lists)),
-        to_device: Arc::new(ToDevice::new(store.clone(), clock.clone(), notifier.clone())),
-        key_backups: Arc::new(KeyBackups::new(store.clone())),
+        key_uploads: encryption.uploads.clone(),
+        key_queries: encryption.queries.clone(),
+        key_claims: encryption.claims.clone(),
+        remote_keys: encryption.remote_queries.clone(),
+        cross_signing: encryption.cross_signing.clone(),
+        signatures: encryption.signatures.clone(),
+        to_device: encryption.to_device.clone(),
+        key_backups: encryption.backups.clone(),
         login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
         summaries,
         media: media.clone(),

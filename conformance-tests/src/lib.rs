@@ -17,6 +17,7 @@
 //! builds nothing. There are no sleeps: whatever takes time is waited for by its condition, with a bound
 //! ([`Client::wait_until_sync`], [`eventually`]).
 
+mod across;
 mod authority;
 mod client;
 mod command;
@@ -30,9 +31,11 @@ mod reply;
 mod rooms;
 mod server;
 mod shared;
+mod synapse;
 mod sync;
 mod wait;
 
+pub use across::{heard, invited, join_via, membership_is, same_state, shared_room, state_of};
 pub use authority::{Authority, Issued};
 pub use client::Client;
 pub use command::{printed, run};
@@ -42,6 +45,7 @@ pub use options::{Federation, Options, Registration};
 pub use reply::Reply;
 pub use server::{Server, binary};
 pub use shared::{Shared, SharedServer, unique};
+pub use synapse::Synapse;
 pub use sync::Sync;
 pub use wait::{PATIENCE, eventually};
 

@@ -90,6 +90,8 @@ impl Peers {
             directory: client.directory.clone(),
             hierarchy: client.hierarchy.clone(),
             serving: Arc::new(serving),
+            key_queries: client.key_queries.clone(),
+            key_claims: client.key_claims.clone(),
             peers: self.client.clone(),
             own_keys: self.own_keys.clone(),
             keys: self.keys.clone(),

@@ -96,6 +96,28 @@ fn check(path: &Path) -> (bool, String, String) {
 }
 
 #[test]
+fn check_config_reads_the_certificate() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("linkim.toml");
+    let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).expect("a certificate");
+    let other = rcgen::KeyPair::generate().expect("a key");
+    std::fs::write(directory.path().join("c.pem"), made.cert.pem()).expect("a file");
+    let text = "server_name = \"a.example\"\n[listen]\nfederation = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"";
+    std::fs::write(&path, text).expect("a file");
+    for (key, right, said) in [
+        (None, false, "k.pem: No such file"),
+        (Some(other.serialize_pem()), false, "k.pem: not the key of the certificate in "),
+        (Some(made.signing_key.serialize_pem()), true, ""),
+    ] {
+        if let Some(key) = key {
+            std::fs::write(directory.path().join("k.pem"), key).expect("a file");
+        }
+        let (was_right, _, err) = check(&path);
+        assert!(was_right == right && err.contains(said), "{err}");
+    }
+}
+
+#[test]
 fn check_config_answers_with_one_line_or_with_every_mistake() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("linkim.toml");

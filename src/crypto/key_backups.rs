@@ -86,7 +86,7 @@ pub struct Updated {
 }
 
 /// The keys of a backup: by room and session.
-pub type Keys = BTreeMap<String, BTreeMap<String, RoomKey>>;
+pub type BackupKeys = BTreeMap<String, BTreeMap<String, RoomKey>>;
 
 /// Keeps backups.
 pub struct KeyBackups {
@@ -171,11 +171,11 @@ impl KeyBackups {
     ///
     /// # Errors
     /// `UnknownVersion`; `UnknownKey` if one session is asked for and is not there.
-    pub async fn keys(&self, user: UserNid, version: String, of: KeysOf) -> Result<Keys, BackupError> {
+    pub async fn keys(&self, user: UserNid, version: String, of: KeysOf) -> Result<BackupKeys, BackupError> {
         self.store
             .read(move |read| {
                 let backup = named(read, user, &version)?;
-                let mut keys = Keys::new();
+                let mut keys = BackupKeys::new();
                 key_backups::each_key(read, user, backup.version, of.scope(), &mut |room, session, key| {
                     keys.entry(room.to_owned()).or_default().insert(session.to_owned(), key);
                     Ok(())

@@ -12,7 +12,10 @@ mod key_backups;
 mod key_counts;
 mod key_shapes;
 mod query;
+mod remote_lists;
+mod remote_queries;
 mod signatures;
+mod sweep;
 mod to_device;
 mod upload;
 
@@ -20,10 +23,13 @@ pub use self::{
     claim::{Claimed, KeyClaims, Wanted},
     cross_signing::{CrossSigning, CrossSigningError, CrossSigningUpload},
     device_lists::DeviceLists,
-    key_backups::{BackupError, KeyBackups, KeysOf, NewKey, Updated},
+    key_backups::{BackupError, BackupKeys, KeyBackups, KeysOf, NewKey, Updated},
     key_counts::{Counts, KeyCounts},
-    query::{KeyQueries, UserKeys, Viewed, user_keys},
+    query::{KeyQueries, UserKeys, Viewed},
+    remote_lists::{RemoteLists, ResyncError},
+    remote_queries::{Failures, RemoteQueries},
     signatures::{Refusal, Signatures},
+    sweep::sweep,
     to_device::{Messages, ToDevice, ToDeviceError},
     upload::{KeyUpload, KeyUploads, UploadError},
 };

@@ -9,6 +9,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, UserId};
 use crate::store::{
     Read, Store, StoreError, accounts,
     device_keys::{self, DeviceKeys, Signature, Usage},
+    device_lists,
     ids::{self, UserNid},
 };
 
@@ -63,6 +64,21 @@ impl KeyQueries {
                     }
                 }
                 Ok(out)
+            })
+            .await
+    }
+
+    /// All keys of an account of this server as other servers see them, with the version of the list of its devices; None if
+    /// there is no such account.
+    pub async fn whole_list(&self, user_id: OwnedUserId) -> Result<Option<(i64, UserKeys)>, StoreError> {
+        self.store
+            .read(move |read| {
+                let Some(user) = ids::user_nid(read, &user_id)? else { return Ok(None) };
+                if !accounts::exists(read, user)? {
+                    return Ok(None);
+                }
+                let stream_id = device_lists::stream_id(read, user)?.unwrap_or(0);
+                Ok(Some((stream_id, user_keys(read, Viewed::ByServer, (user, &user_id), &[])?)))
             })
             .await
     }

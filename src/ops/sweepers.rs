@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Clock,
-    params,
+    crypto, params,
     store::{Store, StoreError, WriteTx, inbox, server_keys},
 };
 
@@ -39,6 +39,7 @@ const STRANGERS: i64 = 2_000;
 /// # Errors
 /// [`StoreError`]; what was swept before stays swept.
 pub async fn sweep(store: &Store, now_ms: i64) -> Result<(), StoreError> {
+    crypto::sweep(store, now_ms).await?;
     let before = now_ms - TRANSACTION_MS;
     in_chunks(store, move |tx| {
         tx.execute(

@@ -38,6 +38,8 @@ const JOINS: Size = Size(100, 300);
 const KEYS: Size = Size(300, 1_200);
 /// History, states and single events: each may read thousands of rows.
 const READS: Size = Size(200, 1_200);
+/// Documents that we sign as a notary, per address: each costs two signatures.
+const SIGNED: Size = Size(500, 1_200);
 /// Requests that we make because somebody asks us as a notary, per address.
 const NOTARY: Size = Size(100, 60);
 
@@ -48,6 +50,7 @@ pub struct Budgets<C: Clock + Clone = DefaultClock> {
     joins: Budget<OwnedServerName, C>,
     keys: Budget<OwnedServerName, C>,
     reads: Budget<OwnedServerName, C>,
+    signed: Budget<Option<IpAddr>, C>,
     notary: Budget<Option<IpAddr>, C>,
 }
 
@@ -66,6 +69,7 @@ impl<C: Clock + Clone> Budgets<C> {
             joins: Budget::new(enabled, JOINS, clock),
             keys: Budget::new(enabled, KEYS, clock),
             reads: Budget::new(enabled, READS, clock),
+            signed: Budget::new(enabled, SIGNED, clock),
             notary: Budget::new(enabled, NOTARY, clock),
         }
     }
@@ -110,17 +114,28 @@ impl<C: Clock + Clone> Budgets<C> {
         self.reads.take(&origin.to_owned())
     }
 
-    /// Takes one request to another server that we make as a notary. Those who ask are not known by name: it counts by
+    /// Takes the signing of this many documents as a notary, 500 at most. Those who ask are not known by name: it counts by
     /// address, IPv6 by the /64, which one subscriber has whole.
     ///
     /// # Errors
     /// [`RetryAfterMs`]
+    pub fn signed_documents(&self, address: Option<IpAddr>, count: usize) -> Result<(), RetryAfterMs> {
+        self.signed.take_many(&address.map(subscriber), u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Takes one request to another server that we make as a notary, counted as [`Self::signed_documents`].
+    ///
+    /// # Errors
+    /// [`RetryAfterMs`]
     pub fn notary(&self, address: Option<IpAddr>) -> Result<(), RetryAfterMs> {
-        let network = |address: IpAddr| match address.to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
-            v4 => v4,
-        };
-        self.notary.take(&address.map(network))
+        self.notary.take(&address.map(subscriber))
+    }
+}
+
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
     }
 }
 
@@ -142,14 +157,20 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Budget<K, C> {
     }
 
     fn take(&self, key: &K) -> Result<(), RetryAfterMs> {
-        let Some(limiter) = &self.limiter else { return Ok(()) };
+        self.take_many(key, 1)
+    }
+
+    /// Takes several at once. More than the bucket ever holds are refused.
+    fn take_many(&self, key: &K, count: u32) -> Result<(), RetryAfterMs> {
+        let (Some(limiter), Some(count)) = (&self.limiter, NonZeroU32::new(count)) else { return Ok(()) };
         if limiter.len() >= MAX_KEYS {
             limiter.retain_recent();
             if limiter.len() >= MAX_KEYS {
                 return Err(RetryAfterMs(1_000));
             }
         }
-        limiter.check_key(key).map_err(|until| {
+        let taken = limiter.check_key_n(key, count).map_err(|_| RetryAfterMs(60_000))?;
+        taken.map_err(|until| {
             let wait = until.wait_time_from(self.clock.now());
             RetryAfterMs(u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1))
         })
@@ -179,6 +200,20 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         budgets.invites(b).unwrap();
         assert!(budgets.invites(b).is_err());
+    }
+
+    #[test]
+    fn several_are_taken_at_once() {
+        let clock = FakeRelativeClock::default();
+        let budgets = Budgets::with_clock(true, &clock);
+        for _ in 0..5 {
+            budgets.signed_documents(None, 100).unwrap();
+        }
+        budgets.signed_documents(None, 0).unwrap();
+        assert_eq!(budgets.signed_documents(None, 2), Err(RetryAfterMs(100)));
+        clock.advance(Duration::from_millis(100));
+        budgets.signed_documents(None, 2).unwrap();
+        assert!(budgets.signed_documents(None, 1).is_err());
     }
 
     #[test]

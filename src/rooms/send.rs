@@ -191,7 +191,6 @@ impl Sending {
                     checks::power_levels(&content, rules)?;
                 }
             }
-            ("m.room.tombstone", "") => along = successor(&content),
             _ => {}
         }
         let shuts_guests_out = kind == "m.room.guest_access"
@@ -283,12 +282,6 @@ fn annotation(content: &CanonicalJsonObject) -> Option<(&EventId, &str)> {
     }
     let target = <&EventId>::try_from(string(relation, "event_id")?).ok()?;
     Some((target, string(relation, "key")?))
-}
-
-/// Notes with a tombstone which room replaces its own.
-fn successor(content: &CanonicalJsonObject) -> Option<Along> {
-    let room = <&RoomId>::try_from(string(content, "replacement_room")?).ok()?.to_owned();
-    Some(Box::new(move |tx, of, _| rooms::set_successor(tx, of, room.as_str())))
 }
 
 /// Whether the user may redact the event: it is theirs, they have the room's redact level, or they are an administrator of

@@ -138,7 +138,7 @@ impl Upgrades {
                     rooms::set_listed(tx, old, false)?;
                     rooms::set_listed(tx, new, true)?;
                 }
-                rooms::set_successor(tx, old, successor.as_str())
+                rooms::set_successor(tx, old, Some(successor.as_str()))
             })
         };
         let state = |kind: &str, content| LocalEvent::state(by.user_id.clone(), kind, "", content);

@@ -126,3 +126,146 @@ pub fn observers(read: &dyn Read, user: UserNid) -> Result<Vec<UserNid>, StoreEr
 pub fn members(read: &dyn Read, room: RoomNid) -> Result<Vec<UserNid>, StoreError> {
     read.all("SELECT user FROM memberships WHERE room = ?1 AND membership = 1", params![room], |row| row.get(0))
 }
+
+/// What is known of the device list of another server's user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteList {
+    /// The list's version, as their server counts.
+    pub stream_id: i64,
+    /// Whether an update was missed.
+    pub stale: bool,
+    /// Since when every update came here.
+    pub position: i64,
+}
+
+/// The list of another server's user, if it is kept.
+pub fn remote_list(read: &dyn Read, user: UserNid) -> Result<Option<RemoteList>, StoreError> {
+    read.one("SELECT stream_id, stale, position FROM remote_device_lists WHERE user = ?1", params![user], |row| {
+        Ok(RemoteList { stream_id: row.get(0)?, stale: row.get(1)?, position: row.get(2)? })
+    })
+}
+
+/// Writes what is known of a list.
+pub fn put_remote_list(tx: &WriteTx<'_>, user: UserNid, list: &RemoteList) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO remote_device_lists (user, stream_id, stale, position) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (user) DO UPDATE SET stream_id = excluded.stream_id, stale = excluded.stale, \
+         position = excluded.position",
+        params![user, list.stream_id, list.stale, list.position],
+    )?;
+    Ok(())
+}
+
+/// Drops the list of another server's user with all of their keys.
+pub fn drop_remote_list(tx: &WriteTx<'_>, user: UserNid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM remote_device_lists WHERE user = ?1", params![user])?;
+    tx.execute("DELETE FROM device_keys WHERE user = ?1", params![user])?;
+    Ok(())
+}
+
+/// Lists of which an update was missed, of users above `after`.
+pub fn stale_lists(read: &dyn Read, after: UserNid, limit: usize) -> Result<Vec<UserNid>, StoreError> {
+    read.all(
+        "SELECT user FROM remote_device_lists WHERE stale = 1 AND user > ?1 ORDER BY user LIMIT ?2",
+        params![after, limit as i64],
+        |row| row.get(0),
+    )
+}
+
+/// Whether a user is joined to a room that somebody of this server is joined to: then their server tells us of changed keys.
+pub fn is_followed(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
+    followed_since(read, user, i64::MAX)
+}
+
+/// As [`is_followed`], since a position at the latest.
+pub fn followed_since(read: &dyn Read, user: UserNid, position: i64) -> Result<bool, StoreError> {
+    read.one(
+        "SELECT 1 FROM memberships m JOIN room_heads h ON h.room = m.room AND h.local_joined > 0 \
+         WHERE m.user = ?1 AND m.membership = 1 AND m.since <= ?2 LIMIT 1",
+        params![user, position],
+        |_| Ok(()),
+    )
+    .map(|found| found.is_some())
+}
+
+/// Drops the lists of users that we share no room with any more, `limit` at most; answers how many.
+pub fn sweep_remote_lists(tx: &WriteTx<'_>, limit: i64) -> Result<usize, StoreError> {
+    let read: &dyn Read = tx;
+    let gone: Vec<UserNid> = read.all(
+        "SELECT r.user FROM remote_device_lists r WHERE NOT EXISTS (SELECT 1 FROM memberships m \
+         JOIN room_heads h ON h.room = m.room AND h.local_joined > 0 WHERE m.user = r.user AND m.membership = 1) LIMIT ?1",
+        params![limit],
+        |row| row.get(0),
+    )?;
+    for user in &gone {
+        drop_remote_list(tx, *user)?;
+        for usage in super::device_keys::Usage::ALL {
+            super::device_keys::delete_cross_signing(tx, *user, usage)?;
+        }
+    }
+    Ok(gone.len())
+}
+
+/// Notes at a position that a user of this server joined a room, if they have keys.
+pub fn joined(tx: &WriteTx<'_>, user: UserNid, room: RoomNid, position: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO device_list_joins (user, room, position) SELECT ?1, ?2, ?3 \
+         WHERE EXISTS (SELECT 1 FROM device_keys WHERE user = ?1) \
+         ON CONFLICT (user, room) DO UPDATE SET position = excluded.position",
+        params![user, room, position],
+    )?;
+    Ok(())
+}
+
+/// The first `limit` changes within a stretch of positions of keys of users of this server who share a room with the server of
+/// this number, oldest first, each with
+/// the place at which it is owed. A user's join to a room that it is in tells it once more of the device that changed last: if it
+/// does not know that it is not up to date.
+pub fn owed(
+    read: &dyn Read,
+    server: i64,
+    after: i64,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<(i64, UserNid, Change)>, StoreError> {
+    let mut found = read.all(
+        "SELECT c.user, c.position, c.device_id, c.previous \
+         FROM device_list_changes c INDEXED BY device_list_changes_position JOIN accounts a ON a.user = c.user \
+         WHERE c.position > ?2 AND c.position <= ?3 AND EXISTS (SELECT 1 FROM memberships m JOIN room_servers s \
+         ON s.room = m.room AND s.server = ?1 AND s.to_position IS NULL WHERE m.user = c.user AND m.membership = 1) \
+         ORDER BY c.position LIMIT ?4",
+        params![server, after, up_to, limit as i64],
+        |row| {
+            let change = Change { position: row.get(1)?, device_id: row.get(2)?, previous: row.get(3)? };
+            Ok((change.position, row.get(0)?, change))
+        },
+    )?;
+    found.extend(read.all(
+        "SELECT j.user, c.position, c.device_id, c.previous, j.position \
+         FROM device_list_joins j INDEXED BY device_list_joins_position \
+         JOIN room_servers s ON s.room = j.room AND s.server = ?1 AND s.to_position IS NULL \
+         JOIN device_list_changes c ON c.user = j.user AND c.position = (SELECT MAX(position) FROM device_list_changes \
+         WHERE user = j.user AND device_id <> '' AND position < j.position) \
+         WHERE j.position > ?2 AND j.position <= ?3 ORDER BY j.position LIMIT ?4",
+        params![server, after, up_to, limit as i64],
+        |row| {
+            let change = Change { position: row.get(1)?, device_id: row.get(2)?, previous: row.get(3)? };
+            Ok((row.get(4)?, row.get(0)?, change))
+        },
+    )?);
+    found.sort_by_key(|(position, ..)| *position);
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Rooms whose servers are owed a change after a position.
+pub fn rooms_with_changes(read: &dyn Read, after: i64) -> Result<Vec<RoomNid>, StoreError> {
+    read.all(
+        "SELECT m.room FROM device_list_changes c INDEXED BY device_list_changes_position \
+         JOIN accounts a ON a.user = c.user JOIN memberships m ON m.user = c.user AND m.membership = 1 \
+         WHERE c.position > ?1 \
+         UNION SELECT room FROM device_list_joins INDEXED BY device_list_joins_position WHERE position > ?1",
+        params![after],
+        |row| row.get(0),
+    )
+}

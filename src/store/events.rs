@@ -32,6 +32,12 @@ pub mod flag {
     pub const NOTIFY: i64 = 1 << 8;
     /// Highlights for everybody.
     pub const HIGHLIGHT: i64 = 1 << 9;
+    /// We relay it to the room's other servers: our own events, and joins, leaves and knocks that came through us.
+    pub const RELAY: i64 = 1 << 10;
+    /// The state before it is what a peer says: its previous events were not all here.
+    pub const TOLD: i64 = 1 << 11;
+    /// With it this server came into the room: it took the place of all extremities.
+    pub const ANEW: i64 = 1 << 12;
     /// Not for clients: outliers, rejected and soft-failed events.
     pub const HIDDEN: i64 = OUTLIER | REJECTED | SOFT_FAILED;
 }
@@ -178,6 +184,40 @@ pub fn nid(read: &dyn Read, id: &EventId) -> Result<Option<EventNid>, StoreError
     read.one("SELECT nid FROM events WHERE event_id = ?1", params![&event_id::encode(id)], |r| r.get(0))
 }
 
+/// What those need to know who name an event as an auth event or as part of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its number.
+    pub nid: EventNid,
+    /// Its room.
+    pub room: RoomNid,
+    /// Number of its (type, state key), if it is a state event.
+    pub state_key: Option<i64>,
+    /// Bits of [`flag`].
+    pub flags: i64,
+    /// An outlier whose auth events were not here when it came: it was never judged, and may not be referred to.
+    pub loose: bool,
+}
+
+/// How the event with this id stands here.
+pub fn standing(read: &dyn Read, id: &EventId) -> Result<Option<Standing>, StoreError> {
+    read.one(
+        // 1: flag::OUTLIER.
+        "SELECT e.nid, e.room, e.state_key, e.flags, e.flags & 1 <> 0 AND NOT EXISTS (SELECT 1 FROM auth_edges a \
+         WHERE a.room = e.room AND a.event = e.nid) FROM events e WHERE e.event_id = ?1",
+        params![&event_id::encode(id)],
+        |row| {
+            Ok(Standing {
+                nid: row.get(0)?,
+                room: row.get(1)?,
+                state_key: row.get(2)?,
+                flags: row.get(3)?,
+                loose: row.get(4)?,
+            })
+        },
+    )
+}
+
 /// The id of the event with this number. `Damaged` if the number is not one of ours.
 pub fn id(read: &dyn Read, nid: EventNid) -> Result<OwnedEventId, StoreError> {
     read.one("SELECT event_id FROM events WHERE nid = ?1", params![nid], |r| event_id::decode(r.blob(0)?))?
@@ -318,6 +358,60 @@ pub fn insert(tx: &WriteTx<'_>, event: &NewEvent<'_>) -> Result<(), StoreError> 
     )?;
     tx.execute("INSERT INTO event_json (event, json) VALUES (?1, ?2)", params![event.nid, event.json])?;
     Ok(())
+}
+
+/// Gives an outlier its place: what is known of it now that its previous events are. Its number and its body stay.
+pub fn place(tx: &WriteTx<'_>, event: &NewEvent<'_>) -> Result<(), StoreError> {
+    let target = event.relation.map(|(_, id)| event_id::encode(id));
+    tx.execute(
+        "UPDATE events SET position = ?2, received_ts = ?3, flags = ?4, before_line = ?5, before_epoch = ?6, \
+         after_line = ?7, after_epoch = ?8, relation_type = ?9, relation_target = ?10, thread = ?11, countable = ?12, \
+         notify = ?13, highlight = ?14 WHERE nid = ?1",
+        params![
+            event.nid,
+            event.position,
+            event.received_ts,
+            event.flags,
+            event.before.map(|s| s.line),
+            event.before.map(|s| s.epoch),
+            event.after.map(|s| s.line),
+            event.after.map(|s| s.epoch),
+            event.relation.map(|(kind, _)| kind),
+            target.as_ref(),
+            event.thread.map_or(0, |t| t.0),
+            event.running.countable,
+            event.running.notify,
+            event.running.highlight,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Takes a loose outlier away, which is to be written again behind its auth events under the number `new`.
+pub fn replace_loose(tx: &WriteTx<'_>, old: &Standing, new: EventNid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM events WHERE nid = ?1", params![old.nid])?;
+    tx.execute("DELETE FROM event_json WHERE event = ?1", params![old.nid])?;
+    // It is a member event: no other comes alone.
+    let user = old.state_key.map(|key| -key);
+    tx.execute(
+        "UPDATE memberships SET event = ?2 WHERE user = ?3 AND room = ?4 AND event = ?1",
+        params![old.nid, new, user, old.room],
+    )?;
+    Ok(())
+}
+
+/// Remembers why an event was rejected or soft-failed, in place of what was remembered of it before.
+pub fn put_reason(tx: &WriteTx<'_>, event: EventNid, reason: Option<&str>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM rejections WHERE event = ?1", params![event])?;
+    if let Some(reason) = reason {
+        tx.execute("INSERT INTO rejections (event, reason) VALUES (?1, ?2)", params![event, reason])?;
+    }
+    Ok(())
+}
+
+/// Why an event was rejected or soft-failed.
+pub fn reason(read: &dyn Read, event: EventNid) -> Result<Option<String>, StoreError> {
+    read.one("SELECT reason FROM rejections WHERE event = ?1", params![event], |row| row.get(0))
 }
 
 /// Takes the content of a redacted event: its body becomes `json`, its redacted form.

@@ -9,7 +9,7 @@
 use std::sync::{Arc, LazyLock};
 
 use moka::sync::Cache;
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId, ServerName, UserId};
 
 use super::{Read, StoreError, WriteTx};
 use crate::params;
@@ -143,6 +143,28 @@ pub fn intern_server(tx: &WriteTx<'_>, name: &str) -> Result<i64, StoreError> {
         Some(nid) => Ok(nid),
         None => tx.insert("INSERT INTO servers (name) VALUES (?1) RETURNING nid", params![name]),
     }
+}
+
+/// The number of a server, if we ever met it.
+pub fn server_nid(read: &dyn Read, name: &ServerName) -> Result<Option<i64>, StoreError> {
+    read.one("SELECT nid FROM servers WHERE name = ?1", params![name.as_str()], |row| row.get(0))
+}
+
+/// The name of a server. `Damaged` if the number is not one of ours.
+pub fn server_name(read: &dyn Read, nid: i64) -> Result<OwnedServerName, StoreError> {
+    let found = read.one("SELECT name FROM servers WHERE nid = ?1", params![nid], |row| row.get::<String>(0))?;
+    let name = found.ok_or_else(|| StoreError::Damaged(format!("no server {nid}")))?;
+    OwnedServerName::try_from(name).map_err(|e| StoreError::Damaged(e.to_string()))
+}
+
+/// After the commit: what is cached of a room is read anew.
+pub(super) fn forget_room(tx: &WriteTx<'_>, room: &Arc<RoomKey>) {
+    let (rooms, by_nid) = (tx.ids().rooms.clone(), tx.ids().rooms_by_nid.clone());
+    let room = room.clone();
+    tx.after_commit(move || {
+        rooms.invalidate(&room.room_id);
+        by_nid.invalidate(&room.nid);
+    });
 }
 
 /// What never changes about a room, if we know it.

@@ -1,11 +1,14 @@
 //! Rooms, what changes with each of their batches, their extremities.
 
+use std::sync::Arc;
+
 use ruma::RoomId;
 
+pub use super::room_servers::{Stretch, rooms_of_server, server_in_room, servers, stretches};
 use super::{
     Read, StoreError, WriteTx, event_id,
-    events::Running,
-    ids::{EventNid, RoomNid},
+    events::{EventRow, Running, flag},
+    ids::{self, EventNid, RoomKey, RoomNid},
 };
 use crate::params;
 
@@ -80,6 +83,48 @@ pub fn create(tx: &WriteTx<'_>, room_id: &RoomId, version: &str) -> Result<(Room
     Ok((room, line))
 }
 
+/// The head of a room of which nothing is here yet.
+pub const UNBORN: RoomHeadRow =
+    RoomHeadRow { last_position: 0, state_position: 0, state_hash: 0, joined: 0, invited: 0, local_joined: 0 };
+
+/// What never changes about a room; made, with an empty head, if it is not here: for rooms of other servers, of which we may
+/// have no more than an invitation.
+pub fn ensure(tx: &WriteTx<'_>, room_id: &RoomId, version: &str) -> Result<Arc<RoomKey>, StoreError> {
+    if let Some(known) = ids::room(tx, room_id)? {
+        return Ok(known);
+    }
+    let (room, _) = create(tx, room_id, version)?;
+    put_head(tx, room, &UNBORN)?;
+    ids::room_by_nid(tx, room)
+}
+
+/// Gives a room of which nothing but outliers is here another version, as told by who knows better than the one who invited.
+/// Outliers that were judged by the old version's rules go; an invitation stands for itself.
+pub fn set_version(tx: &WriteTx<'_>, room: &Arc<RoomKey>, version: &str) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM event_json WHERE event IN (SELECT event FROM auth_edges WHERE room = ?1)",
+        "DELETE FROM rejections WHERE event IN (SELECT event FROM auth_edges WHERE room = ?1)",
+        "DELETE FROM events WHERE nid IN (SELECT event FROM auth_edges WHERE room = ?1)",
+        "DELETE FROM auth_edges WHERE room = ?1",
+    ] {
+        tx.execute(sql, params![room.nid])?;
+    }
+    tx.execute("UPDATE rooms SET version = ?2 WHERE nid = ?1", params![room.nid, version])?;
+    ids::forget_room(tx, room);
+    Ok(())
+}
+
+/// The event that created a room; None while its state is not here.
+pub fn create_event(read: &dyn Read, room: RoomNid) -> Result<Option<EventNid>, StoreError> {
+    read.one("SELECT create_event FROM rooms WHERE nid = ?1", params![room], |row| row.get(0)).map(Option::flatten)
+}
+
+/// Notes which event created a room.
+pub fn set_create_event(tx: &WriteTx<'_>, room: RoomNid, event: EventNid) -> Result<(), StoreError> {
+    tx.execute("UPDATE rooms SET create_event = ?2 WHERE nid = ?1", params![room, event])?;
+    Ok(())
+}
+
 /// Newest events that nothing refers to.
 pub fn extremities(read: &dyn Read, room: RoomNid) -> Result<Vec<EventNid>, StoreError> {
     read.all("SELECT event FROM forward_extremities WHERE room = ?1 ORDER BY event", params![room], |row| row.get(0))
@@ -115,6 +160,63 @@ pub fn children(read: &dyn Read, room: RoomNid, prev: &ruma::EventId) -> Result<
         "SELECT event FROM event_edges WHERE room = ?1 AND prev = ?2",
         params![room, &event_id::encode(prev)],
         |row| row.get(0),
+    )
+}
+
+/// The event that follows this one linearly, if one does.
+pub fn linear_child(read: &dyn Read, event: &EventRow) -> Result<Option<EventNid>, StoreError> {
+    let Some(position) = event.position.filter(|position| *position > 0) else { return Ok(None) };
+    let next = read.one(
+        "SELECT nid, flags FROM events WHERE room = ?1 AND position > ?2 ORDER BY position LIMIT 1",
+        params![event.room, position],
+        |row| Ok((row.get::<EventNid>(0)?, row.get::<i64>(1)?)),
+    )?;
+    Ok(next.filter(|(_, flags)| flags & flag::LINEAR != 0).map(|(nid, _)| nid))
+}
+
+/// An event that is here names one that is not: backfill begins there.
+pub fn put_backward(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    missing: &ruma::EventId,
+    event: EventNid,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO backward_extremities (room, missing, event) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![room, &event_id::encode(missing), event],
+    )?;
+    Ok(())
+}
+
+/// What was missing came.
+pub fn remove_backward(tx: &WriteTx<'_>, room: RoomNid, missing: &ruma::EventId) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM backward_extremities WHERE room = ?1 AND missing = ?2",
+        params![room, &event_id::encode(missing)],
+    )?;
+    Ok(())
+}
+
+/// Events that name `missing`, which is not here.
+pub fn waiting_for(read: &dyn Read, room: RoomNid, missing: &ruma::EventId) -> Result<Vec<EventNid>, StoreError> {
+    read.all(
+        "SELECT event FROM backward_extremities WHERE room = ?1 AND missing = ?2",
+        params![room, &event_id::encode(missing)],
+        |row| row.get(0),
+    )
+}
+
+/// Where backfill begins: (the id that is not here, the event that names it), the newest by depth first, at most `limit`.
+pub fn backward_extremities(
+    read: &dyn Read,
+    room: RoomNid,
+    limit: usize,
+) -> Result<Vec<(ruma::OwnedEventId, EventNid)>, StoreError> {
+    read.all(
+        "SELECT b.missing, b.event FROM backward_extremities b JOIN events e ON e.nid = b.event WHERE b.room = ?1 \
+         ORDER BY e.depth DESC, b.event DESC LIMIT ?2",
+        params![room, limit as i64],
+        |row| Ok((event_id::decode(row.blob(0)?)?, row.get(1)?)),
     )
 }
 
@@ -199,8 +301,8 @@ pub fn set_predecessor(tx: &WriteTx<'_>, room: RoomNid, predecessor: &str) -> Re
     Ok(())
 }
 
-/// Writes which room replaces this one.
-pub fn set_successor(tx: &WriteTx<'_>, room: RoomNid, successor: &str) -> Result<(), StoreError> {
+/// Writes which room replaces this one, or that none does.
+pub fn set_successor(tx: &WriteTx<'_>, room: RoomNid, successor: Option<&str>) -> Result<(), StoreError> {
     tx.execute("UPDATE rooms SET successor = ?2 WHERE nid = ?1", params![room, successor])?;
     Ok(())
 }

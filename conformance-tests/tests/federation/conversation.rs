@@ -1,9 +1,9 @@
 //! What is said in a room is heard on all of its servers.
 
-use conformance_tests::{Sync, event_ids, find_event, timeline, v3};
+use conformance_tests::{Sync, event_ids, find_event, heard, same_state, shared_room, timeline, v3};
 use serde_json::json;
 
-use crate::{heard, own, pair, shared_room};
+use crate::{own, pair};
 
 #[tokio::test]
 async fn two_organisations_talk() {
@@ -91,12 +91,12 @@ async fn state_that_either_side_sets_is_seen_by_the_other() {
     let (alice, bob) = (a.register("alice").await, b.register("bob").await);
     let room = shared_room(&alice, &[&bob], json!({ "preset": "trusted_private_chat" })).await;
     alice.change_power_levels(&room, json!({ "users": { &bob.user_id: 50 } })).await;
-    crate::same_state(&[&alice, &bob], &room).await;
+    same_state(&[&alice, &bob], &room).await;
     let since = alice.now().await;
     let topic = bob.set_state(&room, "m.room.topic", "", json!({ "topic": "tea" })).await;
     alice.wait_for_event(&since, &room, &topic).await;
     assert_eq!(alice.state(&room, "m.room.topic", "").await["topic"], "tea");
-    crate::same_state(&[&alice, &bob], &room).await;
+    same_state(&[&alice, &bob], &room).await;
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! A server that joins late reads what was said before, as far as the room's history visibility lets it.
 
-use conformance_tests::{bodies, event_ids, eventually};
+use conformance_tests::{bodies, event_ids, eventually, invited, join_via, membership_is};
 use serde_json::json;
 
-use crate::{invited, join_via, own, pair};
+use crate::{own, pair};
 
 #[tokio::test]
 async fn history_is_paged_back_past_the_own_join() {
@@ -13,7 +13,7 @@ async fn history_is_paged_back_past_the_own_join() {
     let mut sent = alice.send_texts(&room, "early ", 1..=150).await;
     sent.push(alice.set_state(&room, "m.room.topic", "", json!({ "topic": "then" })).await);
     sent.extend(alice.send_texts(&room, "late ", 1..=60).await);
-    join_via(&bob, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
     eventually("bob reads all of it, in order, down to the creation", || async {
         let history = bob.whole_history(&room, 50).await;
         let ids = event_ids(&history);
@@ -57,7 +57,7 @@ async fn a_gap_between_two_stays_is_filled() {
     let [a, b] = own();
     let (alice, bob) = (a.register("alice").await, b.register("bob").await);
     let room = alice.create_room(json!({ "preset": "public_chat" })).await;
-    join_via(&bob, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
     let mut sent = alice.send_texts(&room, "first stay ", 1..=5).await;
     eventually("bob has them", || async {
         let reply = bob.get(&conformance_tests::v3!("/rooms/{}/event/{}", room, sent[4])).await;
@@ -65,9 +65,9 @@ async fn a_gap_between_two_stays_is_filled() {
     })
     .await;
     bob.leave(&room).await;
-    crate::membership_is(&alice, &room, &bob.user_id, "leave").await;
+    membership_is(&alice, &room, &bob.user_id, "leave").await;
     sent.extend(alice.send_texts(&room, "away ", 1..=40).await);
-    join_via(&bob, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
     sent.extend(alice.send_texts(&room, "second stay ", 1..=5).await);
     eventually("bob reads all three stretches in order", || async {
         let history = bob.whole_history(&room, 20).await;

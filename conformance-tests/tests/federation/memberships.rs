@@ -1,9 +1,11 @@
 //! Joining, inviting, leaving, kicking, banning, knocking across servers.
 
-use conformance_tests::{Client, Sync, eventually, unique, v3};
+use conformance_tests::{
+    Client, Sync, eventually, heard, invited, join_via, membership_is, same_state, shared_room, unique, v3,
+};
 use serde_json::{Value, json};
 
-use crate::{heard, invited, join_via, membership_is, own, pair, same_state, shared_room};
+use crate::{own, pair};
 
 #[tokio::test]
 async fn an_invitation_shows_what_room_it_is() {
@@ -85,8 +87,8 @@ async fn a_second_user_joins_through_the_own_server() {
     let [a, b] = pair();
     let (alice, bob, dora) = (a.register("alice").await, b.register("bob").await, b.register("dora").await);
     let room = alice.create_room(json!({ "preset": "public_chat" })).await;
-    join_via(&bob, &room, &a).await;
-    join_via(&dora, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
+    join_via(&dora, &room, a.name()).await;
     membership_is(&alice, &room, &dora.user_id, "join").await;
     heard(&alice, &room, "hello both", &[&bob, &dora]).await;
 }
@@ -98,7 +100,7 @@ async fn two_users_of_one_server_join_at_once() {
     let room = alice.create_room(json!({ "preset": "public_chat" })).await;
     let users = [b.register("bob").await, b.register("dora").await, b.register("emil").await];
     let [one, two, three] = &users;
-    tokio::join!(join_via(one, &room, &a), join_via(two, &room, &a), join_via(three, &room, &a));
+    tokio::join!(join_via(one, &room, a.name()), join_via(two, &room, a.name()), join_via(three, &room, a.name()));
     for user in &users {
         membership_is(&alice, &room, &user.user_id, "join").await;
     }
@@ -129,13 +131,13 @@ async fn who_leaves_hears_no_more_and_may_come_back() {
     let [a, b] = pair();
     let (alice, bob) = (a.register("alice").await, b.register("bob").await);
     let room = alice.create_room(json!({ "preset": "public_chat" })).await;
-    join_via(&bob, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
     heard(&alice, &room, "before", &[&bob]).await;
     bob.leave(&room).await;
     membership_is(&alice, &room, &bob.user_id, "leave").await;
     alice.set_state(&room, "m.room.topic", "", json!({ "topic": "while bob was away" })).await;
     alice.send_texts(&room, "away ", 1..=5).await;
-    join_via(&bob, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
     assert_eq!(bob.state(&room, "m.room.topic", "").await["topic"], "while bob was away");
     heard(&alice, &room, "after", &[&bob]).await;
     heard(&bob, &room, "back", &[&alice]).await;
@@ -147,11 +149,11 @@ async fn who_is_kicked_is_told_and_who_is_banned_stays_out() {
     let [a, b] = pair();
     let (alice, bob) = (a.register("alice").await, b.register("bob").await);
     let room = alice.create_room(json!({ "preset": "public_chat" })).await;
-    join_via(&bob, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
     let since = bob.now().await;
     alice.kick(&room, &bob).await;
     bob.wait_until_sync(&since, |answer| answer["rooms"]["leave"].get(&room).is_some()).await;
-    join_via(&bob, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
     let since = bob.now().await;
     alice.ban(&room, &bob).await;
     bob.wait_until_sync(&since, |answer| answer["rooms"]["leave"].get(&room).is_some()).await;
@@ -226,17 +228,17 @@ async fn members_of_a_space_join_its_restricted_rooms() {
     let room = alice.create_room(json!({ "initial_state": join_rule(rule) })).await;
     let path = v3!("/join/{}", room) + &format!("?via={}", conformance_tests::encode(a.name()));
     bob.post(&path, json!({})).await.expect_error(403, "M_FORBIDDEN");
-    join_via(&bob, &space, &a).await;
+    join_via(&bob, &space, a.name()).await;
     membership_is(&alice, &space, &bob.user_id, "join").await;
-    join_via(&bob, &room, &a).await;
+    join_via(&bob, &room, a.name()).await;
     let member = alice.state(&room, "m.room.member", &bob.user_id).await;
     assert_eq!(member["join_authorised_via_users_server"], alice.user_id, "{member}");
     heard(&bob, &room, "let in", &[&alice]).await;
 
     // The second one of that server cannot be authorised by it: nobody there may invite.
-    join_via(&dora, &space, &a).await;
+    join_via(&dora, &space, a.name()).await;
     membership_is(&alice, &space, &dora.user_id, "join").await;
-    join_via(&dora, &room, &a).await;
+    join_via(&dora, &room, a.name()).await;
     membership_is(&alice, &room, &dora.user_id, "join").await;
     same_state(&[&alice, &bob, &dora], &room).await;
 }

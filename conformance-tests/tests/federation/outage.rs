@@ -1,9 +1,9 @@
 //! A server vanishes and returns: nothing is missing afterwards, nothing is there twice.
 
-use conformance_tests::{Client, Server, event_ids, eventually};
+use conformance_tests::{Client, Server, event_ids, eventually, heard, same_state, shared_room};
 use serde_json::json;
 
-use crate::{heard, own, same_state, shared_room};
+use crate::own;
 
 /// Waits until the reader's whole history has these events, each once and in this order.
 async fn has_all(reader: &Client, room: &str, sent: &[String]) {

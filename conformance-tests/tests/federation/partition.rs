@@ -1,9 +1,9 @@
 //! The way between servers is cut while both sides go on: the room heals to one state.
 
-use conformance_tests::eventually;
+use conformance_tests::{eventually, heard, same_state, shared_room, state_of};
 use serde_json::json;
 
-use crate::{heard, own, same_state, shared_room};
+use crate::own;
 
 #[tokio::test]
 async fn both_sides_change_the_state_and_agree_afterwards() {
@@ -32,7 +32,7 @@ async fn both_sides_change_the_state_and_agree_afterwards() {
     bob.send_text(&room, "can you?").await;
 
     let state = eventually("both sides have the same state, of both sides' changes", || async {
-        let (one, two) = (crate::state_of(&alice, &room).await, crate::state_of(&bob, &room).await);
+        let (one, two) = (state_of(&alice, &room).await, state_of(&bob, &room).await);
         let of = |kind: &str| one.keys().filter(|(k, _)| k == kind).count();
         (one == two && of("org.example.a") == 15 && of("org.example.b") == 15).then_some(one)
     })
@@ -71,10 +71,10 @@ async fn three_isolated_servers_agree_afterwards() {
         user.send_text(&room, "hello?").await;
     }
     eventually("all three have the same state, of all changes", || async {
-        let first = crate::state_of(&alice, &room).await;
+        let first = state_of(&alice, &room).await;
         let whole = (0..3).all(|n: u8| n == 1 || first.contains_key(&("org.example.own".to_owned(), n.to_string())));
         for other in [&bob, &carol] {
-            if crate::state_of(other, &room).await != first {
+            if state_of(other, &room).await != first {
                 return None;
             }
         }

@@ -1,8 +1,9 @@
 //! Rooms of every version, hosted on either side.
 
+use conformance_tests::{heard, membership_is, same_state, shared_room};
 use serde_json::json;
 
-use crate::{heard, pair, same_state, shared_room};
+use crate::pair;
 
 async fn rooms_of(version: &str) {
     let [a, b] = pair();
@@ -25,7 +26,7 @@ async fn rooms_of(version: &str) {
         host.set_state(&room, "m.room.topic", "", json!({ "topic": version })).await;
         same_state(&[host, guest], &room).await;
         guest.leave(&room).await;
-        crate::membership_is(host, &room, &guest.user_id, "leave").await;
+        membership_is(host, &room, &guest.user_id, "leave").await;
     }
 }
 

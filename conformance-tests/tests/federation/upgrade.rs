@@ -1,9 +1,9 @@
 //! An upgrade of a room carries the users of all servers.
 
-use conformance_tests::{eventually, v3};
+use conformance_tests::{eventually, heard, join_via, v3};
 use serde_json::json;
 
-use crate::{heard, join_via, own};
+use crate::own;
 
 #[tokio::test]
 async fn everybody_follows_the_tombstone() {
@@ -11,7 +11,7 @@ async fn everybody_follows_the_tombstone() {
     let (alice, bob) = (a.register("alice").await, b.register("bob").await);
     let create = json!({ "preset": "public_chat", "room_version": "10", "name": "old" });
     let old = alice.create_room(create).await;
-    join_via(&bob, &old, &a).await;
+    join_via(&bob, &old, a.name()).await;
     heard(&bob, &old, "here", &[&alice]).await;
     let answer = alice.post(&v3!("/rooms/{}/upgrade", old), json!({ "new_version": "12" })).await.ok();
     let new = answer["replacement_room"].as_str().expect("a room id").to_owned();
@@ -21,7 +21,7 @@ async fn everybody_follows_the_tombstone() {
     })
     .await;
     // The replacement's id names no server from version 12 on: the old room's servers are the way.
-    join_via(&bob, &new, &a).await;
+    join_via(&bob, &new, a.name()).await;
     assert_eq!(bob.state(&new, "m.room.name", "").await["name"], "old");
     assert_eq!(bob.state(&new, "m.room.create", "").await["predecessor"]["room_id"], old);
     heard(&alice, &new, "moved", &[&bob]).await;

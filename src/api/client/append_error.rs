@@ -11,8 +11,8 @@ impl From<AppendError> for ApiError {
             AppendError::TooLarge => too_large("The event is too large"),
             AppendError::Malformed(reason) => Self::bad_request("M_BAD_JSON", reason),
             AppendError::Blocked => Self::forbidden("The room is blocked"),
-            // The queue of one room empties within a second at the slowest disk measured.
-            AppendError::Busy => Self::limit_exceeded(1000),
+            // Not the fault of who asks: no limit of theirs is exceeded.
+            AppendError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The room is too busy"),
             AppendError::Store(error) => error.into(),
         }
     }

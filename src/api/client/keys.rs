@@ -1,6 +1,6 @@
 //! `/keys/upload`, `/keys/query`, `/keys/claim`, `/keys/changes`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -8,7 +8,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedUserId};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::{
         error::ApiError,
         extract::{Json, Query},
     },
-    crypto::{KeyUpload, KeyUploads, UploadError, UserKeys, Viewed, Wanted},
+    crypto::{Claimed, Failures, KeyUpload, KeyUploads, UploadError, UserKeys, Viewed, Wanted},
     sync::v3::V3,
 };
 
@@ -76,6 +76,22 @@ async fn upload(
 #[derive(Deserialize)]
 struct QueryBody {
     device_keys: BTreeMap<OwnedUserId, Vec<String>>,
+    /// In milliseconds.
+    timeout: Option<u64>,
+}
+
+/// Splits what is asked into this server's users and others'.
+fn split<T>(
+    state: &ClientState,
+    asked: BTreeMap<OwnedUserId, T>,
+) -> (BTreeMap<OwnedUserId, T>, BTreeMap<OwnedUserId, T>) {
+    asked.into_iter().partition(|(user, _)| user.server_name() == state.server_name())
+}
+
+/// Servers that did not answer, as the answer names them.
+fn failed(failures: Failures) -> BTreeMap<OwnedServerName, Value> {
+    let error = |error: String| json!({ "errcode": "M_UNKNOWN", "error": error });
+    failures.into_iter().map(|(server, text)| (server, error(text))).collect()
 }
 
 /// Keys of several users as they are answered.
@@ -106,7 +122,7 @@ impl QueryAnswer {
 
 #[derive(Serialize)]
 struct QueryAnswerWithFailures {
-    failures: BTreeMap<String, Value>,
+    failures: BTreeMap<OwnedServerName, Value>,
     #[serde(flatten)]
     keys: QueryAnswer,
 }
@@ -118,13 +134,29 @@ async fn query(
     Json(body): Json<QueryBody>,
 ) -> Result<Json<QueryAnswerWithFailures>, ApiError> {
     state.limits.check(Rate::Keys, session.user)?;
-    let keys = state.key_queries.local(Viewed::By(session.user), body.device_keys).await?;
-    Ok(Json(QueryAnswerWithFailures { failures: BTreeMap::new(), keys: QueryAnswer::of(keys) }))
+    let (ours, others) = split(&state, body.device_keys);
+    let mut keys = state.key_queries.local(Viewed::By(session.user), ours).await?;
+    let mut failures = Failures::new();
+    if !others.is_empty() {
+        let timeout = body.timeout.map(Duration::from_millis);
+        let (remote, failed) = state.remote_keys.query(session.user, others, timeout).await?;
+        keys.extend(remote);
+        failures = failed;
+    }
+    Ok(Json(QueryAnswerWithFailures { failures: failed(failures), keys: QueryAnswer::of(keys) }))
 }
 
 #[derive(Deserialize)]
 struct ClaimBody {
     one_time_keys: Wanted,
+    /// In milliseconds.
+    timeout: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ClaimAnswer {
+    failures: BTreeMap<OwnedServerName, Value>,
+    one_time_keys: Claimed,
 }
 
 /// `POST /keys/claim`
@@ -132,10 +164,17 @@ async fn claim(
     SessionOrGuest(session): SessionOrGuest,
     State(state): State<ClientState>,
     Json(body): Json<ClaimBody>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<ClaimAnswer>, ApiError> {
     state.limits.check(Rate::Keys, session.user)?;
-    let claimed = state.key_claims.local(body.one_time_keys).await?;
-    Ok(Json(json!({ "failures": {}, "one_time_keys": claimed })))
+    let (ours, others) = split(&state, body.one_time_keys);
+    let mut claimed = state.key_claims.local(ours).await?;
+    let mut failures = Failures::new();
+    if !others.is_empty() {
+        let (remote, failed) = state.remote_keys.claim(others, body.timeout.map(Duration::from_millis)).await;
+        claimed.extend(remote);
+        failures = failed;
+    }
+    Ok(Json(ClaimAnswer { failures: failed(failures), one_time_keys: claimed }))
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use crate::{
         Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
     },
     config::Config,
-    crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, Signatures, ToDevice},
+    crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, RemoteQueries, Signatures, ToDevice},
     media::Media,
     peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
     rooms::{
@@ -112,6 +112,8 @@ pub struct ClientServices {
     pub key_queries: Arc<KeyQueries>,
     /// One-time keys for those who encrypt.
     pub key_claims: Arc<KeyClaims>,
+    /// Keys of other servers' users.
+    pub remote_keys: Arc<RemoteQueries>,
     /// Users' cross-signing keys.
     pub cross_signing: Arc<CrossSigning>,
     /// Signatures of keys.

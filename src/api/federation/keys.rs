@@ -24,7 +24,7 @@ use crate::{
         extract::{Path, Query},
     },
     peers::{
-        budgets::Budgets,
+        budgets::{Budgets, RetryAfterMs},
         keys::{Notary, OwnKeys},
     },
     store::StoreError,
@@ -51,6 +51,8 @@ enum NotaryFailure {
     #[error(transparent)]
     Query(#[from] KeyQueryError),
     #[error(transparent)]
+    TooMany(#[from] RetryAfterMs),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -63,6 +65,7 @@ impl From<NotaryFailure> for ApiError {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", text)
             }
             NotaryFailure::Query(_) => Self::bad_request("M_BAD_JSON", text),
+            NotaryFailure::TooMany(RetryAfterMs(ms)) => Self::limit_exceeded(ms),
             NotaryFailure::Store(error) => error.into(),
         }
     }
@@ -116,13 +119,14 @@ async fn query_one_key(
     answer(&notary, &KeyQuery { server_keys: BTreeMap::from([(server, keys)]) }, &budgets, address).await
 }
 
-/// Beyond the budget of those who ask we answer with what we have.
+/// Beyond the budget for requests of ours we answer with what we have.
 async fn answer(
     notary: &Notary,
     query: &KeyQuery,
     budgets: &Budgets,
     address: Option<IpAddr>,
 ) -> Result<Response, ApiError> {
+    budgets.signed_documents(address, query.server_keys.len()).map_err(NotaryFailure::from)?;
     let body = notary.answer(query, || budgets.notary(address).is_ok()).await.map_err(NotaryFailure::from)?;
     Ok(json(body))
 }
@@ -130,3 +134,6 @@ async fn answer(
 fn json(body: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod query;
 mod room_state;
 mod serving;
 pub mod state;
+mod user_keys;
 mod version;
 
 use axum::Router;
@@ -33,4 +34,5 @@ fn v1() -> Router<FederationState> {
         .merge(public_rooms::routes())
         .merge(query::routes())
         .merge(room_state::routes())
+        .merge(user_keys::routes())
 }

@@ -8,6 +8,7 @@ use super::authentication::Authenticator;
 use crate::{
     accounts::{Profiles, Sessions},
     config::Config,
+    crypto::{KeyClaims, KeyQueries},
     media::Media,
     peers::{
         budgets::Budgets,
@@ -52,6 +53,10 @@ pub struct FederationServices {
     pub hierarchy: Arc<Hierarchy>,
     /// Rooms as other servers may read them.
     pub serving: Arc<Serving>,
+    /// Our users' keys.
+    pub key_queries: Arc<KeyQueries>,
+    /// Their one-time keys.
+    pub key_claims: Arc<KeyClaims>,
     /// Requests to other servers.
     pub peers: Arc<PeerClient>,
     /// This server's keys.
@@ -98,4 +103,6 @@ from_federation_state!(
     events: EventChecker,
     budgets: Budgets,
     authenticator: Authenticator,
+    key_queries: KeyQueries,
+    key_claims: KeyClaims,
 );

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     clock::SystemClock,
     random::OsRandom,
-    rooms::append::{Appended, Appenders, LocalEvent, NewRoom, Received, Signer, Transaction, Wake},
+    rooms::append::{Appended, Appenders, Incoming, LocalEvent, NewRoom, Received, Signer, Transaction, Wake},
     store::{
         Store, events, ids,
         ids::{DeviceNid, RoomKey, UserNid},
@@ -139,7 +139,7 @@ impl Fixture {
     }
 
     async fn receive(&self, room: &RoomKey, pdu: &Arc<Pdu>) -> Received {
-        self.appenders.receive(room.nid, pdu.clone()).await.unwrap()
+        self.appenders.receive(room.nid, vec![Incoming::new(pdu.clone())]).await.unwrap().remove(0)
     }
 
     /// The report on the store as it is.

@@ -261,6 +261,8 @@ impl Inner {
                 false
             }
         };
+        let answered_label = if answered { "yes" } else { "no" };
+        metrics::counter!("linkim_key_requests_total", "answered" => answered_label).increment(1);
         flight.end(answered, self.clock.now_ms());
     }
 

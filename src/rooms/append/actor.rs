@@ -5,23 +5,17 @@ use std::{
     time::Instant,
 };
 
-use linkim_federation::Pdu;
 use ruma::OwnedUserId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Along, AppendError, Appended, Awake, IDLE, LocalEvent, Received, Shared, Transaction, Work,
-    commit::{Committed, MainCommit, Target, stored},
-    fork_commit::ForkCommit,
-    forks::{Judgement, NotJudged, judge},
+    Along, AppendError, Appended, Awake, IDLE, Incoming, LocalEvent, Received, Shared, Work,
+    commit::{Committed, MainCommit, Target},
     head::{Head, Tip, names_hashes, read_state},
-    plan::{AuthRef, Batch, MAX_PREV_EVENTS, Outcome, Repeats, needed_keys},
+    plan::{AuthRef, Batch, MAX_PREV_EVENTS, Outcome, Repeats, needed_keys, stored_auth},
     resolution::Resolver,
 };
-use crate::store::{
-    StoreError, events,
-    ids::{EventNid, RoomNid},
-};
+use crate::store::{StoreError, events, ids::RoomNid};
 
 /// Events of a call go into one batch; calls are added to a batch until it has this many.
 const MAX_BATCH: usize = 200;
@@ -44,12 +38,12 @@ pub(super) struct Call {
 
 /// The appender of a room.
 pub(super) struct Appender {
-    shared: Arc<Shared>,
-    room: RoomNid,
+    pub(super) shared: Arc<Shared>,
+    pub(super) room: RoomNid,
     queue: mpsc::Receiver<Work>,
     /// None before the first work, and after a write whose outcome is unknown.
-    head: Option<Head>,
-    resolver: Resolver,
+    pub(super) head: Option<Head>,
+    pub(super) resolver: Resolver,
 }
 
 impl Appender {
@@ -87,25 +81,42 @@ impl Appender {
                     self.append(vec![call]).await;
                 }
                 Work::Append(call) => calls.push(call),
-                Work::Receive(pdu, reply) => {
+                other => {
                     self.append(std::mem::take(&mut calls)).await;
-                    // The asker may have gone.
-                    let _ = reply.send(self.receive(pdu, None).await);
-                }
-                Work::Members(reply) => {
-                    let members = match self.load().await {
-                        Ok(head) => Ok(head.members.clone()),
-                        Err(error) => Err(error),
-                    };
-                    // The asker may have gone.
-                    let _ = reply.send(members);
+                    self.answer(other).await;
                 }
             }
         }
         self.append(calls).await;
     }
 
-    async fn load(&mut self) -> Result<&mut Head, StoreError> {
+    /// Does what can't be merged with other work. Whoever asked may have gone.
+    async fn answer(&mut self, work: Work) {
+        match work {
+            Work::Append(call) => self.append(vec![call]).await,
+            Work::Receive(events, reply) => {
+                let _ = reply.send(self.receive(events).await.map_err(AppendError::from));
+            }
+            Work::Outliers(events, reply) => {
+                let _ = reply.send(self.add_outliers(events).await.map_err(AppendError::from));
+            }
+            Work::Backfill(events, reply) => {
+                let _ = reply.send(self.backfill(events).await.map_err(AppendError::from));
+            }
+            Work::Import(join, reply) => {
+                let _ = reply.send(self.import(*join).await);
+            }
+            Work::Outside(change, reply) => {
+                let _ = reply.send(self.outside(*change).await);
+            }
+            Work::Members(reply) => {
+                let members = self.load().await.map(|head| head.members.clone());
+                let _ = reply.send(members.map_err(AppendError::from));
+            }
+        }
+    }
+
+    pub(super) async fn load(&mut self) -> Result<&mut Head, StoreError> {
         let head = match self.head.take() {
             Some(head) => head,
             None => {
@@ -181,15 +192,14 @@ impl Appender {
         let states = state_events(&batch);
         let appended = commit_batch(&shared, head, batch, along, plans.iter().all(Result::is_err), now_ms).await?;
         for (index, auth) in states {
-            let auth: Vec<EventNid> = auth.iter().map(|auth| stored(*auth, &appended)).collect();
-            self.resolver.written(appended[index].nid, &auth);
+            self.resolver.written(appended[index].nid, &stored_auth(&auth, &appended));
         }
         Ok(plans.into_iter().map(|plan| plan.map(|outcomes| answers(outcomes, &appended))).collect())
     }
 }
 
 /// The state events of a batch, with their auth events.
-fn state_events(batch: &Batch) -> Vec<(usize, Vec<AuthRef>)> {
+pub(super) fn state_events(batch: &Batch) -> Vec<(usize, Vec<AuthRef>)> {
     let states = batch.planned.iter().enumerate().filter(|(_, planned)| planned.pdu.is_state());
     states.map(|(index, planned)| (index, planned.auth.clone())).collect()
 }
@@ -242,54 +252,11 @@ impl Appender {
             Ok(Outcome::New(_)) => {}
         }
         let Some(planned) = batch.planned.pop() else { return Ok(Err(AppendError::Busy)) };
-        Ok(match self.receive(planned.pdu, planned.transaction).await? {
+        let incoming = Incoming { relay: true, ..Incoming::new(planned.pdu) };
+        Ok(match self.receive_one(incoming, planned.transaction).await? {
             Received::Accepted(appended) => Ok(appended),
             Received::SoftFailed(_, reason) | Received::Rejected(_, reason) => Err(AppendError::Denied(reason)),
             other => Err(AppendError::Malformed(format!("{other:?}"))),
-        })
-    }
-
-    /// Judges an event that comes with its place in the DAG, and writes it.
-    async fn receive(&mut self, pdu: Arc<Pdu>, transaction: Option<Transaction>) -> Result<Received, StoreError> {
-        let head = self.load().await?;
-        let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
-        let mut resolver = std::mem::take(&mut self.resolver);
-        let (judged_room, judged_pdu, site) = (room.clone(), pdu.clone(), self.shared.site.clone());
-        let (resolver, judged) = self
-            .shared
-            .store
-            .read::<_, StoreError, _>(move |read| {
-                let judged = judge(read, &judged_room, rules, &judged_pdu, &mut resolver, &site);
-                Ok((resolver, judged))
-            })
-            .await?;
-        self.resolver = resolver;
-        let judged = match judged {
-            Ok(judged) => judged,
-            Err(NotJudged::Known(nid)) => return Ok(Received::Known(nid)),
-            Err(NotJudged::MissingPrev(ids)) => return Ok(Received::MissingPrev(ids)),
-            Err(NotJudged::MissingAuth(ids)) => return Ok(Received::MissingAuth(ids)),
-            Err(NotJudged::Malformed(reason)) => return Ok(Received::Malformed(reason)),
-            Err(NotJudged::Store(error)) => return Err(error),
-        };
-        let (judgement, auth) = (judged.judgement.clone(), judged.auth.clone());
-        let is_state = pdu.is_state();
-        let now_ms = self.shared.clock.now_ms();
-        let site = self.shared.site.clone();
-        let commit = ForkCommit { site, room, rules, pdu, judged, transaction, members, now_ms };
-        // Whatever happens now, what is in memory is older than the room.
-        let old = self.head.take();
-        let appended = self.shared.store.write::<_, StoreError, _>(move |tx| commit.run(tx)).await?;
-        if is_state {
-            self.resolver.written(appended.nid, &auth);
-        }
-        if let Some(head) = old {
-            self.head = Some(self.shared.store.read(move |read| head.reload(read)).await?);
-        }
-        Ok(match judgement {
-            Judgement::Accepted => Received::Accepted(appended),
-            Judgement::SoftFailed(reason) => Received::SoftFailed(appended, reason),
-            Judgement::Rejected(reason) => Received::Rejected(appended, reason),
         })
     }
 }
@@ -336,7 +303,7 @@ async fn prepare(
 }
 
 /// Has a batch written and brings the head up to date.
-async fn commit_batch(
+pub(super) async fn commit_batch(
     shared: &Arc<Shared>,
     head: &mut Head,
     batch: Batch,
@@ -393,7 +360,7 @@ pub(super) fn settle(head: &mut Head, batch: &Batch, committed: Committed) -> Ve
         }];
     }
     batch.settle(head, &committed.appended);
-    if committed.concerned.state_redacted {
+    if committed.state_redacted {
         head.forget_state();
     }
     committed.appended

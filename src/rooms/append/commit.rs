@@ -11,15 +11,14 @@ use ruma::{OwnedServerName, RoomId, RoomVersionId};
 use super::{
     Appended, LocalMembers, Wake,
     effects::{
-        Concerned, Place, Redaction, apply_redaction, member_changed, mention, read_up_to, thread_of,
-        waiting_redactions,
+        Concerned, Place, Redaction, apply_redaction, mention, read_up_to, state_changed, thread_of, waiting_redactions,
     },
-    plan::{AuthRef, Planned, redacted_id},
+    plan::{Planned, redacted_id, stored_auth},
 };
 use crate::{
     rooms::{state::load_pdu, state_hash::StateHashKey},
     store::{
-        StoreError, WriteTx, events,
+        Read, StoreError, WriteTx, events,
         events::{NewEvent, Running, StateRef, flag},
         ids::{self, EventNid, RoomKey, RoomNid, UserNid},
         rooms,
@@ -63,7 +62,9 @@ pub(super) struct Committed {
     pub(super) row: RoomHeadRow,
     pub(super) running: Running,
     pub(super) appended: Vec<Appended>,
-    pub(super) concerned: Concerned,
+    concerned: Concerned,
+    /// Whether a state event's body changed.
+    pub(super) state_redacted: bool,
 }
 
 impl MainCommit {
@@ -79,15 +80,13 @@ impl MainCommit {
             running: self.running,
             appended: Vec::with_capacity(self.planned.len()),
             concerned: Concerned::default(),
+            state_redacted: false,
         };
         let mut read: BTreeMap<(UserNid, i64), i64> = BTreeMap::new();
         for planned in self.planned.iter() {
             if let Some((user, thread, position)) = self.write_one(tx, &room, planned, &mut out)? {
                 read.insert((user, thread.map_or(0, |nid| nid.0)), position);
             }
-        }
-        if let (Target::New { .. }, Some(create)) = (&self.room, out.appended.first()) {
-            note_create_event(tx, room.nid, create.nid)?;
         }
         for ((user, thread), position) in read {
             let thread = (thread != 0).then_some(EventNid(thread));
@@ -100,7 +99,9 @@ impl MainCommit {
             rooms::add_extremity(tx, room.nid, last.nid)?;
         }
         rooms::put_head(tx, room.nid, &out.row)?;
-        announce(tx, &self.site, room.nid, &out.row, &self.members, &out.concerned);
+        let concerned = std::mem::take(&mut out.concerned);
+        out.state_redacted = concerned.state_redacted;
+        announce(tx, &self.site, room.nid, &out.row, Some(&self.members), concerned);
         Ok(out)
     }
 
@@ -123,17 +124,17 @@ impl MainCommit {
             let number = ids::intern_state_key(tx, &kind, state_key)?;
             after.epoch = position;
             set_current(tx, &self.site.hash_key, room.nid, after, number, Some(nid), &mut out.row)?;
-            if kind == "m.room.member" {
-                member_changed(tx, &place, state_key, Some((pdu, nid)), &mut out.row, &mut out.concerned)?;
-            }
-            let auth: Vec<EventNid> = planned.auth.iter().map(|auth| stored(*auth, &out.appended)).collect();
+            let load = || Ok(Some((pdu.clone(), nid)));
+            state_changed(tx, &place, (&kind, state_key), load, &mut out.row, &mut out.concerned)?;
+            let auth = stored_auth(&planned.auth, &out.appended);
             rooms::put_auth_edges(tx, room.nid, nid, &auth)?;
             key = Some(number);
         }
-        let flags = planned.class.flags | if planned.linear { flag::LINEAR } else { 0 };
+        let set = |bit, is| if is { bit } else { 0 };
+        let flags = planned.class.flags | set(flag::LINEAR, planned.linear) | set(flag::RELAY, planned.relay);
         out.running = out.running.plus(flags);
         out.row.last_position = position;
-        let place_in = Written { nid, position, key, before, after, flags, running: out.running };
+        let place_in = Written { nid, position, key, before, after, flags, running: out.running, stored: false };
         let read = write_event(
             tx,
             &Context {
@@ -170,6 +171,8 @@ pub(super) struct Written {
     pub(super) after: StateRef,
     pub(super) flags: i64,
     pub(super) running: Running,
+    /// Whether its row is here, as an outlier's.
+    pub(super) stored: bool,
 }
 
 /// Writes an event and what it changes beside the room's state. Answers its local sender, who has read up to here, and the
@@ -189,7 +192,8 @@ pub(super) fn write_event(
         None => None,
     };
     let thread = thread_of(tx, room, planned.class.relation.as_ref())?;
-    events::insert(
+    let write = if at.stored { events::place } else { events::insert };
+    write(
         tx,
         &NewEvent {
             nid: at.nid,
@@ -228,7 +232,7 @@ pub(super) fn write_event(
         let redaction = Redaction { nid: at.nid, sender: pdu.sender(), redacts_others: planned.redacts_others };
         apply_redaction(tx, room, context.rules, &redaction, &target, concerned)?;
     }
-    if !local {
+    if planned.came {
         apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
     }
     if !planned.class.mentions.is_empty() {
@@ -281,14 +285,6 @@ pub(super) fn set_current(
     Ok(())
 }
 
-/// The number of an auth event.
-pub(super) fn stored(auth: AuthRef, appended: &[Appended]) -> EventNid {
-    match auth {
-        AuthRef::Stored(nid) => nid,
-        AuthRef::Batch(index) => appended[index].nid,
-    }
-}
-
 /// Applies redactions that came before the event they redact.
 pub(super) fn apply_waiting(
     tx: &WriteTx<'_>,
@@ -297,33 +293,40 @@ pub(super) fn apply_waiting(
     target: &ruma::EventId,
     concerned: &mut Concerned,
 ) -> Result<(), StoreError> {
-    for nid in waiting_redactions(tx, room, target)? {
+    for (nid, redacts_others) in waiting_redactions(tx, room, target)? {
         let pdu = load_pdu(tx, nid)?;
-        // Whether it may redact other servers' events was not kept: its sender's server decides.
-        let redaction = Redaction { nid, sender: pdu.sender(), redacts_others: false };
+        let redaction = Redaction { nid, sender: pdu.sender(), redacts_others };
         apply_redaction(tx, room, rules, &redaction, target, concerned)?;
         tx.execute("DELETE FROM pending_redactions WHERE room = ?1 AND redaction = ?2", crate::params![room, nid])?;
     }
     Ok(())
 }
 
-/// After the commit: brings the members up to date and wakes whom it concerns.
+/// After the commit: brings the members up to date and wakes whom it concerns; nobody without `members`, where what was written
+/// is no news.
 pub(super) fn announce(
     tx: &WriteTx<'_>,
     site: &Arc<Site>,
     room: RoomNid,
     row: &RoomHeadRow,
-    members: &LocalMembers,
-    concerned: &Concerned,
+    members: Option<&LocalMembers>,
+    concerned: Concerned,
 ) {
-    let (site, members) = (site.clone(), members.clone());
-    let changed = concerned.members.clone();
-    let redacted = concerned.redacted.clone();
-    let position = row.last_position.max(row.state_position);
+    let (site, members) = (site.clone(), members.cloned());
+    let Concerned { members: changed, redacted, .. } = concerned;
+    let position = match &members {
+        Some(_) => row.last_position.max(row.state_position),
+        // The notifier learns from it up to where it was told of everything.
+        None => tx.position(),
+    };
     tx.after_commit(move || {
         for nid in redacted {
             site.pdus.invalidate(&nid);
         }
+        let Some(members) = members else {
+            site.wake.room_changed(room, position, &HashSet::new(), &[]);
+            return;
+        };
         if !changed.is_empty() {
             let mut members = members.write().unwrap_or_else(PoisonError::into_inner);
             for (user, joined) in &changed {
@@ -347,10 +350,4 @@ fn create_room(tx: &WriteTx<'_>, room_id: &RoomId, version: &RoomVersionId) -> R
     }
     let (nid, main_line) = rooms::create(tx, room_id, version.as_str())?;
     Ok(RoomKey { nid, room_id: room_id.to_owned(), version: version.clone(), main_line })
-}
-
-/// Notes which event created a room.
-fn note_create_event(tx: &WriteTx<'_>, room: RoomNid, event: EventNid) -> Result<(), StoreError> {
-    tx.execute("UPDATE rooms SET create_event = ?2 WHERE nid = ?1", crate::params![room, event])?;
-    Ok(())
 }

@@ -1,9 +1,9 @@
 //! What an event changes beside itself, in its own transaction: memberships, redactions, how far its sender has read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use linkim_federation::{Pdu, RoomVersionRules, redact};
-use ruma::{EventId, OwnedEventId, ServerName, UserId, events::room::member::MembershipState};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, ServerName, UserId, events::room::member::MembershipState};
 use serde::Deserialize;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         ids::{self, EventNid, RoomNid, UserNid},
         members,
         members::{MemberRow, Membership},
+        room_servers, rooms,
         rooms::RoomHeadRow,
     },
 };
@@ -28,6 +29,9 @@ pub(super) struct Concerned {
     /// Whether a state event's body changed.
     pub(super) state_redacted: bool,
 }
+
+/// Levels of relations below an event of a thread that follow it into the thread when the root comes late.
+const MAX_RELATED: usize = 3;
 
 #[derive(Deserialize)]
 struct MemberContent {
@@ -47,8 +51,60 @@ pub(super) struct Place<'a> {
     pub(super) position: i64,
 }
 
+/// The current state of one key changed: to the event that `load` gives, or to none. What follows from it is written.
+pub(super) fn state_changed(
+    tx: &WriteTx<'_>,
+    place: &Place<'_>,
+    (kind, key): (&str, &str),
+    load: impl FnOnce() -> Result<Option<(Arc<Pdu>, EventNid)>, StoreError>,
+    head: &mut RoomHeadRow,
+    concerned: &mut Concerned,
+) -> Result<(), StoreError> {
+    match (kind, key) {
+        ("m.room.member", user) => {
+            let event = load()?;
+            member_changed(tx, place, user, event.as_ref().map(|(pdu, nid)| (&**pdu, *nid)), head, concerned)
+        }
+        ("m.room.tombstone", "") => {
+            let successor = load()?.and_then(|(pdu, _)| replacement(&pdu));
+            rooms::set_successor(tx, place.room, successor.as_ref().map(|room| room.as_str()))
+        }
+        ("m.room.create", "") => {
+            let Some((pdu, nid)) = load()? else { return Ok(()) };
+            rooms::set_create_event(tx, place.room, nid)?;
+            match predecessor(&pdu) {
+                Some(old) => rooms::set_predecessor(tx, place.room, old.as_str()),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The room that a tombstone points to.
+fn replacement(pdu: &Pdu) -> Option<OwnedRoomId> {
+    #[derive(Deserialize)]
+    struct Content {
+        replacement_room: OwnedRoomId,
+    }
+    serde_json::from_str::<Content>(pdu.content().get()).ok().map(|content| content.replacement_room)
+}
+
+/// The room that a create event says it replaces.
+fn predecessor(pdu: &Pdu) -> Option<OwnedRoomId> {
+    #[derive(Deserialize)]
+    struct Content {
+        predecessor: Predecessor,
+    }
+    #[derive(Deserialize)]
+    struct Predecessor {
+        room_id: OwnedRoomId,
+    }
+    serde_json::from_str::<Content>(pdu.content().get()).ok().map(|content| content.predecessor.room_id)
+}
+
 /// A member event became (or, with None, ceased to be) the current one of `user`.
-pub(super) fn member_changed(
+fn member_changed(
     tx: &WriteTx<'_>,
     place: &Place<'_>,
     user: &str,
@@ -69,6 +125,11 @@ pub(super) fn member_changed(
     if local {
         head.local_joined += count(after, Membership::Join) - count(before, Membership::Join);
         concerned.members.insert(user, after == Some(Membership::Join));
+    }
+    match (before == Some(Membership::Join), after == Some(Membership::Join)) {
+        (false, true) => room_servers::joined(tx, place.room, user, place.position)?,
+        (true, false) => room_servers::left(tx, place.room, user, place.position)?,
+        _ => {}
     }
     let Some((event, membership)) = event.map(|(_, nid)| nid).zip(after) else {
         return members::delete(tx, user, place.room);
@@ -112,8 +173,9 @@ pub(super) fn apply_redaction(
 ) -> Result<(), StoreError> {
     let Some(row) = events::by_id(tx, target)? else {
         tx.execute(
-            "INSERT INTO pending_redactions (room, target, redaction) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            params![room, &event_id::encode(target), redaction.nid],
+            "INSERT INTO pending_redactions (room, target, redaction, redacts_others) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT DO NOTHING",
+            params![room, &event_id::encode(target), redaction.nid, redaction.redacts_others],
         )?;
         return Ok(());
     };
@@ -129,17 +191,45 @@ pub(super) fn apply_redaction(
     Ok(())
 }
 
-/// Redactions that came before the event they redact, with their senders.
+/// Redactions that came before the event they redact, with whether their sender has the power to redact others' events.
 pub(super) fn waiting_redactions(
     read: &dyn Read,
     room: RoomNid,
     target: &EventId,
-) -> Result<Vec<EventNid>, StoreError> {
+) -> Result<Vec<(EventNid, bool)>, StoreError> {
     read.all(
-        "SELECT redaction FROM pending_redactions WHERE room = ?1 AND target = ?2 ORDER BY redaction",
+        "SELECT redaction, redacts_others FROM pending_redactions WHERE room = ?1 AND target = ?2 ORDER BY redaction",
         params![room, &event_id::encode(target)],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )
+}
+
+/// An event came that others relate to already: those of its thread, and what relates to them, are of it now.
+pub(super) fn adopt_thread(tx: &WriteTx<'_>, room: RoomNid, root: EventNid, id: &EventId) -> Result<(), StoreError> {
+    let Some(thread) = ids::type_nid(tx, "m.thread")? else { return Ok(()) };
+    let mut adopted = tx.execute(
+        "UPDATE events SET thread = ?1 WHERE relation_target = ?2 AND relation_type = ?3 AND room = ?4 AND thread = 0",
+        params![root, &event_id::encode(id), thread, room],
+    )?;
+    if adopted == 0 {
+        return Ok(());
+    }
+    for _ in 0..MAX_RELATED {
+        if adopted == 0 {
+            break;
+        }
+        adopted = tx.execute(
+            "UPDATE events INDEXED BY events_relation SET thread = ?1 WHERE relation_target IN \
+             (SELECT event_id FROM events WHERE thread = ?1 AND thread <> 0) AND thread = 0 AND room = ?2",
+            params![root, room],
+        )?;
+    }
+    tx.execute(
+        "UPDATE personal_notifications SET thread = ?1 WHERE thread = 0 AND room = ?2 AND position IN \
+         (SELECT position FROM events WHERE thread = ?1 AND thread <> 0 AND position > 0)",
+        params![root, room],
+    )?;
+    Ok(())
 }
 
 /// The thread that an event belongs to: its own relation's, or that of what it relates to.

@@ -8,17 +8,16 @@ use super::{
     Appended, LocalMembers,
     classify::classify,
     commit::{Context, Site, Written, announce, set_current, write_event},
-    effects::{Concerned, Place, member_changed},
-    forks::{Judged, Judgement},
+    effects::{Concerned, Place, adopt_thread, state_changed},
+    forks::{Judged, Judgement, Way},
     plan::{AuthRef, Planned},
     resolution::{Resolver, Virtual},
 };
 use crate::{
-    params,
     rooms::state::load_pdu,
     store::{
-        StoreError, WriteTx,
-        events::{StateRef, flag},
+        StoreError, WriteTx, events,
+        events::{Running, StateRef, flag},
         ids::{self, EventNid, RoomKey},
         rooms,
         rooms::RoomHeadRow,
@@ -33,6 +32,10 @@ pub(super) struct ForkCommit {
     pub(super) rules: &'static RoomVersionRules,
     pub(super) pdu: Arc<Pdu>,
     pub(super) judged: Judged,
+    /// Whether we relay it.
+    pub(super) relay: bool,
+    /// Whether a policy server soft-failed it.
+    pub(super) by_policy: bool,
     pub(super) transaction: Option<super::Transaction>,
     pub(super) members: LocalMembers,
     pub(super) now_ms: i64,
@@ -41,40 +44,35 @@ pub(super) struct ForkCommit {
 impl ForkCommit {
     /// Runs in the writer's transaction.
     pub(super) fn run(self, tx: &WriteTx<'_>) -> Result<Appended, StoreError> {
+        let position = match self.judged.way {
+            Way::Live => None,
+            Way::History { .. } => Some(tx.next_backfill_position()),
+        };
+        self.run_at(tx, position)
+    }
+
+    /// As [`Self::run`], with a place of history that was given out before.
+    pub(super) fn run_at(self, tx: &WriteTx<'_>, history: Option<i64>) -> Result<Appended, StoreError> {
         let mut row = rooms::head(tx, self.room.nid)?;
         let before = self.store_state(tx, &self.judged.before)?;
-        let position = tx.next_position();
-        let nid = EventNid(position);
+        let epoch = tx.next_position();
+        let position = history.unwrap_or(epoch);
+        let nid = self.number(tx, EventNid(epoch))?;
         let key = match self.pdu.state_key() {
             Some(key) => Some(ids::intern_state_key(tx, &self.pdu.event_type().to_string(), key)?),
             None => None,
         };
-        let after = self.state_after(tx, before, key, nid, &row)?;
+        let after = self.state_after(tx, before, key, nid, epoch, &row)?;
         let accepted = self.judged.judgement == Judgement::Accepted;
-        let may_notify_room = self.judged.may_notify_room;
-        let mut class = classify(&self.pdu, |_| may_notify_room);
-        if !accepted {
-            class.flags = 0;
-            class.mentions.clear();
-        }
-        let flags = class.flags
-            | if self.judged.linear { flag::LINEAR } else { 0 }
-            | match self.judged.judgement {
-                Judgement::Accepted => 0,
-                Judgement::SoftFailed(_) => flag::SOFT_FAILED,
-                Judgement::Rejected(_) => flag::REJECTED,
-            };
-        let running = rooms::newest_event(tx, self.room.nid)?.map(|(_, running)| running).unwrap_or_default();
-        let planned = Planned {
-            pdu: self.pdu.clone(),
-            transaction: self.transaction.clone(),
-            class,
-            auth: self.judged.auth.iter().map(|nid| AuthRef::Stored(*nid)).collect(),
-            redacts_others: self.judged.redacts_others,
-            linear: self.judged.linear,
-        };
         let mut concerned = Concerned::default();
-        let written = Written { nid, position, key, before, after, flags, running: running.plus(flags) };
+        let planned = self.planned();
+        let flags = self.flags(planned.class.flags);
+        let running = match history {
+            None => rooms::newest_event(tx, self.room.nid)?.map(|(_, r)| r).unwrap_or_default().plus(flags),
+            Some(_) => Running::default(),
+        };
+        let stored = nid.0 != epoch;
+        let written = Written { nid, position, key, before, after, flags, running, stored };
         let context = Context {
             site: &self.site,
             room: self.room.nid,
@@ -86,13 +84,88 @@ impl ForkCommit {
         if key.is_some() {
             rooms::put_auth_edges(tx, self.room.nid, nid, &self.judged.auth)?;
         }
-        if let Judgement::Rejected(reason) = &self.judged.judgement {
-            tx.execute("INSERT INTO rejections (event, reason) VALUES (?1, ?2)", params![nid, reason])?;
+        let reason = match &self.judged.judgement {
+            Judgement::Accepted => None,
+            Judgement::SoftFailed(reason) | Judgement::Rejected(reason) => Some(reason.as_str()),
+        };
+        if stored || reason.is_some() {
+            events::put_reason(tx, nid, reason)?;
         }
-        if accepted {
-            row.last_position = position;
+        if stored {
+            // Its verdict is kept with its body there.
+            concerned.redacted.push(nid);
         }
-        self.change_current(tx, position, nid, key, &mut row, &mut concerned)?;
+        self.close_gaps(tx, nid)?;
+        if history.is_some() {
+            announce(tx, &self.site, self.room.nid, &row, None, concerned);
+        } else {
+            if accepted {
+                row.last_position = position;
+            }
+            self.change_current(tx, position, nid, key, &mut row, &mut concerned)?;
+            self.move_extremities(tx, nid, &row)?;
+            rooms::put_head(tx, self.room.nid, &row)?;
+            announce(tx, &self.site, self.room.nid, &row, Some(&self.members), concerned);
+        }
+        Ok(Appended { nid, event_id: self.pdu.event_id().to_owned(), position, repeated: false })
+    }
+
+    /// The event's number: that of the outlier that it was, if its auth events come before that.
+    fn number(&self, tx: &WriteTx<'_>, fresh: EventNid) -> Result<EventNid, StoreError> {
+        match &self.judged.outlier {
+            Some(outlier) if outlier.loose => events::replace_loose(tx, outlier, fresh).map(|()| fresh),
+            Some(outlier) => Ok(outlier.nid),
+            None => Ok(fresh),
+        }
+    }
+
+    fn planned(&self) -> Planned {
+        let may_notify_room = self.judged.may_notify_room;
+        let mut class = classify(&self.pdu, |_| may_notify_room);
+        if self.judged.judgement != Judgement::Accepted {
+            class.flags = 0;
+            class.mentions.clear();
+        }
+        if self.judged.way != Way::Live {
+            class.mentions.clear();
+        }
+        Planned {
+            pdu: self.pdu.clone(),
+            transaction: self.transaction.clone(),
+            class,
+            auth: self.judged.auth.iter().map(|nid| AuthRef::Stored(*nid)).collect(),
+            redacts_others: self.judged.redacts_others,
+            linear: self.judged.linear,
+            relay: self.relay,
+            came: true,
+        }
+    }
+
+    fn flags(&self, class: i64) -> i64 {
+        let set = |bit, is| if is { bit } else { 0 };
+        class
+            | set(flag::LINEAR, self.judged.linear)
+            | set(flag::TOLD, self.judged.told)
+            | set(flag::RELAY, self.relay)
+            | set(flag::BACKFILLED, self.judged.way != Way::Live)
+            | set(flag::POLICY_CHECKED, self.by_policy)
+            | match self.judged.judgement {
+                Judgement::Accepted => 0,
+                Judgement::SoftFailed(_) => flag::SOFT_FAILED,
+                Judgement::Rejected(_) => flag::REJECTED,
+            }
+    }
+
+    /// What waited for the event has it now; what it names and is not here is where backfill goes on.
+    fn close_gaps(&self, tx: &WriteTx<'_>, nid: EventNid) -> Result<(), StoreError> {
+        rooms::remove_backward(tx, self.room.nid, self.pdu.event_id())?;
+        for id in &self.judged.missing {
+            rooms::put_backward(tx, self.room.nid, id, nid)?;
+        }
+        adopt_thread(tx, self.room.nid, nid, self.pdu.event_id())
+    }
+
+    fn move_extremities(&self, tx: &WriteTx<'_>, nid: EventNid, row: &RoomHeadRow) -> Result<(), StoreError> {
         if let Some(memo) = &self.judged.current_memo {
             let current = StateRef { line: self.room.main_line, epoch: row.state_position };
             state::put_resolution(tx, self.room.nid, memo, current)?;
@@ -103,9 +176,7 @@ impl ForkCommit {
         if self.judged.extremity {
             rooms::add_extremity(tx, self.room.nid, nid)?;
         }
-        rooms::put_head(tx, self.room.nid, &row)?;
-        announce(tx, &self.site, self.room.nid, &row, &self.members, &concerned);
-        Ok(Appended { nid, event_id: self.pdu.event_id().to_owned(), position, repeated: false })
+        Ok(())
     }
 
     /// Stores the state before the event, if it is not stored yet.
@@ -141,24 +212,26 @@ impl ForkCommit {
         before: StateRef,
         key: Option<i64>,
         nid: EventNid,
+        epoch: i64,
         row: &RoomHeadRow,
     ) -> Result<StateRef, StoreError> {
         let (Some(key), false) = (key, matches!(self.judged.judgement, Judgement::Rejected(_))) else {
             return Ok(before);
         };
         let current = StateRef { line: self.room.main_line, epoch: row.state_position };
-        let own = |(k, event): &(i64, Option<i64>)| (*k == key || *k == Resolver::NEW) && *event == Some(Resolver::NEW);
+        let own =
+            |(k, event): &(i64, Option<i64>)| (*k == key || *k == Resolver::NEW) && *event == Some(self.judged.own);
         if before == current && matches!(self.judged.current.as_slice(), [only] if own(only)) {
             // The current state becomes exactly the state after this event: the main line carries both.
-            return Ok(StateRef { line: current.line, epoch: nid.0 });
+            return Ok(StateRef { line: current.line, epoch });
         }
         let newest = state::newest_epoch(tx, before.line)?;
         let line = if before.line != current.line && newest.is_none_or(|newest| newest <= before.epoch) {
             before.line
         } else {
-            open_line(tx, &self.room, Some(before), nid.0)?
+            open_line(tx, &self.room, Some(before), epoch)?
         };
-        let after = StateRef { line, epoch: nid.0 };
+        let after = StateRef { line, epoch };
         state::put(tx, after, key, Some(nid))?;
         Ok(after)
     }
@@ -182,16 +255,13 @@ impl ForkCommit {
             };
             let event = event.map(|event| if event == Resolver::NEW { nid } else { EventNid(event) });
             set_current(tx, &self.site.hash_key, self.room.nid, at, key, event, row)?;
-            let (kind, state_key) = ids::state_key(tx, key)?;
-            if &*kind == "m.room.member" {
-                let pdu = match event {
-                    Some(event) if event == nid => Some(self.pdu.clone()),
-                    Some(event) => Some(load_pdu(tx, event)?),
-                    None => None,
-                };
-                let event = pdu.as_deref().zip(event);
-                member_changed(tx, &place, &state_key, event, row, concerned)?;
-            }
+            let pair = ids::state_key(tx, key)?;
+            let load = || match event {
+                Some(event) if event == nid => Ok(Some((self.pdu.clone(), event))),
+                Some(event) => Ok(Some((load_pdu(tx, event)?, event))),
+                None => Ok(None),
+            };
+            state_changed(tx, &place, (&pair.0, &pair.1), load, row, concerned)?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Events whose place in the DAG is not simply the room's end: they come from other servers, and their history may have
-//! forked from ours.
+//! forked from ours, have gaps, or lie before ours.
 //!
 //! Each is judged as the spec orders the checks on receipt: by its auth events, by the state before it (reject), by the
 //! current state (soft fail). Then the room's current state is what its new extremities resolve to; what changes by that
@@ -16,15 +16,16 @@ use linkim_federation::{Pdu, RoomVersionRules, check_against_state, check_auth_e
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    PduCache,
+    Incoming, PduCache,
     commit::Site,
     resolution::{Resolver, Virtual, difference},
+    told,
 };
 use crate::{
     rooms::{power::Power, state_hash::StateHashKey},
     store::{
         Read, StoreError, events,
-        events::{EventRow, StateRef, flag},
+        events::{EventRow, Standing, StateRef, flag},
         ids::{self, EventNid, RoomKey},
         rooms,
         rooms::RoomHeadRow,
@@ -43,9 +44,30 @@ pub(super) enum Judgement {
     Rejected(String),
 }
 
+/// Which way an event came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It is news.
+    Live,
+    /// It is history: the current state has no say, and it changes nothing in it.
+    History {
+        /// A stored state that is likely to be near to the one before it.
+        near: Option<StateRef>,
+    },
+}
+
 /// An event that was judged, and what writing it will change.
 pub(super) struct Judged {
     pub(super) judgement: Judgement,
+    pub(super) way: Way,
+    /// The outlier that it was until now.
+    pub(super) outlier: Option<Standing>,
+    /// What [`Self::current`] calls the event itself: the outlier's number, or [`Resolver::NEW`].
+    pub(super) own: i64,
+    /// Previous events that are not here.
+    pub(super) missing: Vec<OwnedEventId>,
+    /// Whether the state before it is what a peer says.
+    pub(super) told: bool,
     /// Numbers of its auth events.
     pub(super) auth: Vec<EventNid>,
     /// State before it.
@@ -54,7 +76,7 @@ pub(super) struct Judged {
     pub(super) replaced: Vec<EventNid>,
     /// Whether it becomes an extremity.
     pub(super) extremity: bool,
-    /// What changes in the current state: (key, event or none). [`Resolver::NEW`] stands for the event itself.
+    /// What changes in the current state: (key, event or none).
     pub(super) current: Vec<(i64, Option<i64>)>,
     /// Key of the memo of the resolution that makes the current state, if it was computed now and its inputs are stored.
     pub(super) current_memo: Option<[u8; 32]>,
@@ -73,6 +95,8 @@ pub(super) enum NotJudged {
     MissingPrev(Vec<OwnedEventId>),
     /// These auth events are not here.
     MissingAuth(Vec<OwnedEventId>),
+    /// These events of the state before it, as a peer says, are not here.
+    MissingState(Vec<OwnedEventId>),
     /// It can't belong here.
     Malformed(&'static str),
     /// The store failed.
@@ -90,51 +114,37 @@ pub(super) fn judge(
     read: &dyn Read,
     room: &Arc<RoomKey>,
     rules: &RoomVersionRules,
-    pdu: &Arc<Pdu>,
+    incoming: &Incoming,
+    way: Way,
     resolver: &mut Resolver,
     site: &Site,
 ) -> Result<Judged, NotJudged> {
-    let (pdus, hash_key) = (&site.pdus, &site.hash_key);
-    if let Some(row) = events::by_id(read, pdu.event_id())?
-        && !row.is(flag::OUTLIER)
-    {
-        return Err(NotJudged::Known(row.nid));
-    }
-    let prev = previous(read, room, pdu)?;
-    if prev.is_empty() {
-        // Every event but the create event has one, and the room's create event is here.
-        return Err(NotJudged::Malformed("it names no previous event"));
-    }
+    let (pdu, pdus) = (&incoming.pdu, &site.pdus);
+    let outlier = outlier(read, room, pdu)?;
+    let (prev, missing) = previous(read, room, pdu)?;
+    check_place(read, room, incoming, way, (&prev, &missing), outlier.as_ref())?;
     let auth = auth_events(read, pdu, pdus)?;
     let tips = rooms::extremities(read, room.nid)?;
     let head = rooms::head(read, room.nid)?;
     let current = StateRef { line: room.main_line, epoch: head.state_position };
-    resolver.begin(read, pdu)?;
+    resolver.begin(read, pdu, outlier.filter(|outlier| !outlier.loose).map(|outlier| outlier.nid))?;
 
-    let prev_nids: BTreeSet<EventNid> = prev.iter().map(|row| row.nid).collect();
-    let before = if !tips.is_empty() && tips.iter().all(|tip| prev_nids.contains(tip)) && prev_nids.len() == tips.len()
-    {
-        Virtual::stored(current)
-    } else {
-        let states = prev.iter().filter_map(|row| row.after).map(Virtual::stored).collect();
-        let before = resolver.resolve(read, room, rules, states, current, pdus)?;
-        share(read, room, hash_key, &head, before)?
-    };
-
-    let judgement = checks(read, rules, pdu, &auth, &before, current, resolver, pdus)?;
-    let accepted = judgement == Judgement::Accepted;
-    let referenced = !rooms::children(read, room.nid, pdu.event_id())?.is_empty();
-    let replaced: Vec<EventNid> = match accepted {
-        true => {
-            let covered = behind_hidden(read, room, &prev, pdus)?;
-            tips.iter().copied().filter(|tip| prev_nids.contains(tip) || covered.contains(tip)).collect()
-        }
-        false => Vec::new(),
-    };
+    let near = if let Way::History { near } = way { near } else { None };
+    let before = before(read, room, rules, (incoming, &prev, &missing, near), (&tips, &head), resolver, site)?;
+    let current_says = (way == Way::Live).then_some(current);
+    let mut judgement = checks(read, rules, pdu, &auth, &before, current_says, resolver, pdus)?;
+    if let (Judgement::Accepted, Some(reason)) = (&judgement, &incoming.soft_fail) {
+        judgement = Judgement::SoftFailed(reason.clone());
+    }
     let mut judged = Judged {
+        way,
+        outlier,
+        own: resolver.new_nid,
+        told: !missing.is_empty(),
+        missing,
         auth: auth.iter().map(|(nid, _)| *nid).collect(),
-        replaced,
-        extremity: accepted && !referenced,
+        replaced: Vec::new(),
+        extremity: false,
         current: Vec::new(),
         current_memo: None,
         redacts_others: false,
@@ -143,21 +153,128 @@ pub(super) fn judge(
         before,
         judgement,
     };
-    if judged.extremity {
-        let mut states = vec![judged.before.with_new(resolver, pdu)];
-        for tip in tips.iter().filter(|tip| !judged.replaced.contains(tip)) {
-            states.extend(events::by_nid(read, *tip)?.after.map(Virtual::stored));
-        }
-        let after = resolver.resolve(read, room, rules, states, current, pdus)?;
-        judged.current = difference(read, current, &after)?;
-        judged.current_memo = after.memo;
-        let newest = rooms::newest_event(read, room.nid)?.map(|(nid, _)| nid);
-        judged.linear = prev.len() == 1 && newest == prev.first().map(|row| row.nid);
+    if way == Way::Live && judged.judgement == Judgement::Accepted {
+        becomes_tip(read, room, rules, (pdu, &prev), (&tips, current), &mut judged, resolver, pdus)?;
     }
     let power = power_before(read, rules, &judged.before, resolver, pdus)?;
     judged.redacts_others = power.of(pdu.sender()) >= power.to_redact();
     judged.may_notify_room = power.of(pdu.sender()) >= power.to_notify_room();
     Ok(judged)
+}
+
+/// The outlier that the event is here; `Known` if it is more than that.
+fn outlier(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<Option<Standing>, NotJudged> {
+    if pdu.room_id() != room.room_id {
+        return Err(NotJudged::Malformed("it is of another room"));
+    }
+    match events::standing(read, pdu.event_id())? {
+        Some(known) if known.room != room.nid => Err(NotJudged::Malformed("its id is taken in another room")),
+        Some(known) if known.flags & flag::OUTLIER == 0 => Err(NotJudged::Known(known.nid)),
+        known => Ok(known),
+    }
+}
+
+/// Whether the event can stand where it says that it does.
+fn check_place(
+    read: &dyn Read,
+    room: &RoomKey,
+    incoming: &Incoming,
+    way: Way,
+    (prev, missing): (&[EventRow], &[OwnedEventId]),
+    outlier: Option<&Standing>,
+) -> Result<(), NotJudged> {
+    let Some(create) = rooms::create_event(read, room.nid)? else {
+        return Err(NotJudged::Malformed("the room's state is not here"));
+    };
+    if is_create(&incoming.pdu) {
+        let own = way != Way::Live && outlier.is_some_and(|outlier| outlier.nid == create);
+        return if own { Ok(()) } else { Err(NotJudged::Malformed("it is not the event that created the room")) };
+    }
+    if prev.is_empty() && missing.is_empty() {
+        return Err(NotJudged::Malformed("it names no previous event"));
+    }
+    if !missing.is_empty() && incoming.state_before.is_none() {
+        return Err(NotJudged::MissingPrev(missing.to_vec()));
+    }
+    Ok(())
+}
+
+fn is_create(pdu: &Pdu) -> bool {
+    pdu.state_key() == Some("") && pdu.event_type().to_string() == "m.room.create"
+}
+
+/// The state before the event.
+fn before(
+    read: &dyn Read,
+    room: &Arc<RoomKey>,
+    rules: &RoomVersionRules,
+    (incoming, prev, missing, near): (&Incoming, &[EventRow], &[OwnedEventId], Option<StateRef>),
+    (tips, head): (&[EventNid], &RoomHeadRow),
+    resolver: &mut Resolver,
+    site: &Site,
+) -> Result<Virtual, NotJudged> {
+    let current = StateRef { line: room.main_line, epoch: head.state_position };
+    let named: BTreeSet<EventNid> = prev.iter().map(|row| row.nid).collect();
+    let mut states: Vec<Virtual> = prev.iter().filter_map(|row| row.after).map(Virtual::stored).collect();
+    match (&incoming.state_before, missing) {
+        (_, []) if !tips.is_empty() && tips.iter().all(|tip| named.contains(tip)) && named.len() == tips.len() => {
+            return Ok(Virtual::stored(current));
+        }
+        (Some(ids), [_, ..]) => {
+            let near = told::near(read, room.nid, &incoming.pdu, prev)?.into_iter().chain(near).collect();
+            states.push(told::state(read, room, ids, current, near)?);
+        }
+        _ => {}
+    }
+    let before = resolver.resolve(read, room, rules, states, current, &site.pdus)?;
+    Ok(share(read, room, &site.hash_key, head, before)?)
+}
+
+/// What an accepted event does to the extremities and to the current state.
+#[expect(clippy::too_many_arguments, reason = "what the current state is made of")]
+fn becomes_tip(
+    read: &dyn Read,
+    room: &Arc<RoomKey>,
+    rules: &RoomVersionRules,
+    (pdu, prev): (&Arc<Pdu>, &[EventRow]),
+    (tips, current): (&[EventNid], StateRef),
+    judged: &mut Judged,
+    resolver: &mut Resolver,
+    pdus: &PduCache,
+) -> Result<(), StoreError> {
+    let named: BTreeSet<EventNid> = prev.iter().map(|row| row.nid).collect();
+    let covered = behind_hidden(read, room, prev, pdus)?;
+    judged.replaced = tips.iter().copied().filter(|tip| named.contains(tip) || covered.contains(tip)).collect();
+    judged.extremity = !is_behind(read, room, pdu)?;
+    if !judged.extremity {
+        return Ok(());
+    }
+    let mut states = vec![judged.before.with_new(resolver, pdu)];
+    for tip in tips.iter().filter(|tip| !judged.replaced.contains(tip)) {
+        states.extend(events::by_nid(read, *tip)?.after.map(Virtual::stored));
+    }
+    let after = resolver.resolve(read, room, rules, states, current, pdus)?;
+    judged.current = difference(read, current, &after)?;
+    judged.current_memo = after.memo;
+    let newest = rooms::newest_event(read, room.nid)?.map(|(nid, _)| nid);
+    judged.linear = judged.missing.is_empty() && prev.len() == 1 && newest == prev.first().map(|row| row.nid);
+    Ok(())
+}
+
+/// Whether an accepted event that is here has the event behind it, directly or through soft-failed and rejected ones.
+fn is_behind(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<bool, StoreError> {
+    let mut todo = rooms::children(read, room.nid, pdu.event_id())?;
+    let mut seen: BTreeSet<EventNid> = todo.iter().copied().collect();
+    while let Some(nid) = todo.pop() {
+        let row = events::by_nid(read, nid)?;
+        if !row.is(flag::HIDDEN) {
+            return Ok(true);
+        }
+        let mut behind = rooms::children(read, room.nid, &row.event_id)?;
+        behind.extend(rooms::linear_child(read, &row)?);
+        todo.extend(behind.into_iter().filter(|nid| seen.len() < MAX_HIDDEN && seen.insert(*nid)));
+    }
+    Ok(false)
 }
 
 /// The stored fork that has this state, if one has: two forks that come to the same state share its rows. The hash finds it,
@@ -191,17 +308,18 @@ fn share(
     Ok(state)
 }
 
-/// The event's previous events; all must be here with a state.
-fn previous(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<Vec<EventRow>, NotJudged> {
-    let mut rows = Vec::new();
+/// The event's previous events: those that are here with a state, and the ids of the others.
+fn previous(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<(Vec<EventRow>, Vec<OwnedEventId>), StoreError> {
+    let mut rows: Vec<EventRow> = Vec::new();
     let mut missing = Vec::new();
     for id in pdu.prev_events() {
         match events::by_id(read, id)?.filter(|row| row.room == room.nid && row.after.is_some()) {
+            Some(row) if rows.iter().any(|other| other.nid == row.nid) => {}
             Some(row) => rows.push(row),
             None => missing.push(id.clone()),
         }
     }
-    if missing.is_empty() { Ok(rows) } else { Err(NotJudged::MissingPrev(missing)) }
+    Ok((rows, missing))
 }
 
 /// Events that are walked behind soft-failed and rejected ones at most.
@@ -231,13 +349,16 @@ fn behind_hidden(
     Ok(covered)
 }
 
-/// The event's auth events; all must be here.
-fn auth_events(read: &dyn Read, pdu: &Pdu, pdus: &PduCache) -> Result<Vec<(EventNid, Arc<Pdu>)>, NotJudged> {
+/// An event by which another one is authorised.
+type Auth = (EventNid, Arc<Pdu>);
+
+/// The event's auth events; all must be here, with their own.
+fn auth_events(read: &dyn Read, pdu: &Pdu, pdus: &PduCache) -> Result<Vec<Auth>, NotJudged> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for id in pdu.auth_events() {
-        match events::nid(read, id)? {
-            Some(nid) => found.push((nid, super::resolution::load(read, nid, pdus)?)),
+        match events::standing(read, id)?.filter(|known| !known.loose) {
+            Some(known) => found.push((known.nid, super::resolution::load(read, known.nid, pdus)?)),
             None => missing.push(id.clone()),
         }
     }
@@ -252,7 +373,7 @@ fn checks(
     pdu: &Pdu,
     auth: &[(EventNid, Arc<Pdu>)],
     before: &Virtual,
-    current: StateRef,
+    current: Option<StateRef>,
     resolver: &Resolver,
     pdus: &PduCache,
 ) -> Result<Judgement, StoreError> {
@@ -284,12 +405,12 @@ fn checks(
     };
     let judgement = if let Err(denied) = check_against_state(rules, pdu, |kind, key| look(before, kind, key)) {
         Judgement::Rejected(format!("by the state before it: {}", denied.reason()))
+    } else if let Some(current) = current.map(Virtual::stored)
+        && let Err(denied) = check_against_state(rules, pdu, |kind, key| look(&current, kind, key))
+    {
+        Judgement::SoftFailed(format!("by the current state: {}", denied.reason()))
     } else {
-        let current = Virtual::stored(current);
-        match check_against_state(rules, pdu, |kind, key| look(&current, kind, key)) {
-            Err(denied) => Judgement::SoftFailed(format!("by the current state: {}", denied.reason())),
-            Ok(()) => Judgement::Accepted,
-        }
+        Judgement::Accepted
     };
     match failed.into_inner() {
         Some(error) => Err(error),

@@ -5,6 +5,8 @@
 //! once it is durable; only then do wake-ups and followers hear of it.
 
 mod actor;
+mod backfill;
+mod calls;
 mod classify;
 mod commit;
 mod create;
@@ -12,8 +14,14 @@ mod effects;
 mod fork_commit;
 mod forks;
 mod head;
+mod import;
+mod outliers;
+mod outside;
 mod plan;
+mod receive;
 mod resolution;
+mod run;
+mod told;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,143 +33,24 @@ use std::{
 };
 
 use linkim_federation::{Pdu, SigningKey};
-use ruma::{CanonicalJsonObject, OwnedEventId, OwnedServerName, OwnedUserId, RoomVersionId};
+use ruma::{OwnedEventId, OwnedServerName, RoomId, RoomVersionId};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::calls::{
+    Along, AppendError, Appended, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received, RemoteJoin,
+    Transaction,
+};
 pub(crate) use self::{classify::classify, effects::membership};
 use super::state_hash::StateHashKey;
 use crate::{
     clock::Clock,
     random::Random,
     store::{
-        Store, StoreError, WriteTx,
-        ids::{DeviceNid, EventNid, RoomKey, RoomNid, UserNid},
+        Store, StoreError, ids,
+        ids::{EventNid, RoomKey, RoomNid, UserNid},
+        rooms,
     },
 };
-
-/// An event that a local user (or the server in their name) wants to add.
-#[derive(Clone, Debug)]
-pub struct LocalEvent {
-    /// Who sends it.
-    pub sender: OwnedUserId,
-    /// Its type.
-    pub kind: String,
-    /// Its state key, if it is a state event.
-    pub state_key: Option<String>,
-    /// Its content.
-    pub content: CanonicalJsonObject,
-    /// What it redacts, for `m.room.redaction`; put where the room version wants it.
-    pub redacts: Option<OwnedEventId>,
-    /// `origin_server_ts` in milliseconds; None: now.
-    pub origin_server_ts: Option<i64>,
-    /// The request that sends it, for idempotence.
-    pub transaction: Option<Transaction>,
-}
-
-impl LocalEvent {
-    /// A message-like event.
-    pub fn message(sender: OwnedUserId, kind: impl Into<String>, content: CanonicalJsonObject) -> Self {
-        Self {
-            sender,
-            kind: kind.into(),
-            state_key: None,
-            content,
-            redacts: None,
-            origin_server_ts: None,
-            transaction: None,
-        }
-    }
-
-    /// A state event.
-    pub fn state(
-        sender: OwnedUserId,
-        kind: impl Into<String>,
-        state_key: impl Into<String>,
-        content: CanonicalJsonObject,
-    ) -> Self {
-        Self { state_key: Some(state_key.into()), ..Self::message(sender, kind, content) }
-    }
-}
-
-/// The request that sends an event: repeated, it gets the first one's event.
-#[derive(Clone, Debug)]
-pub struct Transaction {
-    /// The device that sends.
-    pub device: DeviceNid,
-    /// Hash of the request's path, transaction id included.
-    pub key: [u8; 16],
-    /// The transaction id, shown to the device in `unsigned`.
-    pub txn_id: String,
-}
-
-/// An event that is now durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Its number.
-    pub nid: EventNid,
-    /// Its id.
-    pub event_id: OwnedEventId,
-    /// Its place in the server-wide order.
-    pub position: i64,
-    /// Whether it was there before: a repeated transaction, or state that already says the same.
-    pub repeated: bool,
-}
-
-/// A room to be made.
-#[derive(Clone, Debug)]
-pub struct NewRoom {
-    /// Its version.
-    pub version: RoomVersionId,
-    /// Who makes it.
-    pub creator: OwnedUserId,
-    /// Content of its create event, `room_version` included.
-    pub create_content: CanonicalJsonObject,
-}
-
-/// Changes that must be true together with the events: aliases, the directory, account data. Runs in their transaction.
-pub type Along = Box<dyn FnOnce(&WriteTx<'_>, RoomNid, &[Appended]) -> Result<(), StoreError> + Send>;
-
-/// What became of an event that came with its place in the DAG.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// Part of the room now.
-    Accepted(Appended),
-    /// Part of the DAG, hidden from clients: allowed where it stands, not by the current state.
-    SoftFailed(Appended, String),
-    /// Stored as refused, with the reason.
-    Rejected(Appended, String),
-    /// It was here already.
-    Known(EventNid),
-    /// Nothing was done: these previous events are not here.
-    MissingPrev(Vec<OwnedEventId>),
-    /// Nothing was done: these auth events are not here.
-    MissingAuth(Vec<OwnedEventId>),
-    /// Nothing was done: it can't be an event of this room.
-    Malformed(&'static str),
-}
-
-/// Why events were not appended. Nothing of the call was written then.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// The authorisation rules refuse it, by the room's current state.
-    #[error("{0}")]
-    Denied(String),
-    /// An event would be larger than 65,536 bytes.
-    #[error("the event is too large")]
-    TooLarge,
-    /// An event has not the form that the room version wants.
-    #[error("{0}")]
-    Malformed(String),
-    /// Nobody is there to append: the room is blocked by an administrator.
-    #[error("the room is blocked")]
-    Blocked,
-    /// The room's queue is full.
-    #[error("too much is waiting to be appended")]
-    Busy,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// Told of what became visible, after the commit, on the writer thread: be quick.
 pub trait Wake: Send + Sync + 'static {
@@ -238,9 +127,15 @@ const QUEUE: usize = 2048;
 /// Work for a room's appender.
 enum Work {
     Append(actor::Call),
-    Receive(Arc<Pdu>, oneshot::Sender<Result<Received, StoreError>>),
-    Members(oneshot::Sender<Result<LocalMembers, StoreError>>),
+    Receive(Vec<Incoming>, Reply<Vec<Received>>),
+    Outliers(Vec<Arc<Pdu>>, Reply<Vec<Received>>),
+    Backfill(Vec<Incoming>, Reply<Vec<Received>>),
+    Import(Box<RemoteJoin>, Reply<(Arc<RoomKey>, Appended)>),
+    Outside(Box<OutsideMembership>, Reply<Appended>),
+    Members(Reply<LocalMembers>),
 }
+
+type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 
 impl Appenders {
     /// Appenders for this store. `hash_key` keys the hashes of room states.
@@ -290,14 +185,52 @@ impl Appenders {
         create::create(&self.shared, new, events, along).await
     }
 
-    /// Judges and stores an event that comes with its place in the DAG. Its format, signatures and hash were checked.
+    /// Judges and stores events that come with their place in the DAG, each after those that it names; one answer each, in
+    /// order. Format, signatures and hashes were checked. A run of events that follow the room's extremities becomes one batch.
+    ///
+    /// # Errors
+    /// [`AppendError`]; those before the one that failed may have been written.
+    pub async fn receive(&self, room: RoomNid, events: Vec<Incoming>) -> Result<Vec<Received>, AppendError> {
+        self.ask(room, |reply| Work::Receive(events, reply)).await
+    }
+
+    /// Stores state events known for auth chains and states only; one answer each, in order. Each is judged by its auth events
+    /// alone, which must be here or among them. Those that are here already are left as they are.
+    ///
+    /// # Errors
+    /// [`AppendError`]; those before the one that failed may have been written.
+    pub async fn add_outliers(&self, room: RoomNid, events: Vec<Arc<Pdu>>) -> Result<Vec<Received>, AppendError> {
+        self.ask(room, |reply| Work::Outliers(events, reply)).await
+    }
+
+    /// Judges and stores history from before ours, oldest first; one answer each, in order. `state_before` where previous
+    /// events are not here. Nobody hears of it, it counts as read, and it changes nothing in the room's current state.
     ///
     /// # Errors
     /// [`AppendError`]; nothing was written then.
-    pub async fn receive(&self, room: RoomNid, pdu: Arc<Pdu>) -> Result<Received, AppendError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(room, Work::Receive(pdu, reply))?;
-        Ok(answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into())))?)
+    pub async fn backfill(&self, room: RoomNid, events: Vec<Incoming>) -> Result<Vec<Received>, AppendError> {
+        self.ask(room, |reply| Work::Backfill(events, reply)).await
+    }
+
+    /// Makes a room, or takes one up again, from a resident server's answer to our join event. Answers once the user is in it.
+    ///
+    /// # Errors
+    /// `Malformed` if the state can't be that of this room, `Denied` if it does not allow the join. Outliers may have been
+    /// written then, nothing else.
+    pub async fn import(&self, join: RemoteJoin) -> Result<(Arc<RoomKey>, Appended), AppendError> {
+        let room = self.ensure(&join.room_id, &join.version).await?;
+        self.ask(room.nid, |reply| Work::Import(Box::new(join), reply)).await
+    }
+
+    /// Notes a membership of a local user in a room that we are not in. The room gets a row if it has none; the event becomes
+    /// an outlier.
+    ///
+    /// # Errors
+    /// `Malformed` if the event is no membership of a local user in this room; where we are in the room after all, what
+    /// [`Self::receive`] finds.
+    pub async fn outside(&self, change: OutsideMembership) -> Result<Appended, AppendError> {
+        let room = self.ensure(&change.room_id, &change.version).await?;
+        self.ask(room.nid, |reply| Work::Outside(Box::new(change), reply)).await
     }
 
     /// The room's joined local members.
@@ -305,9 +238,33 @@ impl Appenders {
     /// # Errors
     /// [`AppendError`] if the room can't be loaded.
     pub async fn local_members(&self, room: RoomNid) -> Result<LocalMembers, AppendError> {
+        self.ask(room, Work::Members).await
+    }
+
+    /// The row of a room, made if need be.
+    async fn ensure(&self, room_id: &RoomId, version: &RoomVersionId) -> Result<Arc<RoomKey>, AppendError> {
+        if linkim_federation::rules(version).is_none() {
+            return Err(AppendError::Malformed(format!("room version {version} is not known")));
+        }
+        let (id, version) = (room_id.to_owned(), version.clone());
+        let known = self.shared.store.read_short::<_, StoreError, _>({
+            let id = id.clone();
+            move |read| ids::room(read, &id)
+        });
+        match known.await? {
+            Some(room) => Ok(room),
+            None => {
+                let make =
+                    self.shared.store.write::<_, StoreError, _>(move |tx| rooms::ensure(tx, &id, version.as_str()));
+                Ok(make.await?)
+            }
+        }
+    }
+
+    async fn ask<T>(&self, room: RoomNid, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.send(room, Work::Members(reply))?;
-        Ok(answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into())))?)
+        self.send(room, work(reply))?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into()).into()))
     }
 
     /// Appenders that are awake.

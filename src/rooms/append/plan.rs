@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use linkim_federation::{BuildError, EventReference, EventTemplate, Pdu, auth_types, build_event, check_against_state};
-use ruma::{CanonicalJsonValue, OwnedEventId};
+use ruma::{CanonicalJsonValue, EventId, OwnedEventId};
 use serde_json::value::RawValue;
 
 use super::{
-    AppendError, Appended, LocalEvent, Transaction,
+    AppendError, Appended, Incoming, LocalEvent, Transaction,
     classify::{Class, classify},
     head::{Entry, Head, Known, Tip, names_hashes},
 };
@@ -37,6 +37,10 @@ pub(super) struct Planned {
     pub(super) redacts_others: bool,
     /// Whether its only previous event is the room's newest one.
     pub(super) linear: bool,
+    /// Whether we relay it to other servers.
+    pub(super) relay: bool,
+    /// Whether it came from another server: events that refer to it may have been here before it.
+    pub(super) came: bool,
 }
 
 /// An event that a local event is built on: its id and, where the room version names it, its reference hash.
@@ -81,7 +85,7 @@ impl Batch {
     }
 
     /// The state as the next event finds it.
-    fn state(&self, head: &Head, kind: &str, key: &str) -> Option<(AuthRef, Arc<Pdu>)> {
+    pub(super) fn state(&self, head: &Head, kind: &str, key: &str) -> Option<(AuthRef, Arc<Pdu>)> {
         let own = self.overlay.iter().rev().find(|(k, s, _)| k == kind && s == key);
         match own {
             Some((_, _, index)) => Some((AuthRef::Batch(*index), self.planned[*index].pdu.clone())),
@@ -97,6 +101,31 @@ impl Batch {
         let create = self.state(head, "m.room.create", "").map(|(_, pdu)| pdu);
         let levels = self.state(head, "m.room.power_levels", "").map(|(_, pdu)| pdu);
         head.power.of(head.rules, create, levels)
+    }
+
+    /// The place of an event in the batch.
+    pub(super) fn index_of(&self, id: &EventId) -> Option<usize> {
+        self.planned.iter().rposition(|planned| planned.pdu.event_id() == id)
+    }
+
+    /// Takes an event of another server that follows what is planned, and that passed all checks.
+    pub(super) fn push_received(&mut self, head: &Head, event: &Incoming, auth: Vec<AuthRef>) {
+        let power = self.power(head);
+        let (index, pdu) = (self.planned.len(), &event.pdu);
+        let newest = head.tips.len() == 1 && head.newest == head.tips.first().map(|tip| tip.nid);
+        self.planned.push(Planned {
+            class: classify(pdu, |sender| power.of(sender) >= power.to_notify_room()),
+            transaction: None,
+            auth,
+            redacts_others: power.of(pdu.sender()) >= power.to_redact(),
+            linear: pdu.prev_events().len() == 1 && (index > 0 || newest),
+            relay: event.relay,
+            came: true,
+            pdu: pdu.clone(),
+        });
+        if let Some(key) = pdu.state_key() {
+            self.overlay.push((pdu.event_type().to_string(), key.to_owned(), index));
+        }
     }
 
     /// Plans one event.
@@ -127,6 +156,8 @@ impl Batch {
             auth: auth.into_iter().map(|(auth, _)| auth).collect(),
             redacts_others: power.of(pdu.sender()) >= power.to_redact(),
             linear: index > 0 || (head.tips.len() == 1 && head.newest == head.tips.first().map(|tip| tip.nid)),
+            relay: true,
+            came: false,
             pdu,
         });
         if let Some(key) = event.state_key {
@@ -225,6 +256,8 @@ impl Batch {
             auth: Vec::new(),
             redacts_others: false,
             linear: false,
+            relay: true,
+            came: false,
             pdu,
         });
         self.overlay.push(("m.room.create".into(), String::new(), 0));
@@ -291,6 +324,15 @@ fn raw_content(event: &LocalEvent) -> Result<Box<RawValue>, AppendError> {
         _ => "{}".to_owned(),
     };
     RawValue::from_string(text).map_err(|error| AppendError::Malformed(error.to_string()))
+}
+
+/// The numbers of auth events.
+pub(super) fn stored_auth(auth: &[AuthRef], appended: &[Appended]) -> Vec<EventNid> {
+    let nid = |auth: &AuthRef| match *auth {
+        AuthRef::Stored(nid) => nid,
+        AuthRef::Batch(index) => appended[index].nid,
+    };
+    auth.iter().map(nid).collect()
 }
 
 /// The id of what a planned redaction redacts.

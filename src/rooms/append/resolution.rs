@@ -40,13 +40,18 @@ impl Virtual {
         Self { base: Some(at), changes: BTreeMap::new(), memo: None, hash: None }
     }
 
+    /// The state before everything.
+    pub(super) fn empty() -> Self {
+        Self { base: None, changes: BTreeMap::new(), memo: None, hash: None }
+    }
+
     /// This state and the event being judged, if that is a state event.
     pub(super) fn with_new(&self, resolver: &Resolver, pdu: &Pdu) -> Self {
         let mut after = self.clone();
         after.memo = None;
         after.hash = None;
         if pdu.is_state() {
-            after.changes.insert(resolver.new_key, Some(Resolver::NEW));
+            after.changes.insert(resolver.new_key, Some(resolver.new_nid));
         }
         after
     }
@@ -96,27 +101,40 @@ impl Graph {
 }
 
 /// What an appender keeps for resolving its room's forks.
-#[derive(Default)]
 pub(super) struct Resolver {
     graph: Option<Graph>,
     /// The event being judged.
     new: Option<Arc<Pdu>>,
+    /// Its number, if it is stored as an outlier; else [`Self::NEW`].
+    pub(super) new_nid: i64,
     /// Number of its (type, state key); [`Self::NEW`] if that pair has none yet.
     new_key: i64,
     new_auth: Vec<EventNid>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self { graph: None, new: None, new_nid: Self::NEW, new_key: Self::NEW, new_auth: Vec::new() }
+    }
 }
 
 impl Resolver {
     /// Stands for the event being judged, which has no number yet.
     pub(super) const NEW: i64 = i64::MAX;
 
-    /// Turns to another event.
-    pub(super) fn begin(&mut self, read: &dyn Read, pdu: &Arc<Pdu>) -> Result<(), StoreError> {
+    /// Turns to another event; `stored` if that is an outlier in its place of the auth DAG.
+    pub(super) fn begin(
+        &mut self,
+        read: &dyn Read,
+        pdu: &Arc<Pdu>,
+        stored: Option<EventNid>,
+    ) -> Result<(), StoreError> {
         if self.graph.as_ref().is_some_and(|graph| graph.index.contains_key(&Self::NEW)) {
             // The last one was never written.
             self.graph = None;
         }
         self.new = Some(pdu.clone());
+        self.new_nid = stored.map_or(Self::NEW, |nid| nid.0);
         self.new_key = key_of(read, pdu)?.unwrap_or(Self::NEW);
         self.new_auth.clear();
         for id in pdu.auth_events() {
@@ -128,6 +146,9 @@ impl Resolver {
     /// An event was written: it takes its place in the auth DAG.
     pub(super) fn written(&mut self, nid: EventNid, auth: &[EventNid]) {
         let Some(graph) = &mut self.graph else { return };
+        if graph.index.contains_key(&nid.0) {
+            return;
+        }
         let renamed = match graph.index.remove(&Self::NEW) {
             Some(index) => {
                 graph.index.insert(nid.0, index);
@@ -155,12 +176,7 @@ impl Resolver {
         states.sort_unstable();
         states.dedup();
         if states.len() < 2 {
-            return Ok(states.pop().unwrap_or(Virtual {
-                base: None,
-                changes: BTreeMap::new(),
-                memo: None,
-                hash: None,
-            }));
+            return Ok(states.pop().unwrap_or(Virtual::empty()));
         }
         let memo = memo_key(&states);
         if let Some(memo) = memo
@@ -175,7 +191,7 @@ impl Resolver {
             read,
             pdus,
             graph,
-            new: self.new.as_ref().filter(|pdu| pdu.is_state()),
+            new: self.new.as_ref().filter(|pdu| pdu.is_state() && self.new_nid == Self::NEW),
             new_key: self.new_key,
             failed: RefCell::new(None),
         };
@@ -197,7 +213,8 @@ impl Resolver {
             Some(graph) => graph,
             None => Graph::load(read, room)?,
         };
-        if self.new.as_ref().is_some_and(|pdu| pdu.is_state()) && !graph.index.contains_key(&Self::NEW) {
+        let new = self.new_nid == Self::NEW && self.new.as_ref().is_some_and(|pdu| pdu.is_state());
+        if new && !graph.index.contains_key(&Self::NEW) {
             let auth = self.new_auth.clone();
             if !graph.push(Self::NEW, &auth) {
                 return Err(StoreError::Damaged("an auth event is not in the auth DAG".into()));
@@ -313,7 +330,7 @@ fn touched(read: &dyn Read, a: StateRef, b: StateRef) -> Result<BTreeSet<i64>, S
 }
 
 /// All states in full, ascending by key. Only the first is read as a whole.
-fn materialise(read: &dyn Read, states: &[Virtual]) -> Result<Vec<StateMap>, StoreError> {
+pub(super) fn materialise(read: &dyn Read, states: &[Virtual]) -> Result<Vec<StateMap>, StoreError> {
     let mut first: Option<(StateRef, BTreeMap<i64, i64>)> = None;
     let mut all = Vec::with_capacity(states.len());
     for state in states {
@@ -348,7 +365,7 @@ fn materialise(read: &dyn Read, states: &[Virtual]) -> Result<Vec<StateMap>, Sto
 }
 
 /// Writes a result as the change of whichever stored state it is nearest to.
-fn nearest(
+pub(super) fn nearest(
     read: &dyn Read,
     result: &StateMap,
     states: &[Virtual],

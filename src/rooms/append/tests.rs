@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use linkim_federation::{
     EventReference, EventTemplate, RoomVersionRules, auth_types, build_event, check_against_state, rules,
 };
-use ruma::{CanonicalJsonValue, EventId, OwnedEventId, events::StateEventType, room_version_id, server_name, user_id};
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedUserId, events::StateEventType,
+    room_version_id, server_name, user_id,
+};
 use serde_json::{json, value::RawValue};
 
 use self::oracle::{Dice, Oracle, State, random_dag};
@@ -30,6 +33,13 @@ struct Fixture {
     store: Store,
     appenders: Appenders,
     folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// Receives one event alone.
+    async fn receive(&self, room: RoomNid, pdu: &Arc<Pdu>) -> Received {
+        self.appenders.receive(room, vec![Incoming::new(pdu.clone())]).await.unwrap().remove(0)
+    }
 }
 
 fn fixture() -> Fixture {
@@ -125,7 +135,7 @@ async fn check_room(version: RoomVersionId, seed: u64) {
     let dag = random_dag(&mut oracle, &room, &start, seed, 40);
     let mut soft_failed = HashSet::new();
     for pdu in &dag {
-        match f.appenders.receive(room.nid, pdu.clone()).await.unwrap() {
+        match f.receive(room.nid, &pdu).await {
             Received::Accepted(_) => {}
             Received::SoftFailed(..) => {
                 soft_failed.insert(pdu.event_id().to_owned());
@@ -202,14 +212,14 @@ async fn the_order_of_arrival_does_not_matter() {
             let copy = fixture();
             let other = copy_room(&f, &copy, &room, &first).await;
             for pdu in shuffled(&dag, order) {
-                let received = copy.appenders.receive(other.nid, pdu.clone()).await.unwrap();
+                let received = copy.receive(other.nid, &pdu).await;
                 let (before, after) = states_of(&copy, pdu.event_id()).await;
                 assert_eq!(before, oracle.before[pdu.event_id()], "order {order}");
                 assert_eq!(after, oracle.after[pdu.event_id()], "order {order}: {received:?}");
                 soft_failed += usize::from(matches!(received, Received::SoftFailed(..)));
             }
             // What was soft-failed differs from order to order, and so may the current state, until an event names all tips.
-            let received = copy.appenders.receive(other.nid, merge.clone()).await.unwrap();
+            let received = copy.receive(other.nid, &merge).await;
             assert!(matches!(received, Received::Accepted(_)), "order {order}: {received:?}");
             let (tips, current) = current_of(&copy, &other).await;
             assert_eq!(tips, [merge.event_id().to_owned()], "order {order}");
@@ -253,6 +263,8 @@ async fn copy_room(from: &Fixture, to: &Fixture, room: &RoomKey, first: &[Append
                 .collect(),
             redacts_others: false,
             linear: !pdu.prev_events().is_empty(),
+            relay: false,
+            came: true,
         })
         .collect();
     let unborn = head::Head::unborn(
@@ -288,7 +300,7 @@ async fn a_deep_fork_costs_a_row_a_change() {
     let join =
         oracle.build(&room, bob, ("m.room.member", Some(bob.as_str()), json!({"membership": "join"})), &[start], 1);
     oracle.add(join.clone());
-    f.appenders.receive(room.nid, join.clone()).await.unwrap();
+    f.receive(room.nid, &join).await;
     // Ours goes on, theirs forks off and sets the topic again and again.
     let topic = LocalEvent::state(alice(), "m.room.topic", "", object(json!({ "topic": "ours" })));
     let ours = f.appenders.append(room.nid, vec![topic], None).await.unwrap();
@@ -312,7 +324,7 @@ async fn a_deep_fork_costs_a_row_a_change() {
         let pdu =
             oracle.build(&room, bob, ("m.room.topic", Some(""), json!({ "topic": n })), &[prev], 10_000 + n as u64);
         oracle.add(pdu.clone());
-        let received = f.appenders.receive(room.nid, pdu.clone()).await.unwrap();
+        let received = f.receive(room.nid, &pdu).await;
         assert!(matches!(received, Received::Accepted(_)), "{received:?}");
         prev = pdu.event_id().to_owned();
     }
@@ -332,7 +344,7 @@ async fn line_before(f: &Fixture, oracle: &mut Oracle, room: &RoomKey, prev: &[O
     let content = json!({ "body": prev.len(), "msgtype": "m.text" });
     let pdu = oracle.build(room, bob, ("m.room.message", None, content), prev, 99_999);
     oracle.add(pdu.clone());
-    f.appenders.receive(room.nid, pdu.clone()).await.unwrap();
+    f.receive(room.nid, &pdu).await;
     let id = pdu.event_id().to_owned();
     assert_eq!(states_of(f, &id).await.0, oracle.before[&id]);
     let row = f.store.read::<_, StoreError, _>(move |read| events::by_id(read, &id)).await.unwrap().unwrap();
@@ -349,7 +361,7 @@ async fn forks_that_come_to_the_same_state_share_its_rows() {
     let add = async |oracle: &mut Oracle, sender: &ruma::UserId, kind: &str, key: &str, content, prev, ts| {
         let pdu = oracle.build(&room, sender, (kind, Some(key), content), &[prev], ts);
         assert!(oracle.add(pdu.clone()));
-        f.appenders.receive(room.nid, pdu.clone()).await.unwrap();
+        f.receive(room.nid, &pdu).await;
         pdu.event_id().to_owned()
     };
     let join = json!({ "membership": "join" });

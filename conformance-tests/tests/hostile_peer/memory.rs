@@ -1,0 +1,171 @@
+//! What the largest answers and the longest floods cost in memory. Each test has a server of its own, so that the figure is of
+//! nothing else.
+
+use std::time::{Duration, Instant};
+
+use conformance_tests::peer::{Answer, Body, RawPeer};
+use conformance_tests::{Server, encode, v3};
+use serde_json::json;
+
+use crate::{own, raw, shown, still_there, world};
+
+const MIB: u64 = 1024;
+
+/// An answer without end, piece by piece as fast as it is taken.
+fn endless(start: &str, piece: &str) -> Body {
+    let piece = piece.repeat((256 * 1024 / piece.len()).max(1)).into_bytes();
+    Body::Repeated { start: start.as_bytes().to_vec(), piece, times: u64::MAX, pause: Duration::ZERO }
+}
+
+/// How much more the server took at most while something was done, in KiB.
+async fn growth<T>(server: &Server, what: &str, work: impl Future<Output = T>) -> (u64, T) {
+    server.forget_peak();
+    let (before, start) = (server.resident_kib(), Instant::now());
+    let done = work.await;
+    let grown = server.peak_kib().saturating_sub(before);
+    println!("{what}: {grown} KiB more at most, {:?}", start.elapsed());
+    (grown, done)
+}
+
+#[tokio::test]
+async fn answers_without_end_to_small_questions() {
+    let server = own();
+    let alice = server.register("alice").await;
+    let model = raw().await;
+    model.get(&server, "/_matrix/federation/v1/query/profile?user_id=%40x%3Ay").await;
+    let peers = [raw().await, raw().await, raw().await, raw().await, raw().await];
+    let question = |peer: &RawPeer| v3!("/profile/{}", peer.user("mallory"));
+    for peer in &peers {
+        peer.script(|asked| {
+            (!asked.path.contains("/key/")).then(|| Answer::streamed(endless("{\"displayname\":\"", "x")))
+        });
+    }
+    let (grown, ()) = growth(&server, "five profiles without end", async {
+        let [a, b, c, d, e] = &peers;
+        let get = async |peer: &RawPeer| alice.get(&question(peer)).await;
+        let replies = tokio::join!(get(a), get(b), get(c), get(d), get(e));
+        assert!(replies.0.status >= 400, "{}", replies.0);
+    })
+    .await;
+    assert!(grown < 60 * MIB, "{grown} KiB");
+    still_there(&server, &alice, &model).await;
+}
+
+/// An answer to send_join that goes on and on with events, none of which is any good.
+#[tokio::test]
+async fn a_join_without_end() {
+    let server = own();
+    let alice = server.register("alice").await;
+    for (what, piece) in [("of nothings", "{},"), ("of numbers", "1,"), ("of one text", "x")] {
+        let peer = raw().await;
+        let room = peer.create_room(&peer.user("mallory"), "11");
+        let start = if what == "of one text" { "{\"state\":[{\"x\":\"" } else { "{\"state\":[" };
+        let piece = piece.to_owned();
+        peer.script(move |asked| asked.path.contains("/send_join/").then(|| Answer::streamed(endless(start, &piece))));
+        let join = v3!("/join/{}", room.id) + &format!("?via={}", encode(peer.name.as_str()));
+        let (grown, reply) = growth(&server, &format!("a join {what} without end"), alice.post(&join, json!({}))).await;
+        assert_eq!((reply.status, reply.errcode()), (502, "M_UNKNOWN"), "{what}: {reply}");
+        assert!(grown < 150 * MIB, "{what}: {grown} KiB");
+    }
+    let model = raw().await;
+    still_there(&server, &alice, &model).await;
+}
+
+/// What a peer may answer about missing events and states, at its largest.
+#[tokio::test]
+async fn missing_events_without_end() {
+    let server = own();
+    let world = world(&server).await;
+    let honest = world.room.tips();
+    for endpoint in ["/get_missing_events/", "/state_ids/", "/state/"] {
+        world.say("hidden");
+        let floating = world.say("floating");
+        world.peer.script(move |asked| {
+            if asked.path.contains(endpoint) {
+                let start = match endpoint {
+                    "/get_missing_events/" => "{\"events\":[",
+                    "/state_ids/" => "{\"pdu_ids\":[",
+                    _ => "{\"pdus\":[",
+                };
+                let piece = if endpoint == "/state_ids/" { "\"$x\"," } else { "{}," };
+                return Some(Answer::streamed(endless(start, piece)));
+            }
+            let about = ["/get_missing_events/", "/state_ids/", "/state/", "/event/"];
+            about.iter().any(|other| asked.path.contains(other)).then(|| Answer::error(404, "M_NOT_FOUND"))
+        });
+        let (grown, ()) = growth(&server, &format!("{endpoint} without end"), async {
+            world.peer.transact(&server, &[&floating], &[]).await.ok();
+            let start = Instant::now();
+            while world.peer.times_asked(endpoint) == 0 {
+                // Where the smaller question was refused, the larger is not asked everywhere.
+                if endpoint == "/state/" && start.elapsed() > Duration::from_secs(5) {
+                    break;
+                }
+                assert!(start.elapsed() < Duration::from_secs(30), "{endpoint} is not asked for");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let mut draft = world.draft("in its place");
+            draft["prev_events"] = world.room.references(&honest);
+            let good = world.peer.sign(&world.room, draft);
+            world.peer.transact(&server, &[&good], &[]).await.ok();
+            let start = Instant::now();
+            while world.alice.get(&v3!("/rooms/{}/event/{}", world.room.id, good.id)).await.status != 200 {
+                assert!(start.elapsed() < Duration::from_secs(120), "the room's worker hangs at {endpoint}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        assert!(grown < 120 * MIB, "{endpoint}: {grown} KiB");
+    }
+    still_there(&server, &world.alice, &world.peer).await;
+}
+
+/// The largest transactions, again and again: 50 events of 64 KB in each, none of which belongs anywhere.
+#[tokio::test]
+async fn a_flood_of_the_largest_transactions() {
+    let server = own();
+    let world = world(&server).await;
+    let text = "x".repeat(60_000);
+    let bad: Vec<_> = (0..50)
+        .map(|_| {
+            let mut event = world.peer.sign(&world.room, world.draft(&text));
+            event.json["signatures"][world.peer.name.as_str()][world.peer.key.key_id()] = "A".repeat(86).into();
+            event
+        })
+        .collect();
+    let bad: Vec<&_> = bad.iter().collect();
+    let (grown, ()) = growth(&server, "20 transactions of 3 MB", async {
+        for _ in 0..20 {
+            let reply = world.peer.transact(&server, &bad, &[]).await;
+            assert!(matches!(reply.status, 200 | 429), "{reply}");
+        }
+    })
+    .await;
+    assert!(grown < 150 * MIB, "{grown} KiB");
+    let good = world.say("after the flood");
+    conformance_tests::eventually("it is taken", || async {
+        (world.peer.transact(&server, &[&good], &[]).await.status == 200).then_some(())
+    })
+    .await;
+    shown(&world.alice, &world.room.id, &good.id).await;
+    still_there(&server, &world.alice, &world.peer).await;
+}
+
+/// A body of lists in lists: read where it must be, refused where it may.
+#[tokio::test]
+async fn bodies_that_nest_without_end() {
+    let server = own();
+    let world = world(&server).await;
+    for depth in [1_000, 9_000, 1_000_000] {
+        let nested = "[".repeat(depth) + &"]".repeat(depth);
+        let body = format!("{{\"origin\":\"{}\",\"origin_server_ts\":1,\"pdus\":[],\"edus\":{nested}}}", world.peer.name);
+        let mut sending = world.peer.sending(&server, "PUT", "/_matrix/federation/v1/send/deep", None);
+        // What can't be signed is sent with the signature of something else.
+        let signed = if depth > 10_000 { b"{}".to_vec() } else { body.clone().into_bytes() };
+        (sending.body, sending.sent_body) = (Some(signed), Some(body.into_bytes()));
+        let (grown, reply) = growth(&server, &format!("{depth} levels"), world.peer.send(&server, sending)).await;
+        assert!((400..500).contains(&reply.status) || reply.status == 200, "{reply}");
+        assert!(grown < 100 * MIB, "{grown} KiB");
+    }
+    still_there(&server, &world.alice, &world.peer).await;
+}

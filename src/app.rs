@@ -153,12 +153,16 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         line.push_str(&format!(" metrics http://{real}"));
         let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
         let reachability = app.peers.reachability.clone();
+        let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
         let routes = metrics::routes(handle.clone(), move || {
             ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
             ::metrics::gauge!("linkim_write_queue_length").set(store.write_queue_length() as f64);
             ::metrics::gauge!("linkim_append_queue_length").set(appenders.queue_length() as f64);
             ::metrics::gauge!("linkim_appenders_awake").set(appenders.awake() as f64);
             ::metrics::gauge!("linkim_failing_destinations").set(reachability.failing() as f64);
+            if let Some(inbox) = &inbox {
+                inbox.refresh_metrics();
+            }
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
@@ -320,7 +324,10 @@ impl App {
         let media = Arc::new(media.map_err(StartError::Media)?);
         let encryption = Encryption::new(&base, &peers);
         let state = services(&base, &peers, &last_seen, &follower, &media, &encryption).await?;
-        let federation = config.federation.enabled.then(|| peers.state(&base, &state));
+        let federation = match config.federation.enabled {
+            true => Some(peers.state(&base, &state, &encryption).await?),
+            false => None,
+        };
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -392,6 +399,9 @@ impl App {
     pub async fn stop(self) {
         for task in &self.tasks {
             task.abort();
+        }
+        if let Some(federation) = &self.federation {
+            federation.inbox.stop();
         }
         if let Err(error) = self.last_seen.flush(&self.store).await {
             tracing::warn!(%error, "could not write when devices were last seen");

@@ -12,6 +12,12 @@ fn matrix_nio_goes_its_way() {
 }
 
 #[test]
+fn matrix_nio_encrypts() {
+    let python = target_folder().join("clients/python/bin/python");
+    journey(&python, &clients_folder().join("nio_encrypted_journey.py"));
+}
+
+#[test]
 fn matrix_js_sdk_goes_its_way() {
     let journey_file = clients_folder().join("js-sdk/journey.js");
     assert!(journey_file.with_file_name("node_modules").exists(), "matrix-js-sdk is not installed: run ./test once");

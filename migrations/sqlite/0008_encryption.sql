@@ -128,14 +128,15 @@ CREATE TABLE remote_device_lists (
 );
 CREATE INDEX remote_device_lists_stale ON remote_device_lists (user) WHERE stale = 1;
 
--- Versions of the backup of room keys. etag: changes with each change of its keys. count: its keys. deleted: a version is never
+-- Versions of the backup of room keys. version, etag: places in the server-wide order; etag: of the newest change of its keys.
+-- count: its keys. deleted: a version is never
 -- given out twice, so its row stays. Bound: 64 KiB a row; the newest 100 of a user have keys.
 CREATE TABLE key_backups (
     user      INTEGER NOT NULL,
     version   INTEGER NOT NULL,
     algorithm TEXT NOT NULL,
     auth_data TEXT NOT NULL,
-    etag      INTEGER NOT NULL DEFAULT 0,
+    etag      INTEGER NOT NULL,
     count     INTEGER NOT NULL DEFAULT 0,
     deleted   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (user, version)

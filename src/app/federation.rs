@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::DefaultBodyLimit};
 use linkim_federation::SigningKey;
 
-use super::{Base, StartError};
+use super::{Base, StartError, encryption::Encryption};
 use crate::{
     api::{
         client::state::ClientState,
@@ -15,16 +15,24 @@ use crate::{
             state::{FederationServices, FederationState},
         },
     },
+    crypto::{DeviceListUpdates, DirectToDevice, SigningKeyUpdates},
     peers::{
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
         https::{self, AddressRules, Https, Outgoing, Resolver, SystemResolver},
+        inbox::{
+            self, Bounds, Inbox,
+            acl::RoomPolicy,
+            edus::{Edus, receipts::ReceiptEdus, typing::TypingEdus},
+        },
         keys::{Notary, OwnKeys, RemoteKeys},
+        missing::Missing,
         reachability::Reachability,
         serving::Serving,
     },
-    rooms::server_acl::ServerAcls,
+    rooms::{remote_receipts::RemoteReceipts, server_acl::ServerAcls, typing::Typing},
+    store::StoreError,
 };
 
 /// The services that reach other servers.
@@ -41,12 +49,16 @@ pub struct Peers {
     pub keys: Arc<RemoteKeys>,
     /// The first checks on events of other servers.
     pub events: Arc<EventChecker>,
+    /// Fetches what others have and we lack.
+    pub missing: Arc<Missing>,
+    /// Which servers may take part in a room.
+    pub acls: Arc<ServerAcls>,
 }
 
 impl Peers {
     /// Makes them, with the keys of the signing key file. Looks at the system's certificates, resolver and hosts file.
     pub(super) async fn new(base: &Base, keys: Vec<SigningKey>) -> Result<Self, StartError> {
-        let Base { config, store, clock, random, .. } = base;
+        let Base { config, store, clock, random, appenders, .. } = base;
         let tls = https::client_config(&config.outgoing)?;
         let rules = Arc::new(AddressRules::new(&config.outgoing));
         let resolver = SystemResolver::new().map_err(|error| StartError::Outgoing(error.to_string()))?;
@@ -69,18 +81,52 @@ impl Peers {
         let keys = RemoteKeys::new(config.clone(), own_keys.clone(), store.clone(), client.clone(), clock.clone());
         let keys = Arc::new(keys);
         let events = Arc::new(EventChecker::new(keys.clone()));
-        Ok(Self { client, reachability, outgoing, own_keys, keys, events })
+        let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), events.clone(), client.clone()));
+        let acls = Arc::<ServerAcls>::default();
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, acls })
+    }
+
+    /// Takes up what other servers sent.
+    async fn inbox(&self, base: &Base, typing: &Arc<Typing>, encryption: &Encryption) -> Result<Inbox, StoreError> {
+        let Base { config, store, clock, notifier, appenders, .. } = base;
+        let receipts = Arc::new(RemoteReceipts::new(store.clone(), appenders.clone(), notifier.clone()));
+        let policy = Arc::new(RoomPolicy::new(store.clone(), self.acls.clone()));
+        let Encryption { lists, remote_lists, .. } = encryption;
+        let name = config.server_name.clone();
+        let direct = DirectToDevice::new(store.clone(), clock.clone(), notifier.clone(), name);
+        let updates = DeviceListUpdates::new(store.clone(), lists.clone(), remote_lists.clone());
+        let edus = Edus::default()
+            .with("m.direct_to_device", Arc::new(direct))
+            .with("m.device_list_update", Arc::new(updates))
+            .with("m.signing_key_update", Arc::new(SigningKeyUpdates::new(store.clone(), lists.clone())))
+            .with("m.typing", Arc::new(TypingEdus::new(typing.clone(), policy.clone())))
+            .with("m.receipt", Arc::new(ReceiptEdus::new(receipts.clone(), policy)));
+        Inbox::start(inbox::Parts {
+            server_name: config.server_name.clone(),
+            store: store.clone(),
+            appenders: appenders.clone(),
+            checker: self.events.clone(),
+            missing: self.missing.clone(),
+            reachability: self.reachability.clone(),
+            receipts,
+            acls: self.acls.clone(),
+            edus,
+            bounds: Bounds::default(),
+            clock: clock.clone(),
+        })
+        .await
     }
 
     /// What the handlers of the server-server API call.
-    pub(super) fn state(&self, base: &Base, client: &ClientState) -> FederationState {
-        let serving = Serving::new(
-            base.config.server_name.clone(),
-            base.clock.clone(),
-            base.store.clone(),
-            Arc::new(ServerAcls::default()),
-        );
-        FederationState::new(FederationServices {
+    pub(super) async fn state(
+        &self,
+        base: &Base,
+        client: &ClientState,
+        encryption: &Encryption,
+    ) -> Result<FederationState, StoreError> {
+        let serving =
+            Serving::new(base.config.server_name.clone(), base.clock.clone(), base.store.clone(), self.acls.clone());
+        Ok(FederationState::new(FederationServices {
             config: base.config.clone(),
             random: base.random.clone(),
             media: client.media.clone(),
@@ -103,7 +149,10 @@ impl Peers {
                 self.keys.clone(),
                 self.reachability.clone(),
             )),
-        })
+            inbox: Arc::new(self.inbox(base, &client.typing, encryption).await?),
+            missing: self.missing.clone(),
+            acls: self.acls.clone(),
+        }))
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Source: Server-Server API, `m.device_list_update`, `m.signing_key_update`, `m.direct_to_device`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use ruma::{CanonicalJsonObject, OwnedServerName, OwnedUserId, ServerName, UInt};
@@ -88,32 +91,51 @@ impl EduHandler for DeviceListUpdates {
         let updates = parse_all::<DeviceUpdate>(origin, contents, |update| &update.user_id);
         let (lists, remote) = (self.lists.clone(), self.remote.clone());
         Box::pin(self.store.write(move |tx| {
+            let (mut changed, mut stale) = (BTreeSet::new(), false);
             for update in updates {
-                if update_device(tx, &lists, update)? {
-                    let remote = remote.clone();
-                    tx.after_commit(move || remote.look());
-                }
+                match update_device(tx, update)? {
+                    Outcome::Nothing => continue,
+                    Outcome::Changed(user) => changed.insert(user),
+                    Outcome::Stale(user) => {
+                        stale = true;
+                        changed.insert(user)
+                    }
+                };
+            }
+            // Once for each user: to find out who must hear of it is the larger part of the work.
+            for user in changed {
+                lists.changed(tx, user, "")?;
+            }
+            if stale {
+                tx.after_commit(move || remote.look());
             }
             Ok(())
         }))
     }
 }
 
-/// Applies an update to the list that we have. Answers whether the list is stale now: updates are missing in between.
-fn update_device(tx: &WriteTx<'_>, lists: &DeviceLists, update: DeviceUpdate) -> Result<bool, StoreError> {
-    let Some(user) = ids::user_nid(tx, &update.user_id)? else { return Ok(false) };
+/// What became of an update.
+enum Outcome {
+    /// It concerns nobody here, or came before.
+    Nothing,
+    /// The user's keys are others now.
+    Changed(UserNid),
+    /// The same, and which is to be found out: updates are missing in between.
+    Stale(UserNid),
+}
+
+/// Applies an update to the list that we have.
+fn update_device(tx: &WriteTx<'_>, update: DeviceUpdate) -> Result<Outcome, StoreError> {
+    let Some(user) = ids::user_nid(tx, &update.user_id)? else { return Ok(Outcome::Nothing) };
     if !device_lists::is_followed(tx, user)? {
-        return Ok(false);
+        return Ok(Outcome::Nothing);
     }
-    let Some(list) = device_lists::remote_list(tx, user)? else {
-        // Nobody asked for it yet: there is nothing to keep right, but a client may know it from elsewhere.
-        lists.changed(tx, user, "")?;
-        return Ok(false);
-    };
+    // If nobody asked for the list yet there is nothing to keep right, but a client may know it from elsewhere.
+    let Some(list) = device_lists::remote_list(tx, user)? else { return Ok(Outcome::Changed(user)) };
     let stream_id = i64::from(update.stream_id);
     let fresh = is_fresh(tx, user, &list)?;
     if fresh && stream_id == list.stream_id {
-        return Ok(false);
+        return Ok(Outcome::Nothing);
     }
     let previous = update.prev_id.as_deref().unwrap_or_default();
     let follows = fresh && !previous.is_empty() && previous.iter().all(|id| i64::from(*id) == list.stream_id);
@@ -124,8 +146,7 @@ fn update_device(tx: &WriteTx<'_>, lists: &DeviceLists, update: DeviceUpdate) ->
         position: if applied { tx.next_position() } else { list.position },
     };
     device_lists::put_remote_list(tx, user, &list)?;
-    lists.changed(tx, user, "")?;
-    Ok(!applied)
+    Ok(if applied { Outcome::Changed(user) } else { Outcome::Stale(user) })
 }
 
 /// Answers whether the update is one that can be applied.

@@ -196,8 +196,7 @@ impl KeyBackups {
                 let deleted = key_backups::delete_keys(tx, user, backup.version, of.scope())?;
                 if deleted > 0 {
                     backup.count -= i64::try_from(deleted).unwrap_or(i64::MAX);
-                    backup.etag += 1;
-                    key_backups::set_count(tx, user, &backup)?;
+                    key_backups::set_count(tx, user, &mut backup)?;
                 }
                 Ok(Updated { etag: backup.etag, count: backup.count })
             })
@@ -240,8 +239,7 @@ fn put_keys(tx: &WriteTx<'_>, user: UserNid, version: &str, keys: &[NewKey]) -> 
         return Err(BackupError::Full);
     }
     if changed {
-        backup.etag += 1;
-        key_backups::set_count(tx, user, &backup)?;
+        key_backups::set_count(tx, user, &mut backup)?;
     }
     Ok(Updated { etag: backup.etag, count: backup.count })
 }

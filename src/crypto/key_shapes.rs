@@ -56,7 +56,7 @@ pub(super) fn check_device_keys(keys: &CanonicalJsonObject, user: &UserId, devic
         return Err("device_keys.device_id is not the device's".into());
     }
     let texts = |values: &[CanonicalJsonValue]| values.iter().all(|value| value.as_str().is_some());
-    if !keys.get("algorithms").and_then(CanonicalJsonValue::as_array).is_some_and(|list| texts(list)) {
+    if !keys.get("algorithms").and_then(CanonicalJsonValue::as_array).is_some_and(texts) {
         return Err("device_keys.algorithms is not a list of strings".into());
     }
     let public = object(keys, "keys").ok_or("device_keys.keys is not an object")?;

@@ -8,6 +8,7 @@
 mod claim;
 mod cross_signing;
 mod device_lists;
+mod edus;
 mod key_backups;
 mod key_counts;
 mod key_shapes;
@@ -23,6 +24,7 @@ pub use self::{
     claim::{Claimed, KeyClaims, Wanted},
     cross_signing::{CrossSigning, CrossSigningError, CrossSigningUpload},
     device_lists::DeviceLists,
+    edus::{DeviceListUpdates, DirectToDevice, SigningKeyUpdates},
     key_backups::{BackupError, BackupKeys, KeyBackups, KeysOf, NewKey, Updated},
     key_counts::{Counts, KeyCounts},
     query::{KeyQueries, UserKeys, Viewed},

@@ -89,7 +89,7 @@ fn parse(json: &str) -> Result<CanonicalJsonObject, StoreError> {
 }
 
 /// What is stored of a user's keys, as `viewed` may see them; of the devices named, or of all if none is.
-pub fn user_keys(
+pub(super) fn user_keys(
     read: &dyn Read,
     viewed: Viewed,
     (user, user_id): (UserNid, &UserId),

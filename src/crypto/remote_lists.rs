@@ -148,13 +148,26 @@ impl RemoteLists {
         if let Some(mut other) = other {
             // Nothing is ever sent: the end is that the sender is dropped.
             while other.changed().await.is_ok() {}
-            return Ok(());
+            return if self.has_fresh(user).await? { Ok(()) } else { Err(ResyncError::Paused) };
         }
         let _flight = end.map(|end| Flight { lists: self, user: user.to_owned(), _end: end });
         let asked_at = self.store.position();
         let fetched = self.fetch(user).await?;
         let (user, lists) = (user.to_owned(), self.lists.clone());
         Ok(self.store.write::<_, StoreError, _>(move |tx| replace(tx, &lists, &user, fetched, asked_at)).await?)
+    }
+
+    async fn has_fresh(&self, user: &UserId) -> Result<bool, StoreError> {
+        let user = user.to_owned();
+        self.store
+            .read(move |read| {
+                let Some(user) = ids::user_nid(read, &user)? else { return Ok(false) };
+                match device_lists::remote_list(read, user)? {
+                    Some(list) => is_fresh(read, user, &list),
+                    None => Ok(false),
+                }
+            })
+            .await
     }
 
     async fn fetch(&self, user: &UserId) -> Result<Option<Fetched>, PeerError> {

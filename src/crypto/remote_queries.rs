@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long other servers may take, where the client does not say.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long they may take at most.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     accounts::Session,
-    store::{Read, Store, StoreError, annotations, events, ids, ids::RoomKey, rooms},
+    store::{Read, Store, StoreError, annotations, events, ids, ids::RoomKey},
 };
 
 /// Bytes of an event's type and of its state key at most.
@@ -178,7 +178,6 @@ impl Sending {
     ) -> Result<OwnedEventId, SendError> {
         check_name(kind)?;
         check_name(state_key)?;
-        let mut along: Option<Along> = None;
         match (kind, state_key) {
             ("m.room.create", _) => {
                 return Err(SendError::Forbidden("a room is created once".into()));
@@ -198,7 +197,7 @@ impl Sending {
             && string(&content, "guest_access") != Some("can_join");
         let room = self.room(room).await?;
         let event = LocalEvent::state(by.user_id.clone(), kind, state_key, content);
-        let event_id = self.append_one(&room, event, along).await?;
+        let event_id = self.append_one(&room, event, None).await?;
         if shuts_guests_out {
             guests::evict(&self.store, &self.appenders, room.nid).await;
         }

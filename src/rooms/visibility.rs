@@ -83,6 +83,8 @@ pub struct Visibility {
     since: i64,
     /// Position at which the user was last seen to stop being joined; the outer None: not looked up yet.
     left: Option<Option<i64>>,
+    /// Their member event there.
+    leaving: Option<EventNid>,
     memberships: HashMap<EventNid, Membership>,
 }
 
@@ -100,6 +102,7 @@ impl Visibility {
             now: member.map(|member| member.membership),
             since: member.map_or(i64::MAX, |member| member.since),
             left: None,
+            leaving: None,
             memberships: HashMap::new(),
         })
     }
@@ -176,7 +179,8 @@ impl Visibility {
         Ok(match (membership, visibility) {
             (Membership::Join, _) => true,
             (_, HistoryVisibility::Shared) => match (event.position, self.left_at(read)?) {
-                (Some(position), Some(left)) => position < left,
+                (Some(position), Some(left)) if position > 0 => position < left,
+                (Some(_), Some(_)) => self.precedes_leaving(read, before)?,
                 _ => false,
             },
             (Membership::Invite, HistoryVisibility::Invited) => true,
@@ -215,6 +219,7 @@ impl Visibility {
         let rows = self.member.line(read, self.main_line)?.rows.clone();
         let mut left = None;
         let mut next = None;
+        let mut leaving = None;
         for (epoch, event) in rows.into_iter().rev() {
             let membership = match event {
                 Some(event) => self.membership_in(read, event)?,
@@ -222,12 +227,25 @@ impl Visibility {
             };
             if membership == Membership::Join {
                 left = next;
+                self.leaving = leaving;
                 break;
             }
             next = Some(epoch);
+            leaving = event;
         }
         self.left = Some(left);
         Ok(left)
+    }
+
+    /// Whether history that was fetched lies before the user's last leaving, by the state before it: its place says nothing
+    /// of that, since it was given out when it was fetched.
+    fn precedes_leaving(&mut self, read: &dyn Read, before: StateRef) -> Result<bool, StoreError> {
+        let Some(leaving) = self.leaving else { return Ok(false) };
+        match self.member.at(read, before)? {
+            Some(event) => Ok(events::by_nid(read, event)?.depth < events::by_nid(read, leaving)?.depth),
+            // They had no part in it yet.
+            None => Ok(true),
+        }
     }
 
     /// The room's history visibility now.

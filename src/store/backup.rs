@@ -134,7 +134,8 @@ pub fn counters(path: &Path) -> Result<Counters, StoreError> {
 /// again, and what clients have of that history is known for lost. `replaced` are the counters of the database that it
 /// replaces, as far as they are known; `now_s` is the time in seconds.
 ///
-/// Tables of things that are given out once (one-time keys) belong here, too.
+/// One-time keys count as handed out, because any of them may have been: devices upload new ones. Of other servers' device lists
+/// updates may have been lost: they are fetched again.
 ///
 /// # Errors
 /// What the engine says; nothing is changed then.
@@ -150,6 +151,8 @@ pub fn make_safe(path: &Path, replaced: Counters, now_s: i64) -> Result<Restored
     )?;
     raise_sequence(&transaction, "devices", kept.device.max(replaced.device) + GAP)?;
     raise_sequence(&transaction, "tokens", kept.token.max(replaced.token) + GAP)?;
+    transaction.execute("UPDATE one_time_keys SET claimed = 1", [])?;
+    transaction.execute("UPDATE remote_device_lists SET stale = 1", [])?;
     // A filter of no user keeps the numbers below it from being given out.
     transaction.execute(
         "INSERT OR REPLACE INTO filters (nid, user, hash, json) VALUES (?1, 0, zeroblob(0), '{}')",
@@ -359,6 +362,8 @@ mod tests {
         connection
             .execute_batch(
                 "INSERT INTO devices (nid, user, device_id, created_ts, last_seen_ts) VALUES (5, 1, 'A', 0, 0);
+                 INSERT INTO one_time_keys (device, algorithm, key_id, key) VALUES (5, 'a', 'k', '{}');
+                 INSERT INTO remote_device_lists VALUES (3, 1, 0, 60);
                  UPDATE head SET position = 70, backfill = -3;",
             )
             .unwrap();
@@ -374,6 +379,9 @@ mod tests {
             .execute("INSERT INTO devices (user, device_id, created_ts, last_seen_ts) VALUES (1, 'B', 0, 0)", [])
             .unwrap();
         assert_eq!(connection.last_insert_rowid(), 1_000_009);
+        let left = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(left("SELECT COUNT(*) FROM one_time_keys WHERE claimed = 0"), 0);
+        assert_eq!(left("SELECT COUNT(*) FROM remote_device_lists WHERE stale = 0"), 0);
         assert_eq!(restores(&connection).unwrap(), [restored]);
         close(connection).unwrap();
         // The same backup restored once more, by a clock that was set back: a third history.

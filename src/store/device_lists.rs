@@ -180,8 +180,9 @@ pub fn is_followed(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
 /// As [`is_followed`], since a position at the latest.
 pub fn followed_since(read: &dyn Read, user: UserNid, position: i64) -> Result<bool, StoreError> {
     read.one(
-        "SELECT 1 FROM memberships m JOIN room_heads h ON h.room = m.room AND h.local_joined > 0 \
-         WHERE m.user = ?1 AND m.membership = 1 AND m.since <= ?2 LIMIT 1",
+        "SELECT 1 FROM memberships m JOIN room_servers s ON s.room = m.room AND s.to_position IS NULL \
+         AND s.from_position <= ?2 AND s.server = (SELECT v.nid FROM servers v JOIN meta n ON n.value = v.name \
+         WHERE n.name = 'server_name') WHERE m.user = ?1 AND m.membership = 1 AND m.since <= ?2 LIMIT 1",
         params![user, position],
         |_| Ok(()),
     )
@@ -193,7 +194,8 @@ pub fn sweep_remote_lists(tx: &WriteTx<'_>, limit: i64) -> Result<usize, StoreEr
     let read: &dyn Read = tx;
     let gone: Vec<UserNid> = read.all(
         "SELECT r.user FROM remote_device_lists r WHERE NOT EXISTS (SELECT 1 FROM memberships m \
-         JOIN room_heads h ON h.room = m.room AND h.local_joined > 0 WHERE m.user = r.user AND m.membership = 1) LIMIT ?1",
+         JOIN room_heads h ON h.room = m.room AND h.local_joined > 0 \
+         WHERE m.user = r.user AND m.membership = 1) LIMIT ?1",
         params![limit],
         |row| row.get(0),
     )?;
@@ -206,14 +208,21 @@ pub fn sweep_remote_lists(tx: &WriteTx<'_>, limit: i64) -> Result<usize, StoreEr
     Ok(gone.len())
 }
 
-/// Notes at a position that a user of this server joined a room, if they have keys.
-pub fn joined(tx: &WriteTx<'_>, user: UserNid, room: RoomNid, position: i64) -> Result<(), StoreError> {
+/// Notes at a position that a user of this server joined a room, if they have keys and other servers are there to hear of them.
+pub(crate) fn joined(tx: &WriteTx<'_>, user: UserNid, room: RoomNid, position: i64) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO device_list_joins (user, room, position) SELECT ?1, ?2, ?3 \
-         WHERE EXISTS (SELECT 1 FROM device_keys WHERE user = ?1) \
+         WHERE EXISTS (SELECT 1 FROM device_keys WHERE user = ?1) AND EXISTS (SELECT 1 FROM room_servers \
+         WHERE room = ?2 AND to_position IS NULL AND server <> (SELECT server FROM users WHERE nid = ?1)) \
          ON CONFLICT (user, room) DO UPDATE SET position = excluded.position",
         params![user, room, position],
     )?;
+    Ok(())
+}
+
+/// A user of this server left a room.
+pub(crate) fn left(tx: &WriteTx<'_>, user: UserNid, room: RoomNid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM device_list_joins WHERE user = ?1 AND room = ?2", params![user, room])?;
     Ok(())
 }
 

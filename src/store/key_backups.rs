@@ -73,14 +73,13 @@ pub fn get(read: &dyn Read, user: UserNid, version: i64) -> Result<Option<Backup
     )
 }
 
-/// Makes a new version; answers its number.
+/// Makes a new version; answers its number, which is a place in the server-wide order: no number is given out again, not even
+/// after a restore.
 pub fn create(tx: &WriteTx<'_>, user: UserNid, algorithm: &str, auth_data: &str) -> Result<i64, StoreError> {
     let read: &dyn Read = tx;
-    let newest = read
-        .one("SELECT MAX(version) FROM key_backups WHERE user = ?1", params![user], |row| row.get::<Option<i64>>(0))?;
-    let version = newest.flatten().unwrap_or(0) + 1;
+    let version = tx.next_position();
     tx.execute(
-        "INSERT INTO key_backups (user, version, algorithm, auth_data) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO key_backups (user, version, algorithm, auth_data, etag) VALUES (?1, ?2, ?3, ?4, ?2)",
         params![user, version, algorithm, auth_data],
     )?;
     // Each new version takes at most one old one with it.
@@ -121,8 +120,9 @@ pub fn delete_of_user(tx: &WriteTx<'_>, user: UserNid) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Writes what a change of a version's keys made of it.
-pub fn set_count(tx: &WriteTx<'_>, user: UserNid, backup: &Backup) -> Result<(), StoreError> {
+/// Writes how many keys a version has after a change of them; its etag becomes another.
+pub fn set_count(tx: &WriteTx<'_>, user: UserNid, backup: &mut Backup) -> Result<(), StoreError> {
+    backup.etag = tx.next_position();
     tx.execute(
         "UPDATE key_backups SET etag = ?3, count = ?4 WHERE user = ?1 AND version = ?2",
         params![user, backup.version, backup.etag, backup.count],

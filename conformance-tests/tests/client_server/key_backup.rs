@@ -45,7 +45,7 @@ async fn the_newest_version_is_the_current_one() {
 
     alice.delete(&v3!("/room_keys/version/{}", second), None).await.ok();
     alice.delete(&v3!("/room_keys/version/{}", second), None).await.ok();
-    alice.delete(&v3!("/room_keys/version/{}", "99"), None).await.expect_error(404, "M_NOT_FOUND");
+    alice.delete(&v3!("/room_keys/version/{}", "999999999"), None).await.expect_error(404, "M_NOT_FOUND");
     alice.get(&v3!("/room_keys/version/{}", second)).await.expect_error(404, "M_NOT_FOUND");
     assert_eq!(alice.get(&path).await.ok()["version"], first.as_str());
     let third = new_version(&alice, "three").await;
@@ -60,12 +60,12 @@ async fn only_auth_data_can_be_changed() {
     let path = v3!("/room_keys/version/{}", version);
     let body = |algorithm: &str, version: &str| json!({ "algorithm": algorithm, "auth_data": { "public_key": "new" }, "version": version });
     alice.put(&path, body("other", &version)).await.expect_error(400, "M_INVALID_PARAM");
-    alice.put(&path, body(ALGORITHM, "99")).await.expect_error(400, "M_INVALID_PARAM");
+    alice.put(&path, body(ALGORITHM, "999999999")).await.expect_error(400, "M_INVALID_PARAM");
     assert_eq!(alice.get(&path).await.ok()["auth_data"], json!({ "public_key": "one" }));
     alice.put(&path, body(ALGORITHM, &version)).await.ok();
     assert_eq!(alice.get(&path).await.ok()["auth_data"], json!({ "public_key": "new" }));
-    let unknown = v3!("/room_keys/version/{}", "99");
-    alice.put(&unknown, body(ALGORITHM, "99")).await.expect_error(404, "M_NOT_FOUND");
+    let unknown = v3!("/room_keys/version/{}", "999999999");
+    alice.put(&unknown, body(ALGORITHM, "999999999")).await.expect_error(404, "M_NOT_FOUND");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn keys_are_put_got_and_deleted_one_by_one_by_room_and_all_together() {
     assert_eq!(alice.get(&keys("", &version)).await.ok(), all);
     assert_eq!(alice.get(&keys("/!none:x", &version)).await.ok(), json!({ "sessions": {} }));
     alice.get(&keys("/!a:x/none", &version)).await.expect_error(404, "M_NOT_FOUND");
-    alice.get(&keys("", "99")).await.expect_error(404, "M_NOT_FOUND");
+    alice.get(&keys("", "999999999")).await.expect_error(404, "M_NOT_FOUND");
     alice.get(&v3!("/room_keys/keys")).await.expect_error(400, "M_MISSING_PARAM");
     bob.get(&keys("", &version)).await.expect_error(404, "M_NOT_FOUND");
 
@@ -104,7 +104,7 @@ async fn keys_are_put_got_and_deleted_one_by_one_by_room_and_all_together() {
     assert_eq!(alice.delete(&keys("/!a:x", &version), None).await.ok()["count"], 1);
     assert_eq!(alice.delete(&keys("", &version), None).await.ok()["count"], 0);
     assert_eq!(alice.get(&keys("", &version)).await.ok(), json!({ "rooms": {} }));
-    alice.delete(&keys("", "99"), None).await.expect_error(404, "M_NOT_FOUND");
+    alice.delete(&keys("", "999999999"), None).await.expect_error(404, "M_NOT_FOUND");
 }
 
 #[tokio::test]
@@ -139,14 +139,14 @@ async fn the_better_key_stays() {
 async fn keys_go_into_the_current_version_alone() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
-    alice.put(&keys("/!a:x/s", "1"), key(true, 0, 0, "1")).await.expect_error(404, "M_NOT_FOUND");
+    alice.put(&keys("/!a:x/s", "999999999"), key(true, 0, 0, "1")).await.expect_error(404, "M_NOT_FOUND");
     let old = new_version(&alice, "one").await;
     alice.put(&keys("/!a:x/s", &old), key(true, 0, 0, "1")).await.ok();
     let new = new_version(&alice, "two").await;
     let error =
         alice.put(&keys("/!a:x/t", &old), key(true, 0, 0, "1")).await.expect_error(403, "M_WRONG_ROOM_KEYS_VERSION");
     assert_eq!(error["current_version"], new.as_str());
-    alice.put(&keys("/!a:x/t", "99"), key(true, 0, 0, "1")).await.expect_error(404, "M_NOT_FOUND");
+    alice.put(&keys("/!a:x/t", "999999999"), key(true, 0, 0, "1")).await.expect_error(404, "M_NOT_FOUND");
     assert_eq!(alice.get(&keys("/!a:x", &old)).await.ok()["sessions"].as_object().map(serde_json::Map::len), Some(1));
     assert_eq!(alice.get(&keys("", &new)).await.ok(), json!({ "rooms": {} }));
 }

@@ -10,6 +10,7 @@ mod openid;
 mod public_rooms;
 mod query;
 mod room_state;
+mod send;
 mod serving;
 pub mod state;
 mod user_keys;
@@ -34,5 +35,6 @@ fn v1() -> Router<FederationState> {
         .merge(public_rooms::routes())
         .merge(query::routes())
         .merge(room_state::routes())
+        .merge(send::routes())
         .merge(user_keys::routes())
 }

@@ -14,11 +14,13 @@ use crate::{
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
+        inbox::Inbox,
         keys::{Notary, OwnKeys, RemoteKeys},
+        missing::Missing,
         serving::Serving,
     },
     random::Random,
-    rooms::{aliases::Aliases, directory::Directory, hierarchy::Hierarchy},
+    rooms::{aliases::Aliases, directory::Directory, hierarchy::Hierarchy, server_acl::ServerAcls},
 };
 
 /// The services. Every request takes a clone, so it is one reference.
@@ -71,6 +73,12 @@ pub struct FederationServices {
     pub budgets: Arc<Budgets>,
     /// Whose a request is.
     pub authenticator: Arc<Authenticator>,
+    /// What other servers send.
+    pub inbox: Arc<Inbox>,
+    /// Fetches what others have and we lack.
+    pub missing: Arc<Missing>,
+    /// Which servers may take part in a room.
+    pub acls: Arc<ServerAcls>,
 }
 
 impl FederationState {
@@ -105,4 +113,7 @@ from_federation_state!(
     authenticator: Authenticator,
     key_queries: KeyQueries,
     key_claims: KeyClaims,
+    inbox: Inbox,
+    missing: Missing,
+    acls: ServerAcls,
 );

@@ -69,11 +69,13 @@ fn forward_extremities(site: &Site<'_>, room: &Room, report: &mut Report) -> Res
             }
         }
     }
+    // With the newest one by which this server came into the room, those before it ceased to be extremities.
+    let came = room.events.iter().filter(|event| event.is(flag::ANEW)).filter_map(|event| event.live()).max();
     let wanted: BTreeSet<i64> = room
         .events
         .iter()
         .filter(accepted)
-        .filter(|event| event.live().is_some() && !referred.contains(&event.id))
+        .filter(|event| event.live().is_some() && event.live() >= came && !referred.contains(&event.id))
         .map(|event| event.nid)
         .collect();
     let stored: BTreeSet<i64> = rooms::extremities(site.read, room.key.nid)?.into_iter().map(|nid| nid.0).collect();
@@ -122,7 +124,7 @@ fn auth_edges(site: &Site<'_>, room: &Room, report: &mut Report) -> Result<(), S
     }
     for event in &room.events {
         let edges = stored.remove(&event.nid);
-        let Some(body) = &event.body else { continue };
+        let Some(body) = event.body.as_ref().filter(|_| !event.loose) else { continue };
         let wanted: Option<BTreeSet<i64>> =
             body.auth.iter().map(|id| room.by_id(id).map(|at| room.events[at].nid)).collect();
         match (body.state_key.is_some(), edges, wanted) {

@@ -137,6 +137,11 @@ impl Lines {
         self.lines.get(&line).and_then(|line| line.keys.get(&key)).map_or(&[], Vec::as_slice)
     }
 
+    /// The keys that changed on a line itself.
+    pub(super) fn keys(&self, line: i64) -> impl Iterator<Item = i64> {
+        self.lines.get(&line).into_iter().flat_map(|line| line.keys.keys().copied())
+    }
+
     /// The newest epoch at which a line changed.
     pub(super) fn newest_epoch(&self, line: i64) -> Option<i64> {
         self.lines.get(&line)?.hashes.last().map(|(epoch, _)| *epoch)

@@ -108,9 +108,14 @@ fn memberships(
             Err(error) => report.add(Kind::Membership, format_args!("{} user {}", room.key.room_id, user.0), error),
         }
     }
+    let inside = wanted.values().any(|(_, wanted)| wanted.local && wanted.membership == Membership::Join);
     for (user, (name, wanted)) in wanted {
         let place = format!("{} {name}", room.key.room_id);
-        let Some(row) = stored.remove(user) else {
+        let row = stored.remove(user);
+        if !inside && row.is_some_and(|row| row.event.0 != wanted.event && from_outside(room, &row)) {
+            continue;
+        }
+        let Some(row) = row else {
             report.add(Kind::Membership, place, format_args!("{} is not noted", wanted.membership.as_str()));
             continue;
         };
@@ -143,12 +148,23 @@ fn memberships(
     }
     // In a room whose state we don't have, invitations and knocks stand for themselves.
     if room.events.iter().any(|event| event.live().is_some()) {
+        stored.retain(|_, row| inside || !from_outside(room, row));
         for user in stored.keys() {
             let what = format!("user {} has a membership that the state does not give", user.0);
             report.add(Kind::Membership, &room.key.room_id, what);
         }
     }
     Ok(())
+}
+
+/// Whether a membership is what another server told us of a room that we are not in: its event is an outlier.
+fn from_outside(room: &Room, row: &MemberRow) -> bool {
+    let event = room.by_nid(row.event.0).map(|at| &room.events[at]);
+    event.is_some_and(|event| {
+        event.is(flag::OUTLIER)
+            && event.state_key == Some(ids::member_key(row.user))
+            && event.body.as_ref().and_then(|body| body.membership) == Some(row.membership)
+    })
 }
 
 fn head(

@@ -14,6 +14,7 @@ mod replay;
 mod report;
 mod resolution;
 mod room;
+mod servers;
 mod whole;
 
 #[cfg(test)]
@@ -83,6 +84,7 @@ fn check_room(site: &Site<'_>, nid: RoomNid, events: &[i64], report: &mut Report
     counters::check(&room, &replayed, report);
     if !room.partial {
         members::check(site, &room, &lines, &replayed, report)?;
+        servers::check(site, &room, &lines, report)?;
         reading::check(site, &room, &replayed, report)?;
     }
     Ok(())

@@ -52,12 +52,11 @@ fn check_redacted(room: &Room, replayed: &Replayed, event: &Event, by: i64, repo
     }
 }
 
-/// A redaction whose target was here before it has been applied, or another one has.
+/// A redaction whose target is here has been applied, or another one has.
 fn check_effect(room: &Room, replayed: &Replayed, at: usize, redaction: &Event, report: &mut Report) {
     let Some(target) = redaction.body.as_ref().and_then(|body| body.redacts.as_ref()) else { return };
     let Some(target) = room.by_id(&event_id::encode(target)).map(|at| &room.events[at]) else { return };
-    let after = redaction.live().is_some() && target.nid < redaction.nid;
-    if after && target.redacted_by.is_none() && redacts(room, replayed, at, target) {
+    if target.redacted_by.is_none() && redacts(room, replayed, at, target) {
         report.add(Kind::Redaction, &target.event_id, format_args!("{} has not been applied", redaction.event_id));
     }
 }

@@ -53,8 +53,10 @@ pub(super) fn replay(site: &Site<'_>, room: &Room, lines: &Lines, report: &mut R
         after: HashMap::new(),
         following: HashMap::new(),
         tips: BTreeSet::new(),
+        children: HashMap::new(),
         out: Replayed::default(),
     };
+    walk.outliers(report);
     let order = walk.order(report);
     for at in order {
         walk.event(at, report)?;
@@ -106,10 +108,25 @@ struct Walk<'a> {
     /// How many events still to come follow an event.
     following: HashMap<usize, usize>,
     tips: BTreeSet<usize>,
+    /// Where events may have come before those that they name: all that name one.
+    children: HashMap<usize, Vec<usize>>,
     out: Replayed,
 }
 
 impl Walk<'_> {
+    /// The verdicts on outliers, by their auth events alone.
+    fn outliers(&mut self, report: &mut Report) {
+        for event in self.room.events.iter().filter(|event| event.is(flag::OUTLIER) && !event.loose) {
+            let Some(pdu) = self.resolver.pdu(event.nid) else { continue };
+            let by_id = |id: &EventId| self.room.by_id(&event_id::encode(id)).map(|at| self.room.events[at].nid);
+            let rejected =
+                check_auth_events(self.room.rules, &pdu, |id: &EventId| self.resolver.pdu(by_id(id)?)).is_err();
+            if rejected != event.is(flag::REJECTED) {
+                report.add(Kind::Verdict, &event.event_id, "an outlier is not stored as its auth events say");
+            }
+        }
+    }
+
     /// Events of the DAG, parents first, those ready in the order of their positions.
     fn order(&mut self, report: &mut Report) -> Vec<usize> {
         let events = &self.room.events;
@@ -117,12 +134,18 @@ impl Walk<'_> {
         let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
         let mut ready = BinaryHeap::new();
         let mut count = 0;
+        let with_gaps = events.iter().any(|event| event.is(flag::TOLD));
         for (at, event) in events.iter().enumerate().filter(|(_, event)| event.in_dag()) {
             count += 1;
-            let prev = self.room.prev(event).unwrap_or_default();
+            let prev = self.room.parents(event);
             missing.insert(at, prev.len());
             if prev.is_empty() {
                 ready.push(Reverse((event.position, at)));
+            }
+            if with_gaps {
+                for parent in self.room.named(event) {
+                    self.children.entry(parent).or_default().push(at);
+                }
             }
             for parent in prev {
                 children.entry(parent).or_default().push(at);
@@ -169,8 +192,13 @@ impl Walk<'_> {
         if let Some(pdu) = self.resolver.pdu(event.nid) {
             self.judge(at, &pdu, prev.as_deref(), &before, report)?;
         }
-        let prev = prev.unwrap_or_default();
+        let prev = self.room.parents(event);
         let extremity = event.live().is_some() && !event.is(flag::HIDDEN | flag::BACKFILLED);
+        if event.is(flag::ANEW) {
+            for tip in std::mem::take(&mut self.tips) {
+                self.forget_if_done(tip);
+            }
+        }
         if extremity {
             self.replace_tips(&prev);
         }
@@ -184,7 +212,7 @@ impl Walk<'_> {
         let after = self.with(before, event);
         self.compare(Kind::StateAfter, event, stored_after, &after, report);
         self.after.insert(at, after);
-        if extremity {
+        if extremity && !self.is_behind(at) {
             self.tips.insert(at);
         }
         self.compare_current(event, report);
@@ -203,10 +231,30 @@ impl Walk<'_> {
             }
             let event = &self.room.events[parent];
             if event.is(flag::SOFT_FAILED | flag::REJECTED) {
-                let behind = self.room.prev(event).unwrap_or_default();
+                let behind = self.room.named(event);
                 todo.extend(behind.into_iter().filter(|at| seen.insert(*at)));
             }
         }
+    }
+
+    /// Whether an accepted event that came before has the event behind it, directly or through soft-failed and rejected ones.
+    fn is_behind(&self, at: usize) -> bool {
+        let position = self.room.events[at].position;
+        let mut todo = vec![at];
+        let mut seen = BTreeSet::new();
+        while let Some(parent) = todo.pop() {
+            for child in self.children.get(&parent).into_iter().flatten() {
+                let event = &self.room.events[*child];
+                if event.arrival() > position || !seen.insert(*child) {
+                    continue;
+                }
+                if !event.is(flag::HIDDEN) {
+                    return true;
+                }
+                todo.push(*child);
+            }
+        }
+        false
     }
 
     /// The state before an event. One that can't be recomputed, because what it follows is not here, is taken as stored.
@@ -371,8 +419,15 @@ impl Walk<'_> {
         if check_auth_events(self.room.rules, pdu, fetch).is_err() || !allowed(before) {
             return Some(flag::REJECTED);
         }
-        let prev: BTreeSet<usize> = prev?.iter().copied().collect();
-        if event.live().is_none() || event.is(flag::BACKFILLED) || prev == self.tips {
+        if event.live().is_none() || event.is(flag::BACKFILLED | flag::ANEW) {
+            return Some(0);
+        }
+        if event.is(flag::POLICY_CHECKED) && event.is(flag::SOFT_FAILED) {
+            return Some(flag::SOFT_FAILED);
+        }
+        let told = event.is(flag::TOLD);
+        let prev: BTreeSet<usize> = if told { BTreeSet::new() } else { prev?.iter().copied().collect() };
+        if !told && prev == self.tips {
             return Some(0);
         }
         let states = self.tips.iter().filter_map(|tip| self.after.get(tip).cloned()).collect();

@@ -52,6 +52,8 @@ pub enum Kind {
     Head,
     /// Memberships.
     Membership,
+    /// Which servers are in a room, and since when.
+    Servers,
     /// Whether an event counts, notifies, highlights.
     Class,
     /// Running numbers.
@@ -87,6 +89,7 @@ impl fmt::Display for Kind {
             Self::Resolution => "resolution",
             Self::Head => "room",
             Self::Membership => "membership",
+            Self::Servers => "servers",
             Self::Class => "class",
             Self::Running => "running numbers",
             Self::Unread => "unread",

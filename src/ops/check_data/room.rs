@@ -1,7 +1,7 @@
 //! A room's events: their rows as they are stored, and what their bodies say.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Room {
     pub(super) events: Vec<Event>,
     by_id: HashMap<Vec<u8>, usize>,
     by_nid: HashMap<i64, usize>,
+    /// Events with a row in auth_edges.
+    with_auth: HashSet<i64>,
 }
 
 /// A stored event.
@@ -53,6 +55,8 @@ pub(super) struct Event {
     pub(super) thread: i64,
     pub(super) redacted_by: Option<i64>,
     pub(super) running: Running,
+    /// An outlier that came before its auth events: it was not judged.
+    pub(super) loose: bool,
     /// None: there is no body, or none that can be read.
     pub(super) body: Option<Body>,
 }
@@ -102,6 +106,13 @@ impl Event {
         !self.is(flag::OUTLIER)
     }
 
+    /// When it took its place in the DAG, in the order of positions. One that was an outlier before is a state event, whose own
+    /// change of the state tells.
+    pub(super) fn arrival(&self) -> Option<i64> {
+        let change = self.after.map_or(self.nid, |after| after.epoch);
+        self.live().or(Some(if self.state_key.is_some() { self.nid.max(change) } else { self.nid }))
+    }
+
     /// Its place among live events.
     pub(super) fn live(&self) -> Option<i64> {
         self.position.filter(|position| *position > 0)
@@ -141,6 +152,10 @@ impl Room {
             events: Vec::with_capacity(events.len()),
             by_id: HashMap::with_capacity(events.len()),
             by_nid: HashMap::with_capacity(events.len()),
+            with_auth: read
+                .all("SELECT event FROM auth_edges WHERE room = ?1", params![nid], |row| row.get(0))?
+                .into_iter()
+                .collect(),
         };
         for nid in events {
             match room.event(read, *nid) {
@@ -181,15 +196,17 @@ impl Room {
         let id: Vec<u8> = row.get(1)?;
         let event_id = event_id::decode(&id)?;
         let json: Option<String> = row.get(20)?;
+        let (nid, flags): (i64, i64) = (row.get(0)?, row.get(8)?);
         Ok(Event {
-            nid: row.get(0)?,
+            nid,
+            loose: flags & flag::OUTLIER != 0 && !self.with_auth.contains(&nid),
             position: row.get(2)?,
             depth: row.get(3)?,
             kind: row.get(4)?,
             state_key: row.get(5)?,
             sender: row.get(6)?,
             origin_ts: row.get(7)?,
-            flags: row.get(8)?,
+            flags,
             before: state(9)?,
             after: state(11)?,
             relation: relation.map(|kind| Ok::<_, StoreError>((kind, row.get(14)?))).transpose()?,
@@ -244,12 +261,30 @@ impl Room {
         self.by_nid.get(&nid).copied()
     }
 
-    /// Events of the DAG that an event names as previous ones; None if some are not here.
+    /// Events of the DAG whose states make the state before an event: those that it names as previous ones. None if some are
+    /// not here, or were not when it came: then its state is what a peer said.
     pub(super) fn prev(&self, event: &Event) -> Option<Vec<usize>> {
-        let body = event.body.as_ref()?;
+        let body = event.body.as_ref().filter(|_| !event.is(flag::TOLD))?;
         let known = |id: &Vec<u8>| self.by_id(id).filter(|at| self.events[*at].in_dag());
         let all: Option<BTreeSet<usize>> = body.prev.iter().map(known).collect();
         all.map(|all| all.into_iter().collect())
+    }
+
+    /// Events of the DAG that an event names as previous ones, as far as they are here now.
+    pub(super) fn named(&self, event: &Event) -> Vec<usize> {
+        let ids = event.body.iter().flat_map(|body| &body.prev);
+        let known: BTreeSet<usize> =
+            ids.filter_map(|id| self.by_id(id)).filter(|at| self.events[*at].in_dag()).collect();
+        known.into_iter().collect()
+    }
+
+    /// Events of the DAG that an event names as previous ones and that were here when it came.
+    pub(super) fn parents(&self, event: &Event) -> Vec<usize> {
+        self.prev(event).unwrap_or_else(|| {
+            let mut named = self.named(event);
+            named.retain(|at| self.events[*at].live().is_some_and(|position| Some(position) < event.live()));
+            named
+        })
     }
 
     /// Live events in the order of their positions.

@@ -409,6 +409,14 @@ fn damages() -> Vec<Damage> {
     add(Kind::Membership, "UPDATE memberships SET forgotten = 1 WHERE room = 1 AND membership = 1");
     add(Kind::Membership, "DELETE FROM memberships WHERE room = 1 AND membership = 1");
     add(Kind::Membership, "INSERT INTO memberships VALUES (999, 1, 1, 1, 1, 1, 0)");
+    add(Kind::Servers, "DELETE FROM room_servers WHERE from_position = (SELECT MAX(from_position) FROM room_servers)");
+    add(Kind::Servers, "UPDATE room_servers SET joined = joined + 1 WHERE room = 1 AND to_position IS NULL");
+    add(Kind::Servers, "UPDATE room_servers SET to_position = 1 WHERE to_position IS NULL");
+    add(
+        Kind::Servers,
+        "UPDATE room_servers SET from_position = from_position - 1 \
+         WHERE from_position = (SELECT MAX(from_position) FROM room_servers)",
+    );
     add(Kind::Class, "UPDATE events SET flags = flags & ~128 WHERE nid = MESSAGE");
     add(Kind::Class, "UPDATE events SET flags = flags | 512 WHERE nid = MESSAGE");
     add(Kind::Running, "UPDATE events SET countable = countable + 1 WHERE nid = MESSAGE");
@@ -422,7 +430,10 @@ fn damages() -> Vec<Damage> {
     add(Kind::Redaction, "UPDATE events SET redacted_by = MESSAGE WHERE nid = REDACTED");
     add(Kind::Redaction, "UPDATE events SET redacted_by = 4711 WHERE nid = REDACTED");
     add(Kind::Redaction, "UPDATE events SET redacted_by = nid + 1 WHERE nid = MESSAGE");
-    add(Kind::Redaction, "INSERT INTO pending_redactions SELECT room, event_id, nid FROM events WHERE nid = MESSAGE");
+    add(
+        Kind::Redaction,
+        "INSERT INTO pending_redactions SELECT room, event_id, nid, 0 FROM events WHERE nid = MESSAGE",
+    );
     add(Kind::Transaction, "UPDATE transactions SET event = 4711");
     add(Kind::Transaction, "UPDATE transactions SET event = MESSAGE");
     add(Kind::Transaction, "UPDATE transactions SET device = 2");

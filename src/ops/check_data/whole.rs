@@ -26,6 +26,7 @@ const POSITIONS: &[(&str, &str)] = &[
     ("profiles.position", "SELECT MAX(position) FROM profiles"),
     ("receipts.position", "SELECT MAX(position) FROM receipts"),
     ("private_receipts.position", "SELECT MAX(position) FROM private_receipts"),
+    ("room_servers.from_position", "SELECT MAX(from_position) FROM room_servers"),
     ("room_state.from_epoch", "SELECT MAX(from_epoch) FROM room_state"),
 ];
 
@@ -93,18 +94,32 @@ pub(super) fn transactions(read: &dyn Read, report: &mut Report) -> Result<(), S
 const ORPHANS: &[(&str, &str)] = &[
     ("events", "SELECT nid FROM events WHERE room NOT IN (SELECT nid FROM rooms)"),
     ("event_json", "SELECT event FROM event_json WHERE event NOT IN (SELECT nid FROM events)"),
-    ("rejections", "SELECT event FROM rejections WHERE event NOT IN (SELECT nid FROM events WHERE flags & 2 <> 0)"),
+    ("rejections", "SELECT event FROM rejections WHERE event NOT IN (SELECT nid FROM events WHERE flags & 6 <> 0)"),
     ("state_lines", "SELECT line FROM state_lines WHERE room NOT IN (SELECT nid FROM rooms)"),
     ("room_state", "SELECT DISTINCT line FROM room_state WHERE line NOT IN (SELECT line FROM state_lines)"),
     ("room_heads", "SELECT room FROM room_heads WHERE room NOT IN (SELECT nid FROM rooms)"),
     ("current_state", "SELECT DISTINCT room FROM current_state WHERE room NOT IN (SELECT nid FROM rooms)"),
     ("memberships", "SELECT DISTINCT room FROM memberships WHERE room NOT IN (SELECT nid FROM rooms)"),
+    ("room_servers", "SELECT DISTINCT room FROM room_servers WHERE room NOT IN (SELECT nid FROM rooms)"),
     ("forward_extremities", "SELECT room FROM forward_extremities WHERE room NOT IN (SELECT nid FROM rooms)"),
     ("receipts", "SELECT event FROM receipts WHERE event NOT IN (SELECT nid FROM events)"),
     ("private_receipts", "SELECT event FROM private_receipts WHERE event NOT IN (SELECT nid FROM events)"),
     ("devices", "SELECT nid FROM devices WHERE user NOT IN (SELECT user FROM accounts)"),
     ("tokens", "SELECT nid FROM tokens WHERE device NOT IN (SELECT nid FROM devices)"),
     ("aliases", "SELECT room FROM aliases WHERE room NOT IN (SELECT nid FROM rooms)"),
+    ("one_time_keys", "SELECT device FROM one_time_keys WHERE device NOT IN (SELECT nid FROM devices)"),
+    ("fallback_keys", "SELECT device FROM fallback_keys WHERE device NOT IN (SELECT nid FROM devices)"),
+    ("to_device", "SELECT DISTINCT device FROM to_device WHERE device NOT IN (SELECT nid FROM devices)"),
+    (
+        "device_keys",
+        "SELECT k.user FROM device_keys k JOIN accounts a ON a.user = k.user WHERE NOT EXISTS \
+         (SELECT 1 FROM devices d WHERE d.user = k.user AND d.device_id = k.device_id)",
+    ),
+    (
+        "key_backup_keys",
+        "SELECT DISTINCT k.user FROM key_backup_keys k WHERE NOT EXISTS \
+         (SELECT 1 FROM key_backups b WHERE b.user = k.user AND b.version = k.version AND b.deleted = 0)",
+    ),
 ];
 
 /// Rows that belong to nothing.

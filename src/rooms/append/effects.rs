@@ -10,7 +10,7 @@ use crate::{
     params,
     rooms::state::load_pdu,
     store::{
-        Read, StoreError, WriteTx, event_id, events,
+        Read, StoreError, WriteTx, device_lists, event_id, events,
         ids::{self, EventNid, RoomNid, UserNid},
         members,
         members::{MemberRow, Membership},
@@ -127,8 +127,18 @@ fn member_changed(
         concerned.members.insert(user, after == Some(Membership::Join));
     }
     match (before == Some(Membership::Join), after == Some(Membership::Join)) {
-        (false, true) => room_servers::joined(tx, place.room, user, place.position)?,
-        (true, false) => room_servers::left(tx, place.room, user, place.position)?,
+        (false, true) => {
+            room_servers::joined(tx, place.room, user, place.position)?;
+            if local {
+                device_lists::joined(tx, user, place.room, place.position)?;
+            }
+        }
+        (true, false) => {
+            room_servers::left(tx, place.room, user, place.position)?;
+            if local {
+                device_lists::left(tx, user, place.room)?;
+            }
+        }
         _ => {}
     }
     let Some((event, membership)) = event.map(|(_, nid)| nid).zip(after) else {

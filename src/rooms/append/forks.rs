@@ -153,6 +153,9 @@ pub(super) fn judge(
         before,
         judgement,
     };
+    if way != Way::Live && behind_history(read, room, &prev, &tips, pdus)? {
+        return Err(NotJudged::Malformed("it is no history: it follows what is newest here"));
+    }
     if way == Way::Live && judged.judgement == Judgement::Accepted {
         becomes_tip(read, room, rules, (pdu, &prev), (&tips, current), &mut judged, resolver, pdus)?;
     }
@@ -228,6 +231,18 @@ fn before(
     }
     let before = resolver.resolve(read, room, rules, states, current, &site.pdus)?;
     Ok(share(read, room, &site.hash_key, head, before)?)
+}
+
+/// Whether an extremity is behind an event with these previous events.
+fn behind_history(
+    read: &dyn Read,
+    room: &RoomKey,
+    prev: &[EventRow],
+    tips: &[EventNid],
+    pdus: &PduCache,
+) -> Result<bool, StoreError> {
+    let covered = behind_hidden(read, room, prev, pdus)?;
+    Ok(tips.iter().any(|tip| covered.contains(tip) || prev.iter().any(|row| row.nid == *tip)))
 }
 
 /// What an accepted event does to the extremities and to the current state.

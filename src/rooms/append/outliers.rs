@@ -15,7 +15,7 @@ use super::{
     Appended, PduCache, Received,
     actor::Appender,
     classify::classify,
-    commit::{Site, announce},
+    commit::{Site, announce, apply_waiting},
     effects::Concerned,
     plan::AuthRef,
     resolution::load,
@@ -96,7 +96,7 @@ impl Appender {
             let nids = self
                 .shared
                 .store
-                .write::<_, StoreError, _>(move |tx| write_chunk(tx, &writing, &to_write, &site, now_ms))
+                .write::<_, StoreError, _>(move |tx| write_chunk(tx, &writing, rules, &to_write, &site, now_ms))
                 .await?;
             for (verdict, nid) in verdicts.iter().zip(nids) {
                 let stored = known.settle(verdict, nid);
@@ -267,11 +267,13 @@ fn create_id(rules: &RoomVersionRules, pdu: &Pdu) -> Option<OwnedEventId> {
 fn write_chunk(
     tx: &WriteTx<'_>,
     room: &RoomKey,
+    rules: &RoomVersionRules,
     verdicts: &[Verdict],
     site: &Arc<Site>,
     now_ms: i64,
 ) -> Result<Vec<Option<EventNid>>, StoreError> {
     let mut nids: Vec<Option<EventNid>> = Vec::with_capacity(verdicts.len());
+    let mut concerned = Concerned::default();
     for verdict in verdicts {
         let What::New { auth, rejected, loose } = &verdict.what else {
             nids.push(None);
@@ -290,6 +292,7 @@ fn write_chunk(
             events::replace_loose(tx, loose, nid)?;
         }
         write_outlier(tx, room, &verdict.pdu, nid, rejected.is_some(), now_ms)?;
+        apply_waiting(tx, room.nid, rules, verdict.pdu.event_id(), &mut concerned)?;
         rooms::put_auth_edges(tx, room.nid, nid, &auth)?;
         if let Some(reason) = rejected {
             events::put_reason(tx, nid, Some(reason))?;
@@ -297,7 +300,7 @@ fn write_chunk(
         nids.push(Some(nid));
     }
     let head = rooms::head(tx, room.nid)?;
-    announce(tx, site, room.nid, &head, None, Concerned::default());
+    announce(tx, site, room.nid, &head, None, concerned);
     Ok(nids)
 }
 

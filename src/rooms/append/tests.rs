@@ -1,7 +1,12 @@
 //! Forks through the write path, against a full recomputation with ruma's state resolution.
 
+mod gaps;
+mod history;
 mod large;
 mod oracle;
+mod outside;
+mod remote;
+mod runs;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -33,6 +38,7 @@ struct Fixture {
     store: Store,
     appenders: Appenders,
     folder: tempfile::TempDir,
+    server_name: OwnedServerName,
 }
 
 impl Fixture {
@@ -43,16 +49,20 @@ impl Fixture {
 }
 
 fn fixture() -> Fixture {
+    fixture_of(server_name!("a.example"))
+}
+
+fn fixture_of(server_name: &ruma::ServerName) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
+    let store = Store::open(&folder.path().join("linkim.db"), server_name.as_str()).unwrap();
     let signer = Signer {
-        server_name: server_name!("a.example").to_owned(),
+        server_name: server_name.to_owned(),
         key: SigningKey::generate([1; 32], "1").unwrap(),
         random: Arc::new(OsRandom),
     };
     let appenders =
         Appenders::new(store.clone(), Arc::new(SystemClock), signer, StateHashKey::new([2; 32]), Arc::new(NoWake));
-    Fixture { store, appenders, folder }
+    Fixture { store, appenders, folder, server_name: server_name.to_owned() }
 }
 
 fn object(value: serde_json::Value) -> CanonicalJsonObject {
@@ -162,7 +172,7 @@ async fn agrees(f: &Fixture, seed: u64) {
     let key = f.store.write::<_, StoreError, _>(|tx| crate::store::secret(tx, "state_hash_key", [2; 32]));
     key.await.unwrap();
     f.store.close();
-    let config = crate::config::Config::new(server_name!("a.example").to_owned(), f.folder.path().to_owned());
+    let config = crate::config::Config::new(f.server_name.clone(), f.folder.path().to_owned());
     let report = crate::ops::check_data::check_data(&config).unwrap();
     let mut text = Vec::new();
     report.write(&mut text).unwrap();

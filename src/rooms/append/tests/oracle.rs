@@ -5,9 +5,10 @@ use super::*;
 pub(super) type State = BTreeMap<(StateEventType, String), OwnedEventId>;
 
 /// What the DAG must look like, recomputed in full for every event.
+#[derive(Clone)]
 pub(super) struct Oracle {
     rules: &'static RoomVersionRules,
-    pdus: HashMap<OwnedEventId, Arc<Pdu>>,
+    pub(super) pdus: HashMap<OwnedEventId, Arc<Pdu>>,
     pub(super) after: HashMap<OwnedEventId, State>,
     pub(super) before: HashMap<OwnedEventId, State>,
 }
@@ -41,6 +42,46 @@ impl Oracle {
         .unwrap()
         .into_iter()
         .collect()
+    }
+
+    /// The events of a state, and all that authorise them.
+    pub(super) fn with_chain<'i>(&self, ids: impl Iterator<Item = &'i OwnedEventId>) -> Vec<Arc<Pdu>> {
+        self.auth_chain(ids).into_iter().map(|id| self.pdus[&id].clone()).collect()
+    }
+
+    /// The same room where nothing has happened yet, though all events are known.
+    pub(super) fn elsewhere(&self) -> Self {
+        Self { after: HashMap::new(), before: HashMap::new(), ..self.clone() }
+    }
+
+    /// Adds an event of which not all previous events are there, with the state before it as a peer says: it is resolved with
+    /// the states after those that are. What was rejected is in no such state. Answers whether the event is allowed.
+    pub(super) fn add_told(&mut self, id: &EventId, told: &State) -> bool {
+        let pdu = self.pdus[id].clone();
+        let known: Vec<State> = pdu.prev_events().iter().filter_map(|id| self.after.get(id).cloned()).collect();
+        let told: State =
+            told.iter().filter(|(_, id)| !self.pdus[*id].rejected()).map(|(k, id)| (k.clone(), id.clone())).collect();
+        let states = if known.len() == pdu.prev_events().len() && !known.is_empty() {
+            known
+        } else {
+            [vec![told], known].concat()
+        };
+        let before = self.resolve(states);
+        let by_auth = pdu.auth_events().iter().all(|id| !self.pdus[id].rejected());
+        let by_state = check_against_state(self.rules, &pdu, |kind, key| {
+            before.get(&(kind.clone(), key.to_owned())).map(|id| self.pdus[id].clone())
+        });
+        let allowed = by_auth && by_state.is_ok();
+        let mut after = before.clone();
+        if let (true, Some(key)) = (allowed, pdu.state_key()) {
+            after.insert((pdu.event_type().to_string().into(), key.to_owned()), id.to_owned());
+        }
+        if !allowed {
+            self.pdus.insert(id.to_owned(), Arc::new(Pdu::clone(&pdu).with_rejected(true)));
+        }
+        self.before.insert(id.to_owned(), before);
+        self.after.insert(id.to_owned(), after);
+        allowed
     }
 
     fn auth_chain<'i>(
@@ -119,7 +160,7 @@ impl Oracle {
         fn references(ids: &[OwnedEventId]) -> Vec<EventReference<'_>> {
             ids.iter().map(|id| EventReference { event_id: id, reference_hash: None }).collect()
         }
-        let depth = prev.iter().map(|id| self.pdus[id].depth()).max().unwrap() + 1;
+        let depth = prev.iter().map(|id| self.pdus[id].depth()).max().unwrap_or(0) + 1;
         let template = EventTemplate {
             room_id: Some(&room.room_id),
             sender,

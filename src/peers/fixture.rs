@@ -1,0 +1,593 @@
+//! The server `a.example` without HTTP, and other servers that are a value each: what they know, what they answer, whether
+//! they are up.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use linkim_federation::{
+    EventReference, EventTemplate, Pdu, RoomVersionRules, SigningKey, auth_types, build_event, rules,
+    server_keys::build_key_document,
+};
+use percent_encoding::percent_decode_str;
+use ruma::{
+    CanonicalJsonObject, EventId, OwnedEventId, OwnedServerName, OwnedUserId, RoomVersionId, ServerName, UserId,
+    server_name,
+};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    client::PeerClient,
+    events::EventChecker,
+    inbox::{
+        Bounds, Inbox, Parts, Transaction, TransactionError,
+        acl::RoomPolicy,
+        edus::{Edus, receipts::ReceiptEdus, typing::TypingEdus},
+    },
+    keys::{OwnKeys, RemoteKeys},
+    missing::Missing,
+    reachability::Reachability,
+    transport::{Sending, Transport, TransportError},
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    params,
+    random::OsRandom,
+    rooms::{
+        append::{Appenders, LocalEvent, NewRoom, Signer, Wake},
+        remote_receipts::RemoteReceipts,
+        server_acl::ServerAcls,
+        state::{current_nid, load_pdu},
+        state_hash::StateHashKey,
+        typing::Typing,
+        wake::WakeMembers,
+    },
+    store::{
+        Read, Store, StoreError, events,
+        events::EventRow,
+        ids::{self, EventNid, RoomKey, RoomNid, UserNid},
+        rooms,
+    },
+};
+
+struct NoWake;
+
+impl Wake for NoWake {
+    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
+}
+
+impl WakeMembers for NoWake {
+    fn will_change(&self, _: RoomNid, _: i64) {}
+    fn wake_user(&self, _: UserNid) {}
+    fn wake_users(&self, _: &HashSet<UserNid>) {}
+}
+
+/// What a server answers in place of the truth: for a path and query and a body, a status and JSON.
+pub(crate) type Lie = Box<dyn Fn(&str, &Value) -> Option<(u16, Value)> + Send>;
+
+/// Another server.
+pub(crate) struct Peer {
+    pub(crate) name: OwnedServerName,
+    pub(crate) key: SigningKey,
+    pub(crate) up: AtomicBool,
+    events: Mutex<HashMap<OwnedEventId, Arc<Pdu>>>,
+    /// State before an event.
+    states: Mutex<HashMap<OwnedEventId, Vec<OwnedEventId>>>,
+    lie: Mutex<Option<Lie>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Peer {
+    fn new(name: &ServerName, seed: u8) -> Self {
+        Self {
+            name: name.to_owned(),
+            key: SigningKey::generate([seed; 32], "1").unwrap(),
+            up: AtomicBool::new(true),
+            events: Mutex::default(),
+            states: Mutex::default(),
+            lie: Mutex::default(),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Knows an event.
+    pub(crate) fn learn(&self, pdu: &Arc<Pdu>) {
+        self.events.lock().unwrap().insert(pdu.owned_event_id().clone(), pdu.clone());
+    }
+
+    /// Knows the state before an event.
+    pub(crate) fn learn_state(&self, event: &EventId, state: Vec<OwnedEventId>) {
+        self.states.lock().unwrap().insert(event.to_owned(), state);
+    }
+
+    pub(crate) fn lie(&self, lie: impl Fn(&str, &Value) -> Option<(u16, Value)> + Send + 'static) {
+        *self.lie.lock().unwrap() = Some(Box::new(lie));
+    }
+
+    /// How often it was asked for what begins like this, after `/_matrix/federation/v1/`.
+    pub(crate) fn asked(&self, what: &str) -> usize {
+        let wanted = format!("/_matrix/federation/v1/{what}");
+        self.asked.lock().unwrap().iter().filter(|path| path.starts_with(&wanted)).count()
+    }
+
+    fn answer(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.asked.lock().unwrap().push(path.to_owned());
+        if let Some(lie) = &*self.lie.lock().unwrap()
+            && let Some(answer) = lie(path, body)
+        {
+            return answer;
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
+        let parts: Vec<String> = path.trim_start_matches('/').split('/').map(decoded).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let event_id = decoded(query.trim_start_matches("event_id="));
+        let events = self.events.lock().unwrap();
+        match parts[..] {
+            ["_matrix", "key", "v2", "server"] => {
+                let until = u64::try_from(SystemClock.now_ms()).unwrap() + 3_600_000;
+                let document = build_key_document(&self.name, &[self.key.clone()], &Default::default(), until);
+                (200, serde_json::from_str(document.json()).unwrap())
+            }
+            ["_matrix", "federation", "v1", "get_missing_events", _] => (200, missing(&events, body)),
+            ["_matrix", "federation", "v1", "event", id] => match events.get(<&EventId>::try_from(id).unwrap()) {
+                Some(pdu) => (200, json!({ "origin": self.name, "origin_server_ts": 1, "pdus": [json_of(pdu)] })),
+                None => not_found(),
+            },
+            ["_matrix", "federation", "v1", "event_auth", _, id] => {
+                match events.get(<&EventId>::try_from(id).unwrap()) {
+                    Some(pdu) => (200, json!({ "auth_chain": jsons(&chain(&events, pdu.auth_events())) })),
+                    None => not_found(),
+                }
+            }
+            ["_matrix", "federation", "v1", kind @ ("state" | "state_ids"), _] => {
+                let states = self.states.lock().unwrap();
+                let Some(state) = states.get(<&EventId>::try_from(&*event_id).unwrap()) else { return not_found() };
+                let auth = chain(&events, state);
+                if kind == "state_ids" {
+                    let auth: Vec<_> = auth.iter().map(|pdu| pdu.event_id()).collect();
+                    return (200, json!({ "pdu_ids": state, "auth_chain_ids": auth }));
+                }
+                let state: Vec<Arc<Pdu>> = state.iter().filter_map(|id| events.get(id).cloned()).collect();
+                (200, json!({ "pdus": jsons(&state), "auth_chain": jsons(&auth) }))
+            }
+            _ => (404, json!({ "errcode": "M_UNRECOGNIZED" })),
+        }
+    }
+}
+
+fn not_found() -> (u16, Value) {
+    (404, json!({ "errcode": "M_NOT_FOUND", "error": "not here" }))
+}
+
+pub(crate) fn json_of(pdu: &Pdu) -> Value {
+    serde_json::from_str(pdu.json()).unwrap()
+}
+
+fn jsons(pdus: &[Arc<Pdu>]) -> Vec<Value> {
+    pdus.iter().map(|pdu| json_of(pdu)).collect()
+}
+
+/// As Synapse does: the 20 nearest at most.
+fn missing(events: &HashMap<OwnedEventId, Arc<Pdu>>, body: &Value) -> Value {
+    let ids = |field: &str| -> Vec<OwnedEventId> { serde_json::from_value(body[field].clone()).unwrap() };
+    let mut seen: HashSet<OwnedEventId> = ids("earliest_events").into_iter().chain(ids("latest_events")).collect();
+    let mut queue: VecDeque<OwnedEventId> = ids("latest_events").into();
+    let mut found = Vec::new();
+    while let Some(id) = queue.pop_front() {
+        for prev in events.get(&id).into_iter().flat_map(|pdu| pdu.prev_events()) {
+            if let Some(pdu) = events.get(prev)
+                && seen.insert(prev.clone())
+                && found.len() < 20
+            {
+                found.push(pdu.clone());
+                queue.push_back(prev.clone());
+            }
+        }
+    }
+    json!({ "events": jsons(&found) })
+}
+
+/// The auth chain of these events, themselves left out unless they are in it.
+fn chain(events: &HashMap<OwnedEventId, Arc<Pdu>>, of: &[OwnedEventId]) -> Vec<Arc<Pdu>> {
+    let mut todo: Vec<OwnedEventId> = of.to_vec();
+    let mut found: HashMap<OwnedEventId, Arc<Pdu>> = HashMap::new();
+    while let Some(id) = todo.pop() {
+        if let Some(pdu) = events.get(&id)
+            && found.insert(id, pdu.clone()).is_none()
+        {
+            todo.extend(pdu.auth_events().iter().cloned());
+        }
+    }
+    found.into_values().collect()
+}
+
+/// Carries requests to the servers that there are.
+#[derive(Default)]
+pub(crate) struct Network(Mutex<HashMap<OwnedServerName, Arc<Peer>>>);
+
+impl Transport for Network {
+    fn send<'a>(&'a self, destination: &'a ServerName, request: http::Request<Bytes>) -> Sending<'a> {
+        Box::pin(async move {
+            let peer = self.0.lock().unwrap().get(destination).cloned();
+            let peer = peer.filter(|peer| peer.up.load(Ordering::Acquire));
+            let peer = peer.ok_or_else(|| TransportError::Connect("connection refused".into()))?;
+            let body = serde_json::from_slice(request.body()).unwrap_or_default();
+            let (status, answer) = peer.answer(&request.uri().to_string(), &body);
+            Ok(http::Response::builder().status(status).body(Body::from(answer.to_string())).unwrap())
+        })
+    }
+}
+
+/// `a.example`, with `b.example` and `c.example`.
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) appenders: Arc<Appenders>,
+    pub(crate) typing: Arc<Typing>,
+    pub(crate) missing: Arc<Missing>,
+    pub(crate) reachability: Arc<Reachability>,
+    pub(crate) inbox: Inbox,
+    pub(crate) b: Arc<Peer>,
+    pub(crate) c: Arc<Peer>,
+    bounds: Bounds,
+    network: Arc<Network>,
+    folder: Arc<tempfile::TempDir>,
+}
+
+fn alice() -> OwnedUserId {
+    OwnedUserId::try_from("@alice:a.example").unwrap()
+}
+
+pub(crate) fn object(value: Value) -> CanonicalJsonObject {
+    serde_json::from_value(value).unwrap()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(Bounds::default()).await
+    }
+
+    /// With other bounds of what may wait.
+    pub(crate) async fn with(bounds: Bounds) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let network = Arc::<Network>::default();
+        let (b, c) = (Peer::new(server_name!("b.example"), 3), Peer::new(server_name!("c.example"), 4));
+        let (b, c) = (Arc::new(b), Arc::new(c));
+        for peer in [&b, &c] {
+            network.0.lock().unwrap().insert(peer.name.clone(), peer.clone());
+        }
+        Self::open(folder, network, bounds, b, c).await
+    }
+
+    async fn open(
+        folder: Arc<tempfile::TempDir>,
+        network: Arc<Network>,
+        bounds: Bounds,
+        b: Arc<Peer>,
+        c: Arc<Peer>,
+    ) -> Self {
+        let store = Store::open(&folder.path().join("linkim.db"), "a.example").unwrap();
+        let server_name = server_name!("a.example").to_owned();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let key = SigningKey::generate([1; 32], "1").unwrap();
+        let signer = Signer { server_name: server_name.clone(), key: key.clone(), random: Arc::new(OsRandom) };
+        let hash_key = StateHashKey::new([2; 32]);
+        let appenders = Arc::new(Appenders::new(store.clone(), clock.clone(), signer, hash_key, Arc::new(NoWake)));
+        let config = Arc::new(Config::new(server_name.clone(), folder.path().to_owned()));
+        let own = Arc::new(OwnKeys::load(&store, server_name.clone(), vec![key.clone()], clock.clone()).await.unwrap());
+        let reachability = Arc::new(Reachability::new(Duration::from_secs(60), Arc::new(OsRandom)));
+        let client = PeerClient::new(config.clone(), key, network.clone());
+        let client = Arc::new(client.telling(reachability.clone(), clock.clone()));
+        let keys = RemoteKeys::new(config, own, store.clone(), client.clone(), clock.clone());
+        let checker = Arc::new(EventChecker::new(Arc::new(keys)));
+        let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), checker.clone(), client));
+        let wake = Arc::new(NoWake);
+        let typing = Typing::new(store.clone(), appenders.clone(), wake.clone(), Arc::default());
+        let typing = Arc::new(typing);
+        let acls = Arc::<ServerAcls>::default();
+        let policy = Arc::new(RoomPolicy::new(store.clone(), acls.clone()));
+        let receipts = Arc::new(RemoteReceipts::new(store.clone(), appenders.clone(), wake));
+        let edus = Edus::default()
+            .with("m.typing", Arc::new(TypingEdus::new(typing.clone(), policy.clone())))
+            .with("m.receipt", Arc::new(ReceiptEdus::new(receipts.clone(), policy)));
+        let parts = Parts {
+            server_name,
+            store: store.clone(),
+            appenders: appenders.clone(),
+            checker,
+            missing: missing.clone(),
+            reachability: reachability.clone(),
+            receipts,
+            acls,
+            edus,
+            bounds,
+            clock,
+        };
+        let inbox = Inbox::start(parts).await.unwrap();
+        Self { store, appenders, typing, missing, reachability, inbox, b, c, bounds, network, folder }
+    }
+
+    /// Stops, and starts again on the same database.
+    pub(crate) async fn restart(self) -> Self {
+        self.inbox.stop();
+        self.store.close();
+        let Self { b, c, bounds, network, folder, .. } = self;
+        Self::open(folder, network, bounds, b, c).await
+    }
+
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Read) -> Result<T, StoreError> + Send + 'static,
+    ) -> T {
+        self.store.read::<_, StoreError, _>(move |snapshot| read(snapshot)).await.unwrap()
+    }
+
+    /// A public room of this version with alice, in which everybody may set the topic. The other servers know its events.
+    pub(crate) async fn room(&self, version: RoomVersionId) -> Arc<RoomKey> {
+        let rules = rules(&version).unwrap();
+        let mut create = json!({ "room_version": version.as_str() });
+        if !rules.authorization.use_room_create_sender {
+            create["creator"] = json!(alice());
+        }
+        let v12 = rules.authorization.explicitly_privilege_room_creators;
+        let users = if v12 { json!({}) } else { json!({ alice().as_str(): 100 }) };
+        let levels = json!({ "users": users, "events": { "m.room.topic": 0 }, "state_default": 50 });
+        let state = |kind: &str, key: &str, content| LocalEvent::state(alice(), kind, key, object(content));
+        let events = vec![
+            state("m.room.member", alice().as_str(), json!({ "membership": "join" })),
+            state("m.room.power_levels", "", levels),
+            state("m.room.join_rules", "", json!({ "join_rule": "public" })),
+        ];
+        let new = NewRoom { version, creator: alice(), create_content: object(create) };
+        self.store
+            .write::<_, StoreError, _>(|tx| {
+                let user = ids::intern_user(tx, &alice())?;
+                tx.execute(
+                    "INSERT INTO accounts (user, kind, created_ts) VALUES (?1, 0, 0) ON CONFLICT DO NOTHING",
+                    params![user],
+                )
+            })
+            .await
+            .unwrap();
+        let (room, _) = self.appenders.create(new, events, None).await.unwrap();
+        self.teach(&room).await;
+        room
+    }
+
+    /// Has alice send a state event.
+    pub(crate) async fn alice_sets(&self, room: &RoomKey, kind: &str, key: &str, content: Value) {
+        let event = LocalEvent::state(alice(), kind, key, object(content));
+        self.appenders.append(room.nid, vec![event], None).await.unwrap();
+        self.teach(room).await;
+    }
+
+    /// The other servers know all that is here of a room.
+    pub(crate) async fn teach(&self, room: &RoomKey) {
+        let nid = room.nid;
+        let all = self
+            .read(move |read| {
+                let nids =
+                    read.all("SELECT nid FROM events WHERE room = ?1", params![nid], |row| row.get::<EventNid>(0))?;
+                nids.into_iter().map(|nid| load_pdu(read, nid)).collect::<Result<Vec<_>, _>>()
+            })
+            .await;
+        for pdu in &all {
+            self.b.learn(pdu);
+            self.c.learn(pdu);
+        }
+    }
+
+    /// The newest events of a room that nothing refers to.
+    pub(crate) async fn tips(&self, room: &RoomKey) -> Vec<Arc<Pdu>> {
+        let nid = room.nid;
+        self.read(move |read| rooms::extremities(read, nid)?.into_iter().map(|tip| load_pdu(read, tip)).collect()).await
+    }
+
+    /// The ids of a room's current state.
+    pub(crate) async fn state(&self, room: &RoomKey) -> Vec<OwnedEventId> {
+        let nid = room.nid;
+        self.read(move |read| {
+            let state = crate::store::state::current(read, nid)?;
+            state.into_iter().map(|(_, event)| events::id(read, event)).collect()
+        })
+        .await
+    }
+
+    /// An event of another server's user, authorised by the room's current state.
+    pub(crate) async fn event(&self, room: &RoomKey, new: NewEvent<'_>) -> Arc<Pdu> {
+        let rules = rules(&room.version).unwrap();
+        let content = RawValue::from_string(new.content.to_string()).unwrap();
+        let wanted = auth_types(new.kind, new.sender, new.state_key, &content, rules).unwrap();
+        let nid = room.nid;
+        let auth: Vec<Arc<Pdu>> = self
+            .read(move |read| {
+                let found = wanted.iter().map(|(kind, key)| current_nid(read, nid, &kind.to_string(), key));
+                let found: Vec<_> = found.collect::<Result<_, _>>()?;
+                found.into_iter().flatten().map(|nid| load_pdu(read, nid)).collect::<Result<_, _>>()
+            })
+            .await;
+        self.build(room, rules, new, &auth)
+    }
+
+    /// An event of another server's user, authorised by the room's current state and these.
+    pub(crate) async fn event_with_auth(&self, room: &RoomKey, new: NewEvent<'_>, also: &[Arc<Pdu>]) -> Arc<Pdu> {
+        let rules = rules(&room.version).unwrap();
+        let plain = NewEvent { content: new.content.clone(), prev: new.prev.clone(), ..new };
+        let named: Vec<OwnedEventId> = self.event(room, plain).await.auth_events().to_vec();
+        let mut auth: Vec<Arc<Pdu>> = self
+            .read(move |read| {
+                let found = named.iter().map(|id| events::nid(read, id)).collect::<Result<Vec<_>, _>>()?;
+                found.into_iter().flatten().map(|nid| load_pdu(read, nid)).collect::<Result<_, _>>()
+            })
+            .await;
+        auth.extend(also.iter().cloned());
+        self.build(room, rules, new, &auth)
+    }
+
+    fn build(&self, room: &RoomKey, rules: &RoomVersionRules, new: NewEvent<'_>, auth: &[Arc<Pdu>]) -> Arc<Pdu> {
+        let peer = if new.sender.server_name() == self.c.name { &self.c } else { &self.b };
+        let auth: Vec<EventReference<'_>> = auth
+            .iter()
+            .map(|pdu| EventReference { event_id: pdu.event_id(), reference_hash: Some(pdu.reference_hash(rules)) })
+            .collect();
+        let prev: Vec<EventReference<'_>> =
+            new.prev.iter().map(|id| EventReference { event_id: id, reference_hash: Some([0; 32]) }).collect();
+        let template = EventTemplate {
+            room_id: Some(&room.room_id),
+            sender: new.sender,
+            event_type: new.kind,
+            state_key: new.state_key,
+            content: object(new.content),
+            prev_events: &prev,
+            auth_events: &auth,
+            depth: new.depth,
+            origin_server_ts: u64::try_from(SystemClock.now_ms()).unwrap(),
+            redacts: None,
+            event_id_v1: new.event_id_v1,
+        };
+        Arc::new(build_event(template, rules, new.sender.server_name(), &peer.key).unwrap())
+    }
+
+    /// A message of a user on what is newest here.
+    pub(crate) async fn message(&self, room: &RoomKey, sender: &UserId, text: &str) -> Arc<Pdu> {
+        let tips = self.tips(room).await;
+        let depth = tips.iter().map(|pdu| pdu.depth()).max().unwrap() + 1;
+        let prev = tips.iter().map(|pdu| pdu.owned_event_id().clone()).collect();
+        self.event(room, NewEvent::message(sender, prev, depth, text)).await
+    }
+
+    /// A chain of messages, oldest first, on an event that need not be known.
+    pub(crate) async fn chain(
+        &self,
+        room: &RoomKey,
+        sender: &UserId,
+        on: &EventId,
+        depth: u64,
+        length: u64,
+    ) -> Vec<Arc<Pdu>> {
+        let rules = rules(&room.version).unwrap();
+        let first = self.event(room, NewEvent::message(sender, vec![on.to_owned()], depth, "0")).await;
+        let auth: Vec<OwnedEventId> = first.auth_events().to_vec();
+        let auth: Vec<Arc<Pdu>> = self
+            .read(move |read| {
+                let found = auth.iter().map(|id| events::nid(read, id)).collect::<Result<Vec<_>, _>>()?;
+                found.into_iter().flatten().map(|nid| load_pdu(read, nid)).collect::<Result<_, _>>()
+            })
+            .await;
+        let mut out = vec![first];
+        for number in 1..length {
+            let prev = vec![out.last().unwrap().owned_event_id().clone()];
+            let new = NewEvent::message(sender, prev, depth + number, &number.to_string());
+            out.push(self.build(room, rules, new, &auth));
+        }
+        out
+    }
+
+    /// Has a user of another server join.
+    pub(crate) async fn join(&self, room: &RoomKey, user: &UserId) -> Arc<Pdu> {
+        let tips = self.tips(room).await;
+        let new = NewEvent {
+            sender: user,
+            kind: "m.room.member",
+            state_key: Some(user.as_str()),
+            content: json!({ "membership": "join" }),
+            prev: tips.iter().map(|pdu| pdu.owned_event_id().clone()).collect(),
+            depth: tips.iter().map(|pdu| pdu.depth()).max().unwrap() + 1,
+            event_id_v1: None,
+        };
+        let id = format!("$join{}:{}", letters(), user.server_name());
+        let id = OwnedEventId::try_from(id).unwrap();
+        let v1 = matches!(room.version, RoomVersionId::V1 | RoomVersionId::V2);
+        let pdu = self.event(room, NewEvent { event_id_v1: v1.then_some(&id), ..new }).await;
+        let answers = self.send(user.server_name(), &[json_of(&pdu)]).await;
+        assert_eq!(answers["pdus"][pdu.event_id().as_str()], json!({}));
+        self.arrived(&pdu).await;
+        self.teach(room).await;
+        pdu
+    }
+
+    /// Sends a transaction with a new id; answers the body of the answer.
+    pub(crate) async fn send(&self, origin: &ServerName, pdus: &[Value]) -> Value {
+        self.try_send(origin, &letters(), pdus, &[]).await.unwrap()
+    }
+
+    pub(crate) async fn try_send(
+        &self,
+        origin: &ServerName,
+        txn_id: &str,
+        pdus: &[Value],
+        edus: &[Value],
+    ) -> Result<Value, TransactionError> {
+        let raw = |items: &[Value]| items.iter().map(|item| RawValue::from_string(item.to_string()).unwrap()).collect();
+        let transaction = Transaction { pdus: raw(pdus), edus: raw(edus) };
+        let answer = self.inbox.transaction(origin, txn_id, transaction).await?;
+        Ok(serde_json::from_str(&answer).unwrap())
+    }
+
+    /// An event as it is here.
+    pub(crate) async fn row(&self, id: &EventId) -> Option<EventRow> {
+        let id = id.to_owned();
+        self.read(move |read| events::by_id(read, &id)).await
+    }
+
+    /// Waits until an event has a place here.
+    pub(crate) async fn arrived(&self, pdu: &Pdu) -> EventRow {
+        let mut found = None;
+        eventually("the event arrives", async || {
+            found = self.row(pdu.event_id()).await.filter(|row| row.position.is_some());
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+
+    /// How many events are staged.
+    pub(crate) async fn staged(&self) -> i64 {
+        self.read(|read| Ok(read.one("SELECT COUNT(*) FROM inbox_events", &[], |row| row.get(0))?.unwrap())).await
+    }
+
+    /// Waits until nothing is staged.
+    pub(crate) async fn drained(&self) {
+        eventually("nothing is staged", async || self.staged().await == 0).await;
+    }
+}
+
+fn letters() -> String {
+    (&OsRandom as &dyn crate::random::Random).letters(12)
+}
+
+/// What an event of another server says.
+pub(crate) struct NewEvent<'a> {
+    pub(crate) sender: &'a UserId,
+    pub(crate) kind: &'a str,
+    pub(crate) state_key: Option<&'a str>,
+    pub(crate) content: Value,
+    pub(crate) prev: Vec<OwnedEventId>,
+    pub(crate) depth: u64,
+    pub(crate) event_id_v1: Option<&'a EventId>,
+}
+
+impl<'a> NewEvent<'a> {
+    pub(crate) fn message(sender: &'a UserId, prev: Vec<OwnedEventId>, depth: u64, text: &str) -> Self {
+        let content = json!({ "body": text, "msgtype": "m.text" });
+        Self { sender, kind: "m.room.message", state_key: None, content, prev, depth, event_id_v1: None }
+    }
+}
+
+/// Waits for a condition, for a minute at most: the machine may be busy.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+}

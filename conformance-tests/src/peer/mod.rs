@@ -76,7 +76,14 @@ impl RawPeer {
             rooms: Mutex::default(),
         });
         let listener = Listener::start(bound, authority, shared.clone());
-        Self { name, key, http: sending::http_client(authority), authority: authority.clone(), shared, _listener: listener }
+        Self {
+            name,
+            key,
+            http: sending::http_client(authority),
+            authority: authority.clone(),
+            shared,
+            _listener: listener,
+        }
     }
 
     /// Answers requests by a function from now on; what it gives no answer to is answered honestly.

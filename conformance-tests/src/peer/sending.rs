@@ -79,7 +79,8 @@ impl RawPeer {
         let header = sending.header();
         let method = Method::from_bytes(sending.method.as_bytes()).expect("a method");
         let url = format!("https://{}{}", server.name(), sending.sent_uri);
-        let shown: String = String::from_utf8_lossy(sending.sent_body.as_deref().unwrap_or_default()).chars().take(500).collect();
+        let shown: String =
+            String::from_utf8_lossy(sending.sent_body.as_deref().unwrap_or_default()).chars().take(500).collect();
         let described = format!("{method} {} by {} with {shown:?}", sending.sent_uri, sending.origin);
         let mut builder = self.http.request(method, url).header("content-type", "application/json");
         if !header.is_empty() {

@@ -27,7 +27,8 @@ async fn a_server_that_is_shut_out_neither_speaks_nor_reads() {
     // «the PDU MUST be ignored with an appropriate error included in the response for the respective event ID»
     let since = alice.now().await;
     let (shut_out, elsewhere) = (peer.say(&room, &mallory, "shut out"), peer.say(&open, &mallory, "elsewhere"));
-    let typing = json!({ "edu_type": "m.typing", "content": { "room_id": room.id, "user_id": mallory, "typing": true } });
+    let typing =
+        json!({ "edu_type": "m.typing", "content": { "room_id": room.id, "user_id": mallory, "typing": true } });
     let answer = peer.transact(&server, &[&shut_out, &elsewhere], &[typing]).await.ok();
     assert!(answer["pdus"][&shut_out.id]["error"].is_string(), "{answer}");
     assert_eq!(answer["pdus"][&elsewhere.id], json!({}), "{answer}");

@@ -12,7 +12,12 @@ use crate::{raw, shared, still_there};
 const LONGEST: Duration = Duration::from_secs(60);
 
 fn endless() -> Body {
-    Body::Repeated { start: b"{\"displayname\":\"".to_vec(), piece: vec![b'x'; 65_536], times: u64::MAX, pause: Duration::ZERO }
+    Body::Repeated {
+        start: b"{\"displayname\":\"".to_vec(),
+        piece: vec![b'x'; 65_536],
+        times: u64::MAX,
+        pause: Duration::ZERO,
+    }
 }
 
 /// A hundred megabytes of JSON that ends well.
@@ -82,7 +87,12 @@ async fn directories_and_aliases_that_are_none() {
         });
         let start = Instant::now();
         let reply = alice.get(&path!("/_matrix/client/v3/publicRooms?server={}", peer.name)).await;
-        told(what, &reply, start);
+        // A field that nobody knows may hold anything: what is left is a directory without rooms.
+        if what == "deep" && reply.status == 200 {
+            assert_eq!(reply.json["chunk"], json!([]), "{reply}");
+        } else {
+            told(what, &reply, start);
+        }
         let start = Instant::now();
         let reply = alice.get(&v3!("/directory/room/{}", format!("#x:{}", peer.name))).await;
         told(what, &reply, start);

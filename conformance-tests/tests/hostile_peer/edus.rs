@@ -146,12 +146,22 @@ async fn what_is_no_edu_costs_nothing_else() {
     let server = shared();
     let world = world(&server).await;
     let kinds = [
-        "m.typing", "m.receipt", "m.presence", "m.direct_to_device", "m.device_list_update", "m.signing_key_update",
+        "m.typing",
+        "m.receipt",
+        "m.presence",
+        "m.direct_to_device",
+        "m.device_list_update",
+        "m.signing_key_update",
         "org.example.unknown",
     ];
     let long = "x".repeat(100_000);
     let contents = [
-        json!(null), json!(7), json!("text"), json!([]), json!({}), json!({ "user_id": 7, "room_id": [], "sender": {} }),
+        json!(null),
+        json!(7),
+        json!("text"),
+        json!([]),
+        json!({}),
+        json!({ "user_id": 7, "room_id": [], "sender": {} }),
         json!({ "push": [7, {}, { "user_id": "nobody" }] }),
         json!({ "user_id": long, "room_id": long, "sender": long, "message_id": long, "messages": { long.as_str(): long } }),
         json!({ "sender": world.mallory, "type": "x", "message_id": "y", "messages": { &world.alice.user_id: 7 } }),

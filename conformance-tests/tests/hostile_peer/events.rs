@@ -58,7 +58,8 @@ async fn a_signature_that_is_not_there_is_dropped() {
     let mut none = world.peer.sign(&world.room, world.draft("unsigned"));
     none.json["signatures"] = json!({});
     let mut of_another = world.peer.sign(&world.room, world.draft("signed by another"));
-    of_another.json["signatures"] = json!({ "elsewhere.example": of_another.json["signatures"][world.peer.name.as_str()] });
+    of_another.json["signatures"] =
+        json!({ "elsewhere.example": of_another.json["signatures"][world.peer.name.as_str()] });
     let mut nonsense = world.peer.sign(&world.room, world.draft("signed with nonsense"));
     nonsense.json["signatures"] = json!({ world.peer.name.as_str(): { "ed25519:raw": 7, "x": {}, "ed25519:y": "!!" } });
     let unknown = SigningKey::generate([3; 32], "unpublished").expect("a key");
@@ -106,9 +107,7 @@ async fn with_an_old_key(expired_ms_ago: u64) -> (RawPeer, SigningKey) {
     let old_keys = [(old.key_id().to_owned(), expired)].into();
     let document = build_key_document(&peer.name, &[peer.key.clone()], &old_keys, now_ms() + DAY_MS);
     let document: Value = serde_json::from_str(document.json()).expect("a document");
-    peer.script(move |asked| {
-        asked.path.starts_with("/_matrix/key/v2/server").then(|| Answer::json(document.clone()))
-    });
+    peer.script(move |asked| asked.path.starts_with("/_matrix/key/v2/server").then(|| Answer::json(document.clone())));
     (peer, old)
 }
 
@@ -149,7 +148,8 @@ async fn no_key_is_good_for_longer_than_a_week_ahead() {
     let server = shared();
     for (version, believed) in [("4", true), ("5", false), ("12", false)] {
         let peer = raw().await;
-        let document = build_key_document(&peer.name, &[peer.key.clone()], &Default::default(), now_ms() + 365 * DAY_MS);
+        let document =
+            build_key_document(&peer.name, &[peer.key.clone()], &Default::default(), now_ms() + 365 * DAY_MS);
         let document: Value = serde_json::from_str(document.json()).expect("a document");
         peer.script(move |asked| {
             asked.path.starts_with("/_matrix/key/v2/server").then(|| Answer::json(document.clone()))
@@ -178,13 +178,22 @@ async fn what_the_rules_do_not_allow_is_rejected_and_never_shown() {
         let drafts = [
             ("a message of nobody in the room", room.draft(&eve, "m.room.message", None, text)),
             ("state without power", room.draft(mallory, "m.room.topic", Some(""), json!({ "topic": "mine" }))),
-            ("power for oneself", room.draft(mallory, "m.room.power_levels", Some(""), json!({ "users": { mallory: 100 } }))),
+            (
+                "power for oneself",
+                room.draft(mallory, "m.room.power_levels", Some(""), json!({ "users": { mallory: 100 } })),
+            ),
             ("a kick", room.draft(mallory, "m.room.member", Some(alice), json!({ "membership": "leave" }))),
             ("a ban", room.draft(mallory, "m.room.member", Some(alice), json!({ "membership": "ban" }))),
             ("a join for another", room.draft(mallory, "m.room.member", Some(&eve), json!({ "membership": "join" }))),
-            ("a membership that is none", room.draft(mallory, "m.room.member", Some(mallory), json!({ "membership": 7 }))),
+            (
+                "a membership that is none",
+                room.draft(mallory, "m.room.member", Some(mallory), json!({ "membership": 7 })),
+            ),
             ("a state key of another", room.draft(mallory, "org.example.x", Some(alice), json!({}))),
-            ("a second create event", room.draft(mallory, "m.room.create", Some(""), json!({ "room_version": version }))),
+            (
+                "a second create event",
+                room.draft(mallory, "m.room.create", Some(""), json!({ "room_version": version })),
+            ),
         ];
         let before = world.alice.all_state(&room.id).await;
         for (what, draft) in drafts {
@@ -299,7 +308,11 @@ async fn an_event_of_another_format_is_dropped() {
         for (what, field, value) in changes {
             let mut draft = world.draft("another format");
             draft[field] = value;
-            if version == "1" && field == "prev_events" && draft["prev_events"][0].is_string() && what.starts_with("more") {
+            if version == "1"
+                && field == "prev_events"
+                && draft["prev_events"][0].is_string()
+                && what.starts_with("more")
+            {
                 draft["prev_events"] = twenty_one.iter().map(|id| json!([id, { "sha256": "AAAA" }])).collect();
             }
             // Signed as it stands, where that can be said of it at all.
@@ -371,7 +384,8 @@ async fn an_event_for_a_room_that_we_are_not_in_is_answered_so() {
     let bad = world.peer.say(&elsewhere, &world.mallory, "elsewhere");
     let answer = world.beside_a_good_one(&server, &bad).await;
     // Without the room its version is not known, and with it what the event's id is.
-    let errors: Vec<&Value> = answer["pdus"].as_object().into_iter().flatten().map(|(_, answer)| &answer["error"]).collect();
+    let errors: Vec<&Value> =
+        answer["pdus"].as_object().into_iter().flatten().map(|(_, answer)| &answer["error"]).collect();
     assert!(errors.len() <= 2 && errors.iter().filter(|error| error.is_string()).count() <= 1, "{answer}");
     world.alice.get(&v3!("/rooms/{}/state", elsewhere.id)).await.expect_error(403, "M_FORBIDDEN");
 }

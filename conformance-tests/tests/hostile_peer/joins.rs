@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use crate::{raw, shared, shown, world};
 
 async fn join_through(alice: &Client, room: &PeerRoom, peer: &RawPeer) -> Reply {
-    alice.post(&(v3!("/join/{}", room.id) + &format!("?via={0}&server_name={0}", encode(peer.name.as_str()))), json!({})).await
+    alice
+        .post(&(v3!("/join/{}", room.id) + &format!("?via={0}&server_name={0}", encode(peer.name.as_str()))), json!({}))
+        .await
 }
 
 /// Holds that Alice is not in a room, and that her server shows her nothing of it.
@@ -95,37 +97,56 @@ async fn answers_that_can_not_be_believed_are_not() {
             ("no power levels", Box::new(|answer| without(answer, "m.room.power_levels"))),
             ("no join rules", Box::new(|answer| without(answer, "m.room.join_rules"))),
             ("nothing at all", Box::new(|answer| (answer["state"], answer["auth_chain"]) = (json!([]), json!([])))),
-            ("another room's create event", Box::new(move |answer| {
-                without(answer, "m.room.create");
-                answer["state"].as_array_mut().expect("a list").push(create.clone());
-            })),
-            ("another room's state", Box::new(move |answer| {
-                answer["state"] = json!(*all);
-                answer["auth_chain"] = json!(*all);
-            })),
-            ("a create event of another version", Box::new(move |answer| {
-                without(answer, "m.room.create");
-                answer["state"].as_array_mut().expect("a list").push(wrong_version.clone());
-            })),
-            ("the user is banned", Box::new(move |answer| answer["state"].as_array_mut().expect("a list").push(banned.clone()))),
-            ("two of a kind", Box::new(|answer| {
-                let state = answer["state"].as_array_mut().expect("a list");
-                let mut twice = state.iter().find(|event| event["type"] == "m.room.power_levels").cloned().expect("one");
-                twice["content"]["users_default"] = json!(100);
-                state.push(twice);
-                let twice = state.iter().find(|event| event["type"] == "m.room.join_rules").cloned().expect("one");
-                state.push(twice);
-            })),
+            (
+                "another room's create event",
+                Box::new(move |answer| {
+                    without(answer, "m.room.create");
+                    answer["state"].as_array_mut().expect("a list").push(create.clone());
+                }),
+            ),
+            (
+                "another room's state",
+                Box::new(move |answer| {
+                    answer["state"] = json!(*all);
+                    answer["auth_chain"] = json!(*all);
+                }),
+            ),
+            (
+                "a create event of another version",
+                Box::new(move |answer| {
+                    without(answer, "m.room.create");
+                    answer["state"].as_array_mut().expect("a list").push(wrong_version.clone());
+                }),
+            ),
+            (
+                "the user is banned",
+                Box::new(move |answer| answer["state"].as_array_mut().expect("a list").push(banned.clone())),
+            ),
+            (
+                "two of a kind",
+                Box::new(|answer| {
+                    let state = answer["state"].as_array_mut().expect("a list");
+                    let mut twice =
+                        state.iter().find(|event| event["type"] == "m.room.power_levels").cloned().expect("one");
+                    twice["content"]["users_default"] = json!(100);
+                    state.push(twice);
+                    let twice = state.iter().find(|event| event["type"] == "m.room.join_rules").cloned().expect("one");
+                    state.push(twice);
+                }),
+            ),
             ("state of numbers", Box::new(|answer| answer["state"] = json!([1, 2, 3]))),
             ("a state that is none", Box::new(|answer| answer["state"] = json!({}))),
             ("an empty answer", Box::new(|answer| *answer = json!({}))),
             ("a list", Box::new(|answer| *answer = json!([]))),
-            ("a message in the state", Box::new(|answer| {
-                let state = answer["state"].as_array_mut().expect("a list");
-                for event in state {
-                    event.as_object_mut().expect("an event").remove("state_key");
-                }
-            })),
+            (
+                "a message in the state",
+                Box::new(|answer| {
+                    let state = answer["state"].as_array_mut().expect("a list");
+                    for event in state {
+                        event.as_object_mut().expect("an event").remove("state_key");
+                    }
+                }),
+            ),
         ];
         for (what, lie) in lies {
             lying(&peer, &room, lie);
@@ -233,7 +254,10 @@ async fn a_version_that_we_do_not_know_is_said() {
     let (peer, alice) = (raw().await, server.register("alice").await);
     let room = peer.create_room(&peer.user("mallory"), "11");
     peer.script(|asked| {
-        asked.path.contains("/make_join/").then(|| Answer::json(json!({ "room_version": "org.example.99", "event": {} })))
+        asked
+            .path
+            .contains("/make_join/")
+            .then(|| Answer::json(json!({ "room_version": "org.example.99", "event": {} })))
     });
     join_through(&alice, &room, &peer).await.expect_error(400, "M_INCOMPATIBLE_ROOM_VERSION");
     not_joined(&alice, &room).await;
@@ -274,7 +298,15 @@ async fn joins_that_are_none_are_refused() {
     let eve = world.peer.user("eve");
     let join = || room.draft(&eve, "m.room.member", Some(&eve), json!({ "membership": "join" }));
     let bad: Vec<(&str, Value)> = vec![
-        ("of another's user", room.draft(&world.alice.user_id, "m.room.member", Some(&world.alice.user_id), json!({ "membership": "join" }))),
+        (
+            "of another's user",
+            room.draft(
+                &world.alice.user_id,
+                "m.room.member",
+                Some(&world.alice.user_id),
+                json!({ "membership": "join" }),
+            ),
+        ),
         ("for another", room.draft(&world.mallory, "m.room.member", Some(&eve), json!({ "membership": "join" }))),
         ("a leave", room.draft(&eve, "m.room.member", Some(&eve), json!({ "membership": "leave" }))),
         ("no membership", room.draft(&eve, "m.room.member", Some(&eve), json!({}))),

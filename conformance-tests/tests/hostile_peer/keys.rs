@@ -42,16 +42,22 @@ async fn documents_that_are_none_are_not_believed() {
     let lies: Vec<(&str, Box<dyn Fn(&RawPeer) -> Answer>)> = vec![
         ("of another server", Box::new(|peer| Answer::json(document("elsewhere.example", &peer.key, in_an_hour())))),
         ("another key", Box::new(move |peer| Answer::json(document(peer.name.as_str(), &other, in_an_hour())))),
-        ("not signed", Box::new(|peer| {
-            let mut document = document(peer.name.as_str(), &peer.key, in_an_hour());
-            document["signatures"] = json!({});
-            Answer::json(document)
-        })),
-        ("changed after it was signed", Box::new(|peer| {
-            let mut document = document(peer.name.as_str(), &peer.key, in_an_hour());
-            document["valid_until_ts"] = (in_an_hour() + 1).into();
-            Answer::json(document)
-        })),
+        (
+            "not signed",
+            Box::new(|peer| {
+                let mut document = document(peer.name.as_str(), &peer.key, in_an_hour());
+                document["signatures"] = json!({});
+                Answer::json(document)
+            }),
+        ),
+        (
+            "changed after it was signed",
+            Box::new(|peer| {
+                let mut document = document(peer.name.as_str(), &peer.key, in_an_hour());
+                document["valid_until_ts"] = (in_an_hour() + 1).into();
+                Answer::json(document)
+            }),
+        ),
         ("long expired", Box::new(|peer| Answer::json(document(peer.name.as_str(), &peer.key, 1_000_000)))),
         ("text", Box::new(|_| Answer::streamed(Body::Whole(b"<html>".to_vec())))),
         ("a list", Box::new(|_| Answer::json(json!([])))),
@@ -60,11 +66,17 @@ async fn documents_that_are_none_are_not_believed() {
         ("elsewhere", Box::new(|_| Answer::redirect("/elsewhere"))),
         ("in a circle", Box::new(|_| Answer::redirect("/_matrix/key/v2/server"))),
         ("broken off", Box::new(|_| Answer::streamed(Body::BrokenOff(b"{\"server_name\":".to_vec())))),
-        ("100,000 keys", Box::new(|peer| {
-            let key = json!({ "key": peer.key.public_key() });
-            let keys: serde_json::Map<String, Value> = (0..100_000).map(|n| (format!("ed25519:{n}"), key.clone())).collect();
-            Answer::json(json!({ "server_name": peer.name, "valid_until_ts": in_an_hour(), "verify_keys": keys, "signatures": {} }))
-        })),
+        (
+            "100,000 keys",
+            Box::new(|peer| {
+                let key = json!({ "key": peer.key.public_key() });
+                let keys: serde_json::Map<String, Value> =
+                    (0..100_000).map(|n| (format!("ed25519:{n}"), key.clone())).collect();
+                Answer::json(
+                    json!({ "server_name": peer.name, "valid_until_ts": in_an_hour(), "verify_keys": keys, "signatures": {} }),
+                )
+            }),
+        ),
     ];
     for (what, lie) in lies {
         let peer = raw().await;
@@ -82,9 +94,14 @@ async fn documents_that_are_none_are_not_believed() {
 #[tokio::test]
 async fn who_publishes_its_keys_without_end_is_refused_soon() {
     let (server, model) = (shared(), raw().await);
-    let endless = Body::Repeated { start: b"{".to_vec(), piece: vec![b' '; 65_536], times: u64::MAX, pause: Duration::ZERO };
-    let dripping =
-        Body::Repeated { start: b"{".to_vec(), piece: b" ".to_vec(), times: u64::MAX, pause: Duration::from_millis(200) };
+    let endless =
+        Body::Repeated { start: b"{".to_vec(), piece: vec![b' '; 65_536], times: u64::MAX, pause: Duration::ZERO };
+    let dripping = Body::Repeated {
+        start: b"{".to_vec(),
+        piece: b" ".to_vec(),
+        times: u64::MAX,
+        pause: Duration::from_millis(200),
+    };
     for (what, body) in [("endless", endless), ("dripping", dripping), ("silent", Body::Never)] {
         let peer = raw().await;
         publishing(&peer, Answer::streamed(body));

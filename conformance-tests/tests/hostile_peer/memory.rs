@@ -158,7 +158,8 @@ async fn bodies_that_nest_without_end() {
     let world = world(&server).await;
     for depth in [1_000, 9_000, 1_000_000] {
         let nested = "[".repeat(depth) + &"]".repeat(depth);
-        let body = format!("{{\"origin\":\"{}\",\"origin_server_ts\":1,\"pdus\":[],\"edus\":{nested}}}", world.peer.name);
+        let body =
+            format!("{{\"origin\":\"{}\",\"origin_server_ts\":1,\"pdus\":[],\"edus\":{nested}}}", world.peer.name);
         let mut sending = world.peer.sending(&server, "PUT", "/_matrix/federation/v1/send/deep", None);
         // What can't be signed is sent with the signature of something else.
         let signed = if depth > 10_000 { b"{}".to_vec() } else { body.clone().into_bytes() };

@@ -113,7 +113,8 @@ async fn ancestors_in_a_circle_end() {
     for version in ["1", "2"] {
         let world = world_of(&server, json!({ "preset": "public_chat", "room_version": version })).await;
         let honest = world.room.tips();
-        let ids: Vec<String> = (0..3).map(|n| format!("${}-{n}:{}", conformance_tests::unique("circle"), world.peer.name)).collect();
+        let ids: Vec<String> =
+            (0..3).map(|n| format!("${}-{n}:{}", conformance_tests::unique("circle"), world.peer.name)).collect();
         let mut circle = Vec::new();
         for (at, id) in ids.iter().enumerate() {
             let mut draft = world.draft("in a circle");
@@ -232,7 +233,8 @@ async fn a_state_that_the_peer_makes_up_gives_it_no_power() {
     let server = shared();
     let world = world(&server).await;
     let powers = json!({ "users": { &world.mallory: 100 }, "users_default": 100 });
-    let usurped = world.peer.sign(&world.room, world.room.draft(&world.mallory, "m.room.power_levels", Some(""), powers));
+    let usurped =
+        world.peer.sign(&world.room, world.room.draft(&world.mallory, "m.room.power_levels", Some(""), powers));
     let old = world.room.state_id("m.room.power_levels", "").expect("power levels");
     // On the peer's side the usurpation counts, and a topic follows far from what we know.
     world.room.add(&usurped);
@@ -242,9 +244,9 @@ async fn a_state_that_the_peer_makes_up_gives_it_no_power() {
     let topic = world.peer.add(&world.room, &world.mallory, "m.room.topic", Some(""), json!({ "topic": "mine" }));
     let ban = json!({ "membership": "ban" });
     let ban = world.peer.add(&world.room, &world.mallory, "m.room.member", Some(&world.alice.user_id), ban);
-    world.peer.script(|asked| {
-        asked.path.contains("/get_missing_events/").then(|| Answer::json(json!({ "events": [] })))
-    });
+    world
+        .peer
+        .script(|asked| asked.path.contains("/get_missing_events/").then(|| Answer::json(json!({ "events": [] }))));
     world.peer.transact(&server, &[&topic, &ban], &[]).await.ok();
     conformance_tests::eventually("the peer is asked for the state", || async {
         (world.peer.times_asked("/state") > 0).then_some(())
@@ -280,7 +282,9 @@ async fn auth_chains_that_differ_from_what_the_event_names_are_not_taken() {
     let answer = mallorys.json.clone();
     world.peer.script(move |asked| {
         let about = ["/event_auth/", "/event/"].iter().any(|endpoint| asked.path.contains(endpoint));
-        about.then(|| Answer::json(json!({ "auth_chain": [answer], "pdus": [answer], "origin": "x", "origin_server_ts": 1 })))
+        about.then(|| {
+            Answer::json(json!({ "auth_chain": [answer], "pdus": [answer], "origin": "x", "origin_server_ts": 1 }))
+        })
     });
     world.beside_a_good_one(&server, &said).await;
     not_shown(&world.alice, &world.room.id, &said).await;

@@ -91,7 +91,8 @@ async fn bodies(peer: &RawPeer, server: &Server, room: &PeerRoom, event: &str, a
 }
 
 fn visibility(of: &str) -> Value {
-    let state = json!([{ "type": "m.room.history_visibility", "state_key": "", "content": { "history_visibility": of } }]);
+    let state =
+        json!([{ "type": "m.room.history_visibility", "state_key": "", "content": { "history_visibility": of } }]);
     json!({ "preset": "public_chat", "initial_state": state })
 }
 

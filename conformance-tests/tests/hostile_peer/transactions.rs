@@ -88,7 +88,8 @@ async fn one_malformed_event_costs_no_other() {
         // Text that stands for an event is put in as it is: what nests so deeply is no serde value.
         let bad = bad.as_str().filter(|text| text.starts_with('{')).map_or_else(|| bad.to_string(), str::to_owned);
         body = body.replace("\"pdus\":[", &format!("\"pdus\":[{bad},"));
-        let mut sending = world.peer.sending(&server, "PUT", &format!("/_matrix/federation/v1/send/{}", unique("txn")), None);
+        let mut sending =
+            world.peer.sending(&server, "PUT", &format!("/_matrix/federation/v1/send/{}", unique("txn")), None);
         (sending.body, sending.sent_body) = (Some(body.clone().into_bytes()), Some(body.into_bytes()));
         let answer = world.peer.send(&server, sending).await.ok();
         assert_eq!(answer["pdus"][&good.id], json!({}), "{answer}");

@@ -167,6 +167,14 @@ async fn no_key_is_good_for_longer_than_a_week_ahead() {
     }
 }
 
+/// The ids of the current state as Alice sees it.
+async fn state_ids(world: &World) -> Vec<String> {
+    let state = world.alice.all_state(&world.room.id).await;
+    let mut ids: Vec<String> = conformance_tests::event_ids(&state).into_iter().map(str::to_owned).collect();
+    ids.sort();
+    ids
+}
+
 #[tokio::test]
 async fn what_the_rules_do_not_allow_is_rejected_and_never_shown() {
     let server = shared();
@@ -195,12 +203,12 @@ async fn what_the_rules_do_not_allow_is_rejected_and_never_shown() {
                 room.draft(mallory, "m.room.create", Some(""), json!({ "room_version": version })),
             ),
         ];
-        let before = world.alice.all_state(&room.id).await;
+        let before = state_ids(&world).await;
         for (what, draft) in drafts {
             let bad = world.peer.sign(room, draft);
             world.beside_a_good_one(&server, &bad).await;
             not_shown(&world.alice, &room.id, &bad).await;
-            assert_eq!(world.alice.all_state(&room.id).await, before, "version {version}: {what}");
+            assert_eq!(state_ids(&world).await, before, "version {version}: {what}");
         }
     }
 }
@@ -336,7 +344,7 @@ async fn an_event_of_another_format_is_dropped() {
 #[tokio::test]
 async fn numbers_that_canonical_json_forbids_are_dropped_from_version_6_on() {
     let server = shared();
-    for number in ["1.5", "9007199254740992", "-9007199254740992", "1e400", "-0.0"] {
+    for number in ["1.5", "9007199254740992", "-9007199254740992", "1e3", "-0.0"] {
         let world = world_of(&server, of_version("6")).await;
         let good = world.say("good");
         let mut bad = world.peer.sign(&world.room, world.draft("NUMBER"));
@@ -347,13 +355,8 @@ async fn numbers_that_canonical_json_forbids_are_dropped_from_version_6_on() {
         let mut sending = world.peer.sending(&server, "PUT", &uri, None);
         sending.sent_body = Some(body.clone().into_bytes());
         sending.body = sending.sent_body.clone();
-        let reply = world.peer.send(&server, sending).await;
-        // Beyond what a number can be, the body is no JSON that a signature could be of.
-        if number == "1e400" && reply.status != 200 {
-            assert!((400..500).contains(&reply.status), "{reply}");
-            continue;
-        }
-        assert_eq!(reply.ok()["pdus"][&good.id], json!({}), "{number}");
+        let answer = world.peer.send(&server, sending).await.ok();
+        assert_eq!(answer["pdus"][&good.id], json!({}), "{number}: {answer}");
         shown(&world.alice, &world.room.id, &good.id).await;
         not_shown(&world.alice, &world.room.id, &bad).await;
     }
@@ -366,7 +369,8 @@ async fn an_event_that_is_too_large_is_dropped() {
         let world = world_of(&server, of_version(version)).await;
         let bad = world.peer.sign(&world.room, world.draft(&"x".repeat(65_536)));
         let answer = world.beside_a_good_one(&server, &bad).await;
-        assert!(answer["pdus"][&bad.id]["error"].is_string(), "version {version}: {answer}");
+        // Under its id, if that can be said of an event that is none.
+        assert_ne!(answer["pdus"][&bad.id], json!({}), "version {version}: {answer}");
         not_shown(&world.alice, &world.room.id, &bad).await;
         // The largest that may be.
         let small = world.peer.sign(&world.room, world.draft("")).json.to_string().len();

@@ -253,11 +253,11 @@ async fn a_version_that_we_do_not_know_is_said() {
     let server = shared();
     let (peer, alice) = (raw().await, server.register("alice").await);
     let room = peer.create_room(&peer.user("mallory"), "11");
-    peer.script(|asked| {
-        asked
-            .path
-            .contains("/make_join/")
-            .then(|| Answer::json(json!({ "room_version": "org.example.99", "event": {} })))
+    let held = room.clone();
+    peer.script(move |asked| {
+        let user = asked.path.contains("/make_join/").then(|| asked.path.rsplit('/').next()).flatten()?;
+        let event = held.draft(user, "m.room.member", Some(user), json!({ "membership": "join" }));
+        Some(Answer::json(json!({ "room_version": "org.example.99", "event": event })))
     });
     join_through(&alice, &room, &peer).await.expect_error(400, "M_INCOMPATIBLE_ROOM_VERSION");
     not_joined(&alice, &room).await;

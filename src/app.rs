@@ -3,6 +3,7 @@
 mod admin;
 mod encryption;
 mod federation;
+mod memberships;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -24,8 +25,8 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
-use self::encryption::Encryption;
 pub use self::{admin::admin, federation::Peers};
+use self::{encryption::Encryption, memberships::Memberships};
 use crate::{
     accounts::{
         AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
@@ -52,7 +53,8 @@ use crate::{
         signing_key::SigningKeyError,
         sweepers,
     },
-    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles},
+    peers::transport::Transport,
+    peers::{hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles},
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -61,7 +63,6 @@ use crate::{
         create::RoomCreation,
         directory::Directory,
         hierarchy::Hierarchy,
-        membership::Membership,
         reading::Reading,
         receipts::Receipts,
         reports::Reports,
@@ -285,6 +286,20 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, StartError> {
+        Self::start_over(config, lock, clock, random, None).await
+    }
+
+    /// As [`Self::start_with`], reaching other servers over `transport`; without one, over HTTPS.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start_over(
+        config: Arc<Config>,
+        lock: DataDirLock,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Result<Self, StartError> {
         let keys = signing_key::load_all_or_make(&config.signing_key, &*random)?;
         let store = Store::open(&database_path(&config), config.server_name.as_str())?;
         let seed = random.bytes32();
@@ -312,7 +327,8 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
         };
-        let peers = Peers::new(&base, keys).await?;
+        let peers = Peers::new(&base, keys, transport).await?;
+        let memberships = Memberships::new(&base, &peers);
         let media = Media::new(
             &config,
             store.clone(),
@@ -323,9 +339,9 @@ impl App {
         );
         let media = Arc::new(media.map_err(StartError::Media)?);
         let encryption = Encryption::new(&base, &peers);
-        let state = services(&base, &peers, &last_seen, &follower, &media, &encryption).await?;
+        let state = services(&base, &peers, &memberships, &last_seen, &follower, &media, &encryption).await?;
         let federation = match config.federation.enabled {
-            true => Some(peers.state(&base, &state, &encryption).await?),
+            true => Some(peers.state(&base, &state, &encryption, &memberships).await?),
             false => None,
         };
         let membership = state.membership.clone();
@@ -428,6 +444,7 @@ struct Base {
 async fn services(
     base: &Base,
     peers: &Peers,
+    memberships: &Memberships,
     last_seen: &Arc<LastSeen>,
     follower: &Arc<AccountFollower>,
     media: &Arc<Media>,
@@ -452,7 +469,7 @@ async fn services(
     ));
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
-    let membership = Arc::new(Membership::new(store.clone(), appenders.clone(), server_name.clone()));
+    let membership = memberships.membership.clone();
     let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
@@ -478,13 +495,19 @@ async fn services(
         tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
         push_rules: Arc::new(PushRules::new(store.clone(), account_data.clone())),
         filters: Arc::new(Filters::new(store.clone())),
-        room_creation: Arc::new(RoomCreation::new(
-            store.clone(),
-            appenders.clone(),
-            server_name.clone(),
-            config.rooms.default_version.clone(),
-            clock.clone(),
-        )),
+        room_creation: Arc::new(
+            RoomCreation::new(
+                store.clone(),
+                appenders.clone(),
+                server_name.clone(),
+                config.rooms.default_version.clone(),
+                clock.clone(),
+            )
+            .talking_to_others(config.federation.enabled),
+        ),
+        joining: memberships.joining.clone(),
+        knocking: memberships.knocking.clone(),
+        leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
         sending: Arc::new(Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
@@ -494,7 +517,7 @@ async fn services(
         reports: Arc::new(Reports::new(store.clone(), clock.clone())),
         user_directory: Arc::new(UserDirectory::new(store.clone())),
         turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
-        remote_directory: Arc::new(RemoteDirectory::new(peers.client.clone())),
+        remote_directory: memberships.directory.clone(),
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
         key_uploads: encryption.uploads.clone(),

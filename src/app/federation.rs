@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::DefaultBodyLimit};
 use linkim_federation::SigningKey;
 
-use super::{Base, StartError, encryption::Encryption};
+use super::{Base, StartError, encryption::Encryption, memberships::Memberships};
 use crate::{
     api::{
         client::state::ClientState,
@@ -30,6 +30,7 @@ use crate::{
         missing::Missing,
         reachability::Reachability,
         serving::Serving,
+        transport::Transport,
     },
     rooms::{remote_receipts::RemoteReceipts, server_acl::ServerAcls, typing::Typing},
     store::StoreError,
@@ -57,7 +58,12 @@ pub struct Peers {
 
 impl Peers {
     /// Makes them, with the keys of the signing key file. Looks at the system's certificates, resolver and hosts file.
-    pub(super) async fn new(base: &Base, keys: Vec<SigningKey>) -> Result<Self, StartError> {
+    /// Without a `transport`, other servers are reached over HTTPS.
+    pub(super) async fn new(
+        base: &Base,
+        keys: Vec<SigningKey>,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Result<Self, StartError> {
         let Base { config, store, clock, random, appenders, .. } = base;
         let tls = https::client_config(&config.outgoing)?;
         let rules = Arc::new(AddressRules::new(&config.outgoing));
@@ -65,7 +71,7 @@ impl Peers {
         let resolver: Arc<dyn Resolver> = Arc::new(resolver);
         let outgoing = Outgoing::new(resolver.clone(), rules.clone(), tls.clone());
         let outgoing = Arc::new(outgoing.map_err(|error| StartError::Outgoing(error.to_string()))?);
-        let transport = Https::new(https::Parts {
+        let https = Https::new(https::Parts {
             resolver,
             outgoing: outgoing.clone(),
             rules,
@@ -76,7 +82,11 @@ impl Peers {
         let reachability = Arc::new(Reachability::new(config.federation.backoff_max, random.clone()));
         let own_keys = OwnKeys::load(store, config.server_name.clone(), keys, clock.clone()).await?;
         let own_keys = Arc::new(own_keys);
-        let client = PeerClient::new(config.clone(), own_keys.signing_key().clone(), Arc::new(transport));
+        let client = PeerClient::new(
+            config.clone(),
+            own_keys.signing_key().clone(),
+            transport.unwrap_or_else(|| Arc::new(https)),
+        );
         let client = Arc::new(client.telling(reachability.clone(), clock.clone()));
         let keys = RemoteKeys::new(config.clone(), own_keys.clone(), store.clone(), client.clone(), clock.clone());
         let keys = Arc::new(keys);
@@ -123,6 +133,7 @@ impl Peers {
         base: &Base,
         client: &ClientState,
         encryption: &Encryption,
+        memberships: &Memberships,
     ) -> Result<FederationState, StoreError> {
         let serving =
             Serving::new(base.config.server_name.clone(), base.clock.clone(), base.store.clone(), self.acls.clone());
@@ -144,6 +155,7 @@ impl Peers {
             notary: Arc::new(Notary::new(self.keys.clone())),
             events: self.events.clone(),
             budgets: Arc::new(Budgets::new(base.config.rate_limits.enabled)),
+            hosting: memberships.hosting.clone(),
             authenticator: Arc::new(Authenticator::new(
                 base.config.clone(),
                 self.keys.clone(),

@@ -190,6 +190,11 @@ impl PeerClient {
         self
     }
 
+    /// Whether the configuration allows to talk to this server, and it is not this one.
+    pub fn permits(&self, server: &ServerName) -> bool {
+        *server != *self.config.server_name && self.config.federation.permits(server)
+    }
+
     /// Sends a request; answers the body of a 2xx response as JSON.
     ///
     /// # Errors
@@ -249,7 +254,7 @@ impl PeerClient {
     }
 
     async fn open(&self, destination: &ServerName, call: Call) -> Result<Streamed, PeerError> {
-        if *destination == *self.config.server_name || !self.config.federation.permits(destination) {
+        if !self.permits(destination) {
             return Err(PeerError::Refused(destination.to_owned()));
         }
         let timeout = call.timeout;

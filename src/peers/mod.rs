@@ -4,18 +4,30 @@
 pub mod budgets;
 pub mod client;
 pub mod directory;
+pub mod drafts;
 pub mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod handshake;
 pub mod heard_from;
 pub mod hierarchy;
+pub mod hosting;
 pub mod https;
 pub mod inbox;
+pub mod inviting;
+pub mod joining;
 pub mod keys;
+pub mod knocking;
+pub mod leaving;
 pub mod missing;
 pub mod profiles;
 mod published;
 pub mod reachability;
 pub mod serving;
 mod slots;
+mod told;
 pub mod transport;
+pub mod whereabouts;
+
+#[cfg(test)]
+pub(crate) mod tests;

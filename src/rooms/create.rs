@@ -81,8 +81,8 @@ pub enum CreateError {
     /// The authorisation rules refuse an event that the request implies.
     #[error("the initial state is invalid: {0}")]
     InvalidState(String),
-    /// Somebody of another server is invited.
-    #[error("{0} is on another server, which cannot be reached")]
+    /// Somebody of another server is invited, and this one talks to none.
+    #[error("{0} is on another server, and this one talks to none")]
     RemoteUser(OwnedUserId),
     /// Somebody is invited who has all invitations rejected.
     #[error("{0} accepts no invitations")]
@@ -121,6 +121,7 @@ pub struct RoomCreation {
     server_name: OwnedServerName,
     default_version: RoomVersionId,
     clock: Arc<dyn Clock>,
+    talks_to_others: bool,
 }
 
 impl RoomCreation {
@@ -132,10 +133,18 @@ impl RoomCreation {
         default_version: RoomVersionId,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, appenders, server_name, default_version, clock }
+        Self { store, appenders, server_name, default_version, clock, talks_to_others: false }
     }
 
-    /// Makes a room; answers its id once it is durable.
+    /// Whether users of other servers can be invited, once the room is made.
+    #[must_use]
+    pub fn talking_to_others(mut self, talks: bool) -> Self {
+        self.talks_to_others = talks;
+        self
+    }
+
+    /// Makes a room; answers once it is durable. Users of other servers are not invited yet: their servers must sign that,
+    /// and first there must be a room.
     ///
     /// # Errors
     /// [`CreateError`]; nothing was written then.
@@ -149,7 +158,9 @@ impl RoomCreation {
         }
         let mut seen = BTreeSet::new();
         request.invite.retain(|user| seen.insert(user.clone()));
-        if let Some(user) = request.invite.iter().find(|user| user.server_name() != self.server_name) {
+        if !self.talks_to_others
+            && let Some(user) = request.invite.iter().find(|user| user.server_name() != self.server_name)
+        {
             return Err(CreateError::RemoteUser(user.clone()));
         }
         let alias = request.room_alias_name.as_deref().map(|name| self.alias(name)).transpose()?;
@@ -182,7 +193,7 @@ impl RoomCreation {
         invite: &[OwnedUserId],
         alias: Option<OwnedRoomAliasId>,
     ) -> Result<Known, CreateError> {
-        let creator = creator.to_owned();
+        let (creator, own) = (creator.to_owned(), self.server_name.clone());
         let invite = invite.to_vec();
         self.store
             .read(move |read| {
@@ -196,7 +207,11 @@ impl RoomCreation {
                         return Err(CreateError::InviteBlocked(user.clone()));
                     }
                 }
-                let invited = invite.iter().map(|user| MemberProfile::of(read, user)).collect::<Result<_, _>>()?;
+                let profile = |user: &OwnedUserId| {
+                    let local = user.server_name() == own;
+                    local.then(|| MemberProfile::of(read, user)).transpose()
+                };
+                let invited = invite.iter().map(profile).collect::<Result<_, _>>()?;
                 Ok(Known { creator: MemberProfile::of(read, &creator)?, invited })
             })
             .await

@@ -23,7 +23,8 @@ use crate::store::StoreError;
 /// What the database says that the events depend on.
 pub(super) struct Known {
     pub(super) creator: MemberProfile,
-    pub(super) invited: Vec<MemberProfile>,
+    /// One for each invited user; none for those of other servers, who are invited later.
+    pub(super) invited: Vec<Option<MemberProfile>>,
 }
 
 /// A room that is ready to be made.
@@ -79,7 +80,9 @@ pub(super) fn plan(
     }
     // 8.
     for (user, profile) in request.invite.iter().zip(&known.invited) {
-        push("m.room.member", user.as_str(), invitation(profile, request.is_direct));
+        if let Some(profile) = profile {
+            push("m.room.member", user.as_str(), invitation(profile, request.is_direct));
+        }
     }
     let stripped = stripped(creator, &create_content, &events)?;
     let predecessor = match create_content.get("predecessor") {

@@ -11,7 +11,7 @@ fn content(value: Value) -> CanonicalJsonObject {
 fn planned(version: &RoomVersionId, request: CreateRequest) -> Result<Plan, CreateError> {
     let known = Known {
         creator: MemberProfile::default(),
-        invited: request.invite.iter().map(|_| MemberProfile::default()).collect(),
+        invited: request.invite.iter().map(|_| Some(MemberProfile::default())).collect(),
     };
     let alias = request.room_alias_name.as_ref().map(|_| room_alias_id!("#tea:a.example").to_owned());
     plan(user_id!("@alice:a.example"), request, version.clone(), rules(version).unwrap(), alias, &known)

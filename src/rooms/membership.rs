@@ -14,6 +14,7 @@ use ruma::{
 use super::{
     append::{Along, AppendError, Appended, Appenders, LocalEvent},
     content::string,
+    elsewhere::{InvitesElsewhere, Refusal, TellsElsewhere},
     invite_permission, predecessor,
     profile::MemberProfile,
     restricted::{self, Restriction},
@@ -27,7 +28,7 @@ use crate::{
         ids::{RoomKey, UserNid},
         members,
         members::MemberRow,
-        stripped_state,
+        room_servers, stripped_state,
     },
 };
 
@@ -51,9 +52,15 @@ pub enum MembershipError {
     /// The room does not let guests in.
     #[error("guests may not join this room")]
     NoGuests,
-    /// The user is on another server, which cannot be reached.
-    #[error("{0} is on another server, which cannot be reached")]
+    /// Other servers' users can't be invited: this server talks to none.
+    #[error("{0} is on another server, and this one talks to none")]
     RemoteUser(OwnedUserId),
+    /// The user may join, but nobody of this server who is in the room may let them in.
+    #[error("nobody in the room may let you in")]
+    NobodyVouches,
+    /// The user's server did not do it.
+    #[error(transparent)]
+    Elsewhere(Refusal),
     /// The user has all invitations rejected.
     #[error("{0} accepts no invitations")]
     InviteBlocked(OwnedUserId),
@@ -130,12 +137,28 @@ pub struct Membership {
     pub(super) store: Store,
     pub(super) appenders: Arc<Appenders>,
     server_name: OwnedServerName,
+    elsewhere: Option<Arc<dyn InvitesElsewhere>>,
+    tells: Option<Arc<dyn TellsElsewhere>>,
 }
 
 impl Membership {
     /// For the server of this name.
     pub fn new(store: Store, appenders: Arc<Appenders>, server_name: OwnedServerName) -> Self {
-        Self { store, appenders, server_name }
+        Self { store, appenders, server_name, elsewhere: None, tells: None }
+    }
+
+    /// Lets other servers' users be invited.
+    #[must_use]
+    pub fn inviting_elsewhere(mut self, elsewhere: Arc<dyn InvitesElsewhere>) -> Self {
+        self.elsewhere = Some(elsewhere);
+        self
+    }
+
+    /// Tells other servers of what befalls their users who are not in the room.
+    #[must_use]
+    pub fn telling_elsewhere(mut self, tells: Arc<dyn TellsElsewhere>) -> Self {
+        self.tells = Some(tells);
+        self
     }
 
     /// The room that an alias points to.
@@ -232,9 +255,14 @@ impl Membership {
             target: target.to_owned(),
             change,
             server_name: self.server_name.clone(),
+            tells: self.tells.clone(),
         };
         let Prepared { room, event, along } = self.store.read(move |read| request.prepare(read, content)).await?;
         let Some(event) = event else { return Ok(None) };
+        if change == Change::Invite && target.server_name() != self.server_name {
+            let Some(elsewhere) = &self.elsewhere else { return Err(MembershipError::RemoteUser(target.to_owned())) };
+            return elsewhere.invite(room, event).await.map(Some);
+        }
         let appended = self.appenders.append(room.nid, vec![event], along).await?;
         Ok(appended.into_iter().next())
     }
@@ -263,7 +291,7 @@ impl Membership {
     }
 }
 
-fn with_reason(reason: Option<String>) -> CanonicalJsonObject {
+pub(super) fn with_reason(reason: Option<String>) -> CanonicalJsonObject {
     reason.map(|reason| ("reason".to_owned(), reason.into())).into_iter().collect()
 }
 
@@ -274,6 +302,7 @@ struct Request {
     target: OwnedUserId,
     change: Change,
     server_name: OwnedServerName,
+    tells: Option<Arc<dyn TellsElsewhere>>,
 }
 
 impl Request {
@@ -303,13 +332,13 @@ impl Request {
             Change::Knock if own => MemberProfile::of(read, &self.target)?.fill(&mut content),
             Change::Knock => {}
             Change::Invite => {
-                if self.target.server_name() != self.server_name {
-                    return Err(MembershipError::RemoteUser(self.target));
+                // Another server knows its users' profiles and wishes itself.
+                if self.target.server_name() == self.server_name {
+                    if invite_permission::is_blocked(read, &self.target)? {
+                        return Err(MembershipError::InviteBlocked(self.target));
+                    }
+                    MemberProfile::of(read, &self.target)?.fill(&mut content);
                 }
-                if invite_permission::is_blocked(read, &self.target)? {
-                    return Err(MembershipError::InviteBlocked(self.target));
-                }
-                MemberProfile::of(read, &self.target)?.fill(&mut content);
             }
             Change::Kick => {
                 if matches!(before, None | Some(MembershipState::Leave | MembershipState::Ban)) {
@@ -357,7 +386,7 @@ impl Request {
             Restriction::Unmet => {
                 Err(MembershipError::Forbidden("you are in none of the rooms whose members may join".into()))
             }
-            Restriction::NobodyVouches => Err(MembershipError::Forbidden("nobody in the room may let you in".into())),
+            Restriction::NobodyVouches => Err(MembershipError::NobodyVouches),
         }
     }
 
@@ -372,7 +401,7 @@ impl Request {
                 let (user, new) = (self.by.user, room.room_id.clone());
                 return Ok(Some(Box::new(move |tx, _, _| predecessor::carry_over(tx, user, &old, &new))));
             }
-            _ => return Ok(None),
+            _ => return self.telling(read, room),
         };
         let mut told = StrippedState::of_room(read, room.nid, inviter)?;
         told.push_local(event)?;
@@ -380,6 +409,19 @@ impl Request {
         Ok(Some(Box::new(move |tx, room, _| {
             let user = ids::intern_user(tx, &target)?;
             stripped_state::put(tx, user, room, &told)
+        })))
+    }
+
+    /// That the server of the other user hears of it, where nobody of theirs is in the room: it would not be sent it else.
+    fn telling(&self, read: &dyn Read, room: &RoomKey) -> Result<Option<Along>, MembershipError> {
+        let server = self.target.server_name();
+        let Some(tells) = self.tells.clone().filter(|_| server != self.server_name) else { return Ok(None) };
+        if room_servers::server_in_room(read, room.nid, server)? {
+            return Ok(None);
+        }
+        let server = server.to_owned();
+        Ok(Some(Box::new(move |tx, _, appended| {
+            appended.iter().filter(|event| !event.repeated).try_for_each(|event| tells.owe(tx, &server, event.nid))
         })))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Source: Client-Server API, "Restricted rooms"; Server-Server API, "Restricted rooms".
 
+use std::sync::Arc;
+
 use linkim_federation::rules;
 use ruma::{OwnedUserId, RoomId, ServerName, UserId};
 use serde::Deserialize;
@@ -16,6 +18,7 @@ use crate::store::{
     ids::{RoomKey, UserNid},
     members,
     members::Membership,
+    room_servers, rooms,
 };
 
 /// What a room's join rule makes of a join without an invitation.
@@ -70,16 +73,42 @@ pub(crate) fn meets_condition(read: &dyn Read, room: &RoomKey, user: Option<User
     let Some(user) = user else { return Ok(false) };
     let join_rules: JoinRules = state::current_content(read, room.nid, "m.room.join_rules", "")?.unwrap_or_default();
     for condition in &join_rules.allow {
-        if condition["type"] != "m.room_membership" {
-            continue;
-        }
-        let Some(allowed) = condition["room_id"].as_str().and_then(|id| <&RoomId>::try_from(id).ok()) else { continue };
-        let Some(allowed) = ids::room(read, allowed)? else { continue };
-        if members::of(read, user, allowed.nid)?.is_some_and(|member| member.membership == Membership::Join) {
+        let Some(allowed) = allowed_room(read, condition)? else { continue };
+        let joined = members::of(read, user, allowed.nid)?.is_some_and(|member| member.membership == Membership::Join);
+        // Of a room that all of ours left we know no more who is in it.
+        if joined && rooms::head(read, allowed.nid)?.local_joined > 0 {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The room of a condition, if it is one on rooms and the room is known here.
+fn allowed_room(read: &dyn Read, condition: &Value) -> Result<Option<Arc<RoomKey>>, StoreError> {
+    if condition["type"] != "m.room_membership" {
+        return Ok(None);
+    }
+    match condition["room_id"].as_str().and_then(|id| <&RoomId>::try_from(id).ok()) {
+        Some(allowed) => ids::room(read, allowed),
+        None => Ok(None),
+    }
+}
+
+/// Whether this server is able to say that a user meets no condition: there is none that it could not check, or it is in one
+/// of the rooms at least.
+pub(crate) fn can_judge(read: &dyn Read, room: &RoomKey, server_name: &ServerName) -> Result<bool, StoreError> {
+    let join_rules: JoinRules = state::current_content(read, room.nid, "m.room.join_rules", "")?.unwrap_or_default();
+    let on_rooms = |condition: &&Value| condition["type"] == "m.room_membership" && condition["room_id"].is_string();
+    let mut none = true;
+    for condition in join_rules.allow.iter().filter(on_rooms) {
+        none = false;
+        if let Some(allowed) = allowed_room(read, condition)?
+            && room_servers::server_in_room(read, allowed.nid, server_name)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(none)
 }
 
 /// A joined local member who may invite: the one with the most power, of equals the one whose id sorts first.

@@ -80,6 +80,11 @@ pub fn exists(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
     Ok(read.one("SELECT 1 FROM accounts WHERE user = ?1", params![user], |_| Ok(()))?.is_some())
 }
 
+/// Whether a user has an account here that was not deactivated.
+pub fn is_active(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
+    Ok(get(read, user)?.is_some_and(|account| account.deactivated_ts.is_none()))
+}
+
 /// Makes an account; `user` has none yet.
 pub fn insert(
     tx: &WriteTx<'_>,

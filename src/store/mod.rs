@@ -23,6 +23,7 @@ pub mod filters;
 pub mod ids;
 pub mod inbox;
 pub mod key_backups;
+pub mod knocks;
 pub mod media;
 pub mod members;
 mod migrate;

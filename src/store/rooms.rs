@@ -83,6 +83,11 @@ pub fn create(tx: &WriteTx<'_>, room_id: &RoomId, version: &str) -> Result<(Room
     Ok((room, line))
 }
 
+/// Whether an administrator blocked a room.
+pub fn is_blocked(read: &dyn Read, room: RoomNid) -> Result<bool, StoreError> {
+    Ok(read.one("SELECT blocked FROM rooms WHERE nid = ?1", params![room], |row| row.get(0))?.unwrap_or(false))
+}
+
 /// The head of a room of which nothing is here yet.
 pub const UNBORN: RoomHeadRow =
     RoomHeadRow { last_position: 0, state_position: 0, state_hash: 0, joined: 0, invited: 0, local_joined: 0 };

@@ -1,6 +1,6 @@
 //! `POST /createRoom`.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use ruma::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, UserId};
@@ -11,8 +11,10 @@ use super::{authentication::Active, state::ClientState};
 use crate::{
     accounts::{Rate, RateLimits},
     api::{error::ApiError, extract::Json},
+    config::Config,
     rooms::{
         create::{CreateError, CreateRequest, InitialState, RoomCreation},
+        membership::Membership,
         presets::{Preset, Visibility},
     },
 };
@@ -142,11 +144,19 @@ struct Answer {
 async fn create_room(
     Active(session): Active,
     State(rooms): State<Arc<RoomCreation>>,
+    State(membership): State<Arc<Membership>>,
+    State(config): State<Arc<Config>>,
     State(limits): State<Arc<RateLimits>>,
     Json(body): Json<Body>,
 ) -> Result<Json<Answer>, ApiError> {
     limits.check(Rate::CreateRoom, session.user)?;
     let request = body.request()?;
+    let is_direct = request.is_direct;
+    let elsewhere: BTreeSet<_> =
+        request.invite.iter().filter(|user| user.server_name() != config.server_name).cloned().collect();
     let room_id = rooms.create(&session.user_id, request).await.map_err(Error::from)?;
+    if !elsewhere.is_empty() {
+        membership.invite_elsewhere(&session, &room_id, elsewhere.into_iter().collect(), is_direct).await;
+    }
     Ok(Json(Answer { room_id }))
 }

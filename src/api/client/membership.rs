@@ -1,17 +1,15 @@
 //! `POST /rooms/{roomId}/join`, `invite`, `leave`, `kick`, `ban`, `unban`, `forget`; `POST /join` and `POST /knock` by room id
 //! or alias.
-//!
-//! A room that we do not have is not joined yet through other servers: `via` and `server_name` have no effect.
 
 use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{RawQuery, State},
     http::StatusCode,
     routing::{MethodRouter, post},
 };
-use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,8 +23,15 @@ use crate::{
         error::ApiError,
         extract::{Json, OptionalJson, Path},
     },
-    rooms::membership::{Change, Membership, MembershipError},
+    peers::{joining::Joining, knocking::Knocking, leaving::Leaving, whereabouts::ChangeError},
+    rooms::{
+        elsewhere::Refusal,
+        membership::{Change, Membership, MembershipError},
+    },
 };
+
+/// Servers that a client may name at most; more are passed over.
+const MAX_VIA: usize = 20;
 
 /// The ways in which a request names nobody.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,8 @@ impl From<MembershipError> for ApiError {
         match error {
             MembershipError::UnknownRoom | MembershipError::UnknownAlias(_) => Self::not_found(text),
             MembershipError::Forbidden(_) | MembershipError::RemoteUser(_) => Self::forbidden(text),
+            MembershipError::NobodyVouches => Self::forbidden(text),
+            MembershipError::Elsewhere(refusal) => refusal.into(),
             MembershipError::BadState(_) => Self::new(StatusCode::FORBIDDEN, "M_BAD_STATE", text),
             MembershipError::InviteBlocked(_) => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),
             MembershipError::NoGuests => Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", text),
@@ -63,6 +70,37 @@ impl From<MembershipError> for ApiError {
             MembershipError::NotLeft => Self::bad_request("M_UNKNOWN", text),
             MembershipError::Append(error) => error.into(),
             MembershipError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Membership(error) => error.into(),
+            ChangeError::Handshake(error) => Refusal::from(&error).into(),
+            ChangeError::Task(reason) => Self::internal(reason),
+        }
+    }
+}
+
+/// What another server said is handed on where the client can make something of it; all else is a failure on the way.
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { status, errcode, text, room_version } = refusal;
+        let code = match (status, errcode.as_str()) {
+            (Some(403), "M_INVITE_BLOCKED") => (StatusCode::FORBIDDEN, "M_INVITE_BLOCKED"),
+            (Some(403), _) => (StatusCode::FORBIDDEN, "M_FORBIDDEN"),
+            (Some(404), _) => (StatusCode::NOT_FOUND, "M_NOT_FOUND"),
+            (Some(400), "M_INCOMPATIBLE_ROOM_VERSION") => (StatusCode::BAD_REQUEST, "M_INCOMPATIBLE_ROOM_VERSION"),
+            (Some(400), "M_UNABLE_TO_AUTHORISE_JOIN") => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN"),
+            (Some(400), "M_UNABLE_TO_GRANT_JOIN") => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_GRANT_JOIN"),
+            _ => (StatusCode::BAD_GATEWAY, "M_UNKNOWN"),
+        };
+        let error = Self::new(code.0, code.1, text);
+        match room_version.filter(|_| code.1 == "M_INCOMPATIBLE_ROOM_VERSION") {
+            Some(version) => error.with("room_version", version),
+            None => error,
         }
     }
 }
@@ -109,65 +147,64 @@ struct Room {
     room_id: OwnedRoomId,
 }
 
-/// The room that a path names by id or alias.
-async fn resolve(membership: &Membership, name: &str) -> Result<OwnedRoomId, ApiError> {
-    if let Ok(alias) = <&RoomAliasId>::try_from(name) {
-        return Ok(membership.resolve(alias).await?);
-    }
-    RoomId::parse(name).map_err(|_| ApiError::invalid_param("neither a room id nor an alias"))
+/// The servers through which the client thinks that the room can be reached: `via`, and `server_name` of older clients.
+fn via(query: Option<&str>) -> Vec<OwnedServerName> {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let named = pairs.filter(|(name, _)| matches!(&**name, "via" | "server_name"));
+    named.filter_map(|(_, server)| OwnedServerName::try_from(&*server).ok()).take(MAX_VIA).collect()
 }
 
 /// `POST /join/{roomIdOrAlias}`
 async fn join_by_alias(
     Active(session): Active,
-    State(membership): State<Arc<Membership>>,
+    State(joining): State<Arc<Joining>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
+    RawQuery(query): RawQuery,
     OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
     limits.check(Rate::Join, session.user)?;
-    let room_id = resolve(&membership, room.as_str()).await?;
-    membership.join(&session, &room_id, body.reason).await?;
+    let room_id = joining.join(&session, &room, via(query.as_deref()), body.reason).await?;
     Ok(Json(Room { room_id }))
 }
 
 /// `POST /rooms/{roomId}/join`
 async fn join(
     ActiveOrGuest(session): ActiveOrGuest,
-    State(membership): State<Arc<Membership>>,
+    State(joining): State<Arc<Joining>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
     OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
     limits.check(Rate::Join, session.user)?;
-    membership.join(&session, &room_id, body.reason).await?;
+    let room_id = joining.join(&session, (&*room_id).into(), Vec::new(), body.reason).await?;
     Ok(Json(Room { room_id }))
 }
 
 /// `POST /knock/{roomIdOrAlias}`
 async fn knock(
     Active(session): Active,
-    State(membership): State<Arc<Membership>>,
+    State(knocking): State<Arc<Knocking>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room): Path<OwnedRoomOrAliasId>,
+    RawQuery(query): RawQuery,
     OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Room>, ApiError> {
     limits.check(Rate::Join, session.user)?;
-    let room_id = resolve(&membership, room.as_str()).await?;
-    membership.knock(&session, &room_id, body.reason).await?;
+    let room_id = knocking.knock(&session, &room, via(query.as_deref()), body.reason).await?;
     Ok(Json(Room { room_id }))
 }
 
 /// `POST /rooms/{roomId}/leave`
 async fn leave(
     SessionOrGuest(session): SessionOrGuest,
-    State(membership): State<Arc<Membership>>,
+    State(leaving): State<Arc<Leaving>>,
     State(limits): State<Arc<RateLimits>>,
     Path(room_id): Path<OwnedRoomId>,
     OptionalJson(body): OptionalJson<Reason>,
 ) -> Result<Json<Value>, ApiError> {
     limits.check(Rate::State, session.user)?;
-    membership.leave(&session, &room_id, body.reason).await?;
+    leaving.leave(&session, &room_id, body.reason).await?;
     Ok(Json(json!({})))
 }
 

@@ -13,7 +13,10 @@ use crate::{
     config::Config,
     crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, RemoteQueries, Signatures, ToDevice},
     media::Media,
-    peers::{directory::RemoteDirectory, hierarchy::RemoteRooms, profiles::RemoteProfiles},
+    peers::{
+        directory::RemoteDirectory, hierarchy::RemoteRooms, joining::Joining, knocking::Knocking, leaving::Leaving,
+        profiles::RemoteProfiles,
+    },
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -74,6 +77,12 @@ pub struct ClientServices {
     pub room_creation: Arc<RoomCreation>,
     /// Who is in which room.
     pub membership: Arc<Membership>,
+    /// Joining rooms, here and elsewhere.
+    pub joining: Arc<Joining>,
+    /// Knocking at rooms, here and elsewhere.
+    pub knocking: Arc<Knocking>,
+    /// Leaving rooms, here and elsewhere.
+    pub leaving: Arc<Leaving>,
     /// Rooms as their readers see them.
     pub reading: Arc<Reading>,
     /// Events from clients.
@@ -165,6 +174,9 @@ from_client_state!(
     limits: RateLimits,
     room_creation: RoomCreation,
     membership: Membership,
+    joining: Joining,
+    knocking: Knocking,
+    leaving: Leaving,
     reading: Reading,
     sending: Sending,
     receipts: Receipts,

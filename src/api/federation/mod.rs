@@ -4,15 +4,24 @@ pub mod authentication;
 mod backfill;
 mod event;
 mod hierarchy;
+mod hosting_error;
+mod invite;
 mod keys;
+mod make_join;
+mod make_knock;
+mod make_leave;
 mod media;
 mod openid;
 mod public_rooms;
 mod query;
 mod room_state;
 mod send;
+mod send_join;
+mod send_knock;
+mod send_leave;
 mod serving;
 pub mod state;
+mod third_party_invite;
 mod user_keys;
 mod version;
 
@@ -22,7 +31,18 @@ use self::state::FederationState;
 
 /// All routes, from the root.
 pub fn routes() -> Router<FederationState> {
-    Router::new().nest("/_matrix/federation/v1", v1()).merge(keys::routes()).merge(version::routes())
+    Router::new()
+        .nest("/_matrix/federation/v1", v1())
+        .merge(invite::routes())
+        .merge(keys::routes())
+        .merge(make_join::routes())
+        .merge(make_knock::routes())
+        .merge(make_leave::routes())
+        .merge(send_join::routes())
+        .merge(send_knock::routes())
+        .merge(send_leave::routes())
+        .merge(third_party_invite::routes())
+        .merge(version::routes())
 }
 
 fn v1() -> Router<FederationState> {

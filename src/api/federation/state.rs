@@ -14,6 +14,7 @@ use crate::{
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
+        hosting::Hosting,
         inbox::Inbox,
         keys::{Notary, OwnKeys, RemoteKeys},
         missing::Missing,
@@ -71,6 +72,8 @@ pub struct FederationServices {
     pub events: Arc<EventChecker>,
     /// How much work another server may make.
     pub budgets: Arc<Budgets>,
+    /// Memberships of other servers' users in rooms of ours, and of ours in rooms of theirs.
+    pub hosting: Arc<Hosting>,
     /// Whose a request is.
     pub authenticator: Arc<Authenticator>,
     /// What other servers send.
@@ -110,6 +113,7 @@ from_federation_state!(
     notary: Notary,
     events: EventChecker,
     budgets: Budgets,
+    hosting: Hosting,
     authenticator: Authenticator,
     key_queries: KeyQueries,
     key_claims: KeyClaims,

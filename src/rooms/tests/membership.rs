@@ -1,6 +1,10 @@
 //! Memberships, with what the authorisation rules do not say.
 
-use super::*;
+use super::{
+    super::{append::LocalEvent, elsewhere::TellsElsewhere, membership::Membership},
+    *,
+};
+use crate::store::{StoreError, WriteTx, ids::EventNid};
 
 #[tokio::test]
 async fn member_events_say_the_profile_and_follow_it() {
@@ -145,7 +149,7 @@ async fn who_vouches_has_the_power_and_is_there() {
     f.membership.join(&bob, &room, None).await.unwrap();
     f.membership.leave(&alice, &room, None).await.unwrap();
     let refused = f.membership.join(&carol, &room, None).await;
-    assert!(matches!(&refused, Err(MembershipError::Forbidden(why)) if why.contains("nobody")), "{refused:?}");
+    assert!(matches!(&refused, Err(MembershipError::NobodyVouches)), "{refused:?}");
 
     // Where everybody may invite, anybody who is there vouches.
     let mut request = restricted("12", "restricted", &space);
@@ -241,4 +245,36 @@ async fn who_wants_no_invitations_gets_none() {
     assert!(matches!(refused, Err(CreateError::InviteBlocked(_))), "{refused:?}");
     assert_eq!((count_rooms(&f).await, f.membership_of(&room, &bob).await), (rooms, None));
     f.membership.join(&bob, &room, None).await.unwrap();
+}
+
+/// Remembers whom it was to tell.
+#[derive(Default)]
+struct Told(std::sync::Mutex<Vec<String>>);
+
+impl TellsElsewhere for Told {
+    fn owe(&self, _: &WriteTx<'_>, destination: &ruma::ServerName, _: EventNid) -> Result<(), StoreError> {
+        self.0.lock().unwrap().push(destination.to_string());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_in_the_room_is_told_of_what_befalls_its_user() {
+    let f = Fixture::new();
+    let (alice, bob) = (f.user("alice").await, f.user("bob").await);
+    let room = f.create(&alice, CreateRequest::default()).await;
+    let told = std::sync::Arc::new(Told::default());
+    let appenders = f.membership.appenders.clone();
+    let membership = Membership::new(f.store.clone(), appenders.clone(), ruma::server_name!("a.example").to_owned())
+        .telling_elsewhere(told.clone());
+    let carol = ruma::user_id!("@carol:b.example");
+    let invite = content(json!({ "membership": "invite" }));
+    let invite = LocalEvent::state(alice.user_id.clone(), "m.room.member", carol.as_str(), invite);
+    appenders.append(f.nid(&room).await, vec![invite], None).await.unwrap();
+    for change in [Change::Kick, Change::Ban, Change::Unban] {
+        membership.act_on(&alice, &room, carol, change, None).await.unwrap();
+    }
+    assert_eq!(*told.0.lock().unwrap(), ["b.example"; 3]);
+    membership.act_on(&alice, &room, &bob.user_id, Change::Ban, None).await.unwrap();
+    assert_eq!(told.0.lock().unwrap().len(), 3, "ours need no telling");
 }

@@ -1,0 +1,294 @@
+//! Joining rooms, also those that this server is not in.
+//!
+//! Source: Client-Server API, `POST /join/{roomIdOrAlias}`; Server-Server API, "Joining Rooms", "Restricted rooms".
+
+mod received;
+mod response;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use axum::body::Body;
+use linkim_federation::{Pdu, RoomVersionRules};
+use ruma::{
+    CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId, RoomVersionId, ServerName,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use self::received::Judged;
+use super::{
+    client::Call,
+    events::EventChecker,
+    handshake::{Handshake, HandshakeError, Kind, Template, lacks_endpoint, segment, send_uri},
+    whereabouts::{ChangeError, Here, Whereabouts},
+};
+use crate::{
+    accounts::Session,
+    rooms::{
+        append::{AppendError, Appenders, RemoteJoin},
+        membership::{Membership, MembershipError},
+    },
+};
+
+/// Auth events that an answer leaves out and that are asked for one by one, at most.
+const MAX_MISSING: usize = 100;
+
+/// How long a server may take until its answer to `send_join` begins: it may have to resolve and to read a large room.
+const SEND_JOIN_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Joins rooms.
+pub struct Joining {
+    membership: Arc<Membership>,
+    appenders: Arc<Appenders>,
+    handshake: Arc<Handshake>,
+    whereabouts: Arc<Whereabouts>,
+    checker: Arc<EventChecker>,
+    /// One gate for each room that is being joined. Bound: the requests under way.
+    gates: Mutex<HashMap<OwnedRoomId, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Joining {
+    /// With these.
+    pub fn new(
+        membership: Arc<Membership>,
+        appenders: Arc<Appenders>,
+        handshake: Arc<Handshake>,
+        whereabouts: Arc<Whereabouts>,
+        checker: Arc<EventChecker>,
+    ) -> Self {
+        Self { membership, appenders, handshake, whereabouts, checker, gates: Mutex::default() }
+    }
+
+    /// Joins a room, through other servers if need be: `via` first, then those that invited, that the alias names, that
+    /// are known to be in the room, and that of the room's id. Who is in it already is so still.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn join(
+        self: &Arc<Self>,
+        by: &Session,
+        target: &RoomOrAliasId,
+        via: Vec<OwnedServerName>,
+        reason: Option<String>,
+    ) -> Result<OwnedRoomId, ChangeError> {
+        let (room_id, of_alias) = self.whereabouts.resolve(target).await?;
+        let here = self.whereabouts.of(&room_id, by.user).await?;
+        if here.in_room {
+            match self.membership.join(by, &room_id, reason.clone()).await {
+                Err(MembershipError::NobodyVouches) => {}
+                other => return Ok(other.map(|()| room_id)?),
+            }
+        } else if by.guest {
+            return Err(MembershipError::NoGuests.into());
+        }
+        let (this, by) = (self.clone(), by.clone());
+        // The client may go away, but what was begun with other servers must be ended.
+        let joining = tokio::spawn(async move {
+            this.one_at_a_time(&by, &room_id, via, of_alias, reason).await?;
+            Ok(room_id)
+        });
+        joining.await.unwrap_or_else(|error| Err(ChangeError::Task(error.to_string())))
+    }
+
+    /// Joins when nobody else of ours is joining the room: who comes second finds it here.
+    async fn one_at_a_time(
+        &self,
+        by: &Session,
+        room_id: &RoomId,
+        via: Vec<OwnedServerName>,
+        of_alias: Vec<OwnedServerName>,
+        reason: Option<String>,
+    ) -> Result<(), ChangeError> {
+        let gate = self.gate(room_id);
+        let held = gate.lock().await;
+        let mut here = self.whereabouts.of(room_id, by.user).await?;
+        if here.in_room {
+            match self.membership.join(by, room_id, reason.clone()).await {
+                // Somebody of another server may be able to.
+                Err(MembershipError::NobodyVouches) => here.servers = self.whereabouts.servers(room_id).await?,
+                other => return Ok(other?),
+            }
+            if here.servers.is_empty() {
+                return Err(MembershipError::NobodyVouches.into());
+            }
+        }
+        let named = via.into_iter().chain(here.inviter.clone()).chain(of_alias).chain(here.servers.clone());
+        let servers = self.handshake.candidates(room_id, named);
+        let outcome = self.through_one_of(by, room_id, servers, &here, reason).await;
+        drop(held);
+        outcome
+    }
+
+    async fn through_one_of(
+        &self,
+        by: &Session,
+        room_id: &RoomId,
+        servers: Vec<OwnedServerName>,
+        here: &Here,
+        reason: Option<String>,
+    ) -> Result<(), ChangeError> {
+        if servers.is_empty() {
+            return Err(MembershipError::UnknownRoom.into());
+        }
+        let content = self.membership.own_content(&by.user_id, reason).await?;
+        let mut failure = HandshakeError::NoServers;
+        for via in servers {
+            match self.through(&via, by, room_id, here, content.clone()).await {
+                Ok(()) => {
+                    self.membership.joined_elsewhere(by, room_id).await?;
+                    return Ok(());
+                }
+                Err(ChangeError::Handshake(error)) => {
+                    tracing::info!(%room_id, %via, %error, "a room could not be joined through a server");
+                    let last = error.is_final();
+                    failure = failure.or(error);
+                    if last {
+                        break;
+                    }
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Err(failure.into())
+    }
+
+    /// Joins through one server.
+    async fn through(
+        &self,
+        via: &ServerName,
+        by: &Session,
+        room_id: &RoomId,
+        here: &Here,
+        content: CanonicalJsonObject,
+    ) -> Result<(), ChangeError> {
+        let lied = |what: String| HandshakeError::Lied(via.to_owned(), what);
+        let template = self.handshake.make(via, Kind::Join, room_id, &by.user_id).await?;
+        if here.version.as_ref().is_some_and(|known| *known != template.version) {
+            return Err(lied("the room has another version".into()).into());
+        }
+        let join = self.handshake.complete(&template, Kind::Join, room_id, &by.user_id, content)?;
+        let body = self.send_join(via, &join).await?;
+        let rules = template.rules;
+        let mut answer = received::collect(body, rules, &self.checker).await.map_err(lied)?;
+        let join = match (&template.authorised_via, answer.rest.event.take()) {
+            (None, _) => Arc::new(join),
+            (Some(_), Some(signed)) => {
+                received::countersigned(signed, rules, &self.checker, &join).await.map_err(lied)?
+            }
+            (Some(_), None) => return Err(lied("it gives no signed join".into()).into()),
+        };
+        if answer.rest.members_omitted {
+            return Err(lied("it leaves out members, which was not asked for".into()).into());
+        }
+        let judged = self.judge(via, room_id, &template, &join, answer).await?;
+        self.import(room_id, template.version, via, join, judged).await
+    }
+
+    /// Sends the join; answers the unread body.
+    async fn send_join(&self, via: &ServerName, join: &Pdu) -> Result<Body, HandshakeError> {
+        let call = |version: &str, query: &str| {
+            Call::put(send_uri(version, Kind::Join, join) + query, join.json().to_owned()).timeout(SEND_JOIN_TIMEOUT)
+        };
+        let peers = self.handshake.peers();
+        match peers.stream(via, call("v2", "?omit_members=false")).await {
+            Err(error) if lacks_endpoint(&error) => Ok(peers.stream(via, call("v1", "")).await?.body),
+            other => Ok(other?.body),
+        }
+    }
+
+    /// Judges an answer, and asks for what it leaves out.
+    async fn judge(
+        &self,
+        via: &ServerName,
+        room_id: &RoomId,
+        template: &Template,
+        join: &Arc<Pdu>,
+        answer: received::Collected,
+    ) -> Result<Judged, ChangeError> {
+        let lied = |what: String| HandshakeError::Lied(via.to_owned(), what);
+        let received::Collected { mut state, mut auth_chain, unverified, .. } = answer;
+        let mut asked = 0;
+        loop {
+            let (room_id, version, join) = (room_id.to_owned(), template.version.clone(), join.clone());
+            let (rules, seen) = (template.rules, unverified.clone());
+            // Half a million events take their time.
+            let judging = tokio::task::spawn_blocking(move || {
+                let judged = received::judge(state, auth_chain, &seen, &room_id, &version, &join)?;
+                if judged.missing.is_empty() {
+                    received::allows(&judged, rules, &join)?;
+                }
+                Ok(judged)
+            });
+            let judged = judging.await.map_err(|error| ChangeError::Task(error.to_string()))?.map_err(lied)?;
+            if judged.missing.is_empty() {
+                return Ok(judged);
+            }
+            asked += judged.missing.len();
+            if asked > MAX_MISSING {
+                return Err(lied(format!("it leaves out {} auth events", judged.missing.len())).into());
+            }
+            (state, auth_chain) = (judged.state, judged.auth_chain);
+            for id in judged.missing {
+                let event = self.event(via, &id, template.rules).await;
+                auth_chain.push(event.map_err(|error| lied(format!("it leaves out {id}: {error}")))?);
+            }
+        }
+    }
+
+    /// Asks for one event.
+    async fn event(
+        &self,
+        via: &ServerName,
+        id: &OwnedEventId,
+        rules: &'static RoomVersionRules,
+    ) -> Result<Arc<Pdu>, String> {
+        #[derive(Deserialize)]
+        struct Transaction {
+            pdus: Vec<Box<RawValue>>,
+        }
+        let call = Call::get(format!("/_matrix/federation/v1/event/{}", segment(id.as_str())));
+        let answer: Transaction = self.handshake.peers().json(via, call).await.map_err(|error| error.to_string())?;
+        let pdu = answer.pdus.into_iter().next().ok_or("no event")?;
+        match self.checker.check(rules, vec![pdu]).await.pop() {
+            Some(Ok(pdu)) if pdu.event_id() == *id => Ok(pdu),
+            Some(Err(problem)) => Err(problem.to_string()),
+            _ => Err("another event".into()),
+        }
+    }
+
+    /// Makes the room, takes it up again, or adds the join to it where another of ours is in it already.
+    async fn import(
+        &self,
+        room_id: &RoomId,
+        version: RoomVersionId,
+        via: &ServerName,
+        join: Arc<Pdu>,
+        judged: Judged,
+    ) -> Result<(), ChangeError> {
+        let Judged { state, auth_chain, .. } = judged;
+        let join = RemoteJoin { room_id: room_id.to_owned(), version, join, state, auth_chain, partial: None };
+        match self.appenders.import(join).await {
+            Ok(_) => Ok(()),
+            Err(AppendError::Denied(reason) | AppendError::Malformed(reason)) => {
+                Err(HandshakeError::Lied(via.to_owned(), reason).into())
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The gate of a room.
+    fn gate(&self, room_id: &RoomId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|_, gate| gate.strong_count() > 0);
+        if let Some(gate) = gates.get(room_id).and_then(Weak::upgrade) {
+            return gate;
+        }
+        let gate = Arc::default();
+        gates.insert(room_id.to_owned(), Arc::downgrade(&gate));
+        gate
+    }
+}

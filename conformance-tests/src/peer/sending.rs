@@ -74,14 +74,23 @@ impl RawPeer {
         }
     }
 
-    /// Sends a request.
+    /// Sends a request that must be answered.
     pub async fn send(&self, server: &Server, sending: Sending) -> Reply {
-        let header = sending.header();
+        let described = describe(&sending);
+        match self.try_send(server, sending).await {
+            Ok(reply) => reply,
+            Err(error) => panic!("{described}\nhad no answer: {error:?}"),
+        }
+    }
+
+    /// Sends a request that may find the connection closed.
+    ///
+    /// # Errors
+    /// reqwest's, if no answer came.
+    pub async fn try_send(&self, server: &Server, sending: Sending) -> Result<Reply, reqwest::Error> {
+        let (request, header) = (describe(&sending), sending.header());
         let method = Method::from_bytes(sending.method.as_bytes()).expect("a method");
         let url = format!("https://{}{}", server.name(), sending.sent_uri);
-        let shown: String =
-            String::from_utf8_lossy(sending.sent_body.as_deref().unwrap_or_default()).chars().take(500).collect();
-        let described = format!("{method} {} by {} with {shown:?}", sending.sent_uri, sending.origin);
         let mut builder = self.http.request(method, url).header("content-type", "application/json");
         if !header.is_empty() {
             builder = builder.header("authorization", header);
@@ -89,15 +98,12 @@ impl RawPeer {
         if let Some(body) = sending.sent_body {
             builder = builder.body(body);
         }
-        let response = match builder.send().await {
-            Ok(response) => response,
-            Err(error) => panic!("{described}\nhad no answer: {error:?}"),
-        };
+        let response = builder.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = response.bytes().await.unwrap_or_default().to_vec();
+        let bytes = response.bytes().await?.to_vec();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Reply { request: described, status, headers, bytes, text, json }
+        Ok(Reply { request, status, headers, bytes, text, json })
     }
 
     /// Signed GET.
@@ -147,6 +153,12 @@ impl RawPeer {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         connector.connect(name, stream).await.expect("a TLS handshake")
     }
+}
+
+fn describe(sending: &Sending) -> String {
+    let body = String::from_utf8_lossy(sending.sent_body.as_deref().unwrap_or_default());
+    let body: String = body.chars().take(500).collect();
+    format!("{} {} by {} with {body:?}", sending.method, sending.sent_uri, sending.origin)
 }
 
 /// A client that trusts this authority.

@@ -103,9 +103,11 @@ async fn a_version_that_we_do_not_know_is_said() {
         let mut body = world.peer.invitation(&world.room, &invite);
         body["room_version"] = version.into();
         let reply = world.peer.send_invite(&server, &world.room.id, &invite.id, &body).await;
-        let error = reply.expect_error(400, "M_INCOMPATIBLE_ROOM_VERSION");
+        // The server-server example has the first; the client-server API, to which the error is passed through, the second.
+        let allowed = [(400, "M_INCOMPATIBLE_ROOM_VERSION"), (400, "M_UNSUPPORTED_ROOM_VERSION")];
+        let error = reply.expect_one_of(&allowed);
         // «The version of the room. Required if the errcode is M_INCOMPATIBLE_ROOM_VERSION.»
-        assert_eq!(error["room_version"], version);
+        assert!(error["errcode"] != "M_INCOMPATIBLE_ROOM_VERSION" || error["room_version"] == version, "{error}");
     }
     // An event of one version, said to be of another.
     let mut body = world.peer.invitation(&world.room, &invite);
@@ -152,8 +154,13 @@ async fn what_is_told_of_the_room_is_checked_and_bounded() {
     let name = json!({ "type": "m.room.name", "state_key": "", "sender": world.mallory, "content": { "name": "x".repeat(60_000) } });
     let mut state = vec![create(&world.room)];
     state.extend(vec![name; 200]);
-    let reply = world.peer.send_invite(&server, &world.room.id, &invite.id, &with(json!(state))).await;
-    assert!((400..500).contains(&reply.status), "12 MB of stripped state: {}", reply.status);
+    let uri = conformance_tests::path!("/_matrix/federation/v2/invite/{}/{}", world.room.id, invite.id);
+    let sending = world.peer.sending(&server, "PUT", &uri, Some(&with(json!(state))));
+    // Who sends on after the refusal may find the connection closed before it has read it.
+    if let Ok(reply) = world.peer.try_send(&server, sending).await {
+        reply.expect_error(413, "M_TOO_LARGE");
+    }
+    world.nothing_came().await;
     still_there(&server, &world.alice, &world.peer).await;
     let mut state = vec![create(&world.room)];
     let draft = |n: usize| world.room.draft(&world.mallory, "org.example.x", Some(&n.to_string()), json!({ "n": n }));

@@ -5,6 +5,8 @@
 #![no_main]
 #![expect(dead_code, reason = "the server's own file, of which the reading is called")]
 
+#[path = "../../../src/json.rs"]
+mod json;
 #[path = "../../../src/peers/inbox/wire.rs"]
 mod wire;
 

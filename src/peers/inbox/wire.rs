@@ -7,6 +7,8 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomVersionId, ServerName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json::First;
+
 /// Events in a transaction at most («Must not include more than 50 PDUs»).
 pub(super) const MAX_PDUS: usize = 50;
 
@@ -40,9 +42,9 @@ pub struct Transaction {
 struct Body<'a> {
     origin: OwnedServerName,
     #[serde(borrow)]
-    pdus: Vec<&'a RawValue>,
+    pdus: First<&'a RawValue, MAX_PDUS>,
     #[serde(borrow, default)]
-    edus: Vec<&'a RawValue>,
+    edus: First<&'a RawValue, MAX_EDUS>,
 }
 
 impl Transaction {
@@ -56,11 +58,11 @@ impl Transaction {
         if body.origin != origin {
             return Err(WireError::Origin(body.origin));
         }
-        if body.pdus.len() > MAX_PDUS || body.edus.len() > MAX_EDUS {
+        if body.pdus.more || body.edus.more {
             return Err(WireError::TooMany);
         }
         let owned = |items: Vec<&RawValue>| items.into_iter().map(ToOwned::to_owned).collect();
-        Ok(Self { pdus: owned(body.pdus), edus: owned(body.edus) })
+        Ok(Self { pdus: owned(body.pdus.items), edus: owned(body.edus.items) })
     }
 }
 

@@ -189,6 +189,56 @@ async fn answers_of_millions_of_tiny_things() {
     still_there(&server, &world.alice, &world.peer).await;
 }
 
+/// The largest state that is taken, of well-formed events that nobody signed.
+#[tokio::test]
+async fn a_state_of_a_hundred_thousand_forged_events() {
+    const EVENTS: usize = 100_000;
+    let server = own();
+    let world = world(&server).await;
+    let honest = world.room.tips();
+    let mut draft = world.draft("floating");
+    draft["prev_events"] = json!([format!("${}", "C".repeat(43))]);
+    let floating = world.peer.sign(&world.room, draft);
+    let mut forged =
+        world.peer.sign(&world.room, world.room.draft(&world.mallory, "org.example.x", Some("NUMBER"), json!({})));
+    forged.json["content"]["x"] = "x".repeat(200).into();
+    let model = forged.json.to_string();
+    let events: Vec<String> = (0..EVENTS).map(|n| model.replace("NUMBER", &n.to_string())).collect();
+    let whole = format!("{{\"pdus\":[{}],\"auth_chain\":[]}}", events.join(","));
+    let megabytes = whole.len() / 1024 / 1024;
+    world.peer.script(move |asked| {
+        if asked.path.contains("/state_ids/") {
+            let ids: Vec<String> = (0..5_000).map(|n| format!("${n:A>43}")).collect();
+            return Some(Answer::json(json!({ "pdu_ids": ids, "auth_chain_ids": [] })));
+        }
+        if asked.path.contains("/state/") {
+            return Some(Answer::streamed(Body::Whole(whole.clone().into_bytes())));
+        }
+        let about = ["/get_missing_events/", "/event/", "/event_auth/"];
+        about.iter().any(|other| asked.path.contains(other)).then(|| Answer::error(404, "M_NOT_FOUND"))
+    });
+    let (grown, ()) = growth(&server, &format!("a state of 100,000 forged events, {megabytes} MB"), async {
+        world.peer.transact(&server, &[&floating], &[]).await.ok();
+        let start = Instant::now();
+        while world.peer.times_asked("/state/") == 0 {
+            assert!(start.elapsed() < Duration::from_secs(30), "the state is not asked for");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut draft = world.draft("in its place");
+        draft["prev_events"] = world.room.references(&honest);
+        let good = world.peer.sign(&world.room, draft);
+        world.peer.transact(&server, &[&good], &[]).await.ok();
+        while world.alice.get(&v3!("/rooms/{}/event/{}", world.room.id, good.id)).await.status != 200 {
+            assert!(start.elapsed() < Duration::from_secs(180), "the room's worker hangs");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    // The answer, its events as text, and as they are verified.
+    assert!(grown < 700 * MIB, "{grown} KiB");
+    still_there(&server, &world.alice, &world.peer).await;
+}
+
 /// A transaction of five million events, none of which is any.
 #[tokio::test]
 async fn transactions_of_millions_of_tiny_things() {

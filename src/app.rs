@@ -53,8 +53,15 @@ use crate::{
         signing_key::SigningKeyError,
         sweepers,
     },
-    peers::transport::Transport,
-    peers::{hierarchy::RemoteRooms, https::TrustError, profiles::RemoteProfiles},
+    peers::{
+        hierarchy::RemoteRooms,
+        https::TrustError,
+        profiles::RemoteProfiles,
+        sender,
+        sender::{ServersHear, ServersHearReceipts},
+        timestamps::RemoteTimestamps,
+        transport::Transport,
+    },
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -153,7 +160,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let (listener, real) = bind(*address).await?;
         line.push_str(&format!(" metrics http://{real}"));
         let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
-        let reachability = app.peers.reachability.clone();
+        let (reachability, sender) = (app.peers.reachability.clone(), app.peers.sender.clone());
         let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
         let routes = metrics::routes(handle.clone(), move || {
             ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
@@ -164,10 +171,14 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
             if let Some(inbox) = &inbox {
                 inbox.refresh_metrics();
             }
+            sender.refresh_gauges();
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
     tasks.extend(admin_socket(&config, &app, &stopping));
+    if config.federation.enabled {
+        app.peers.sender.start().await?;
+    }
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
     {
@@ -306,6 +317,8 @@ impl App {
         let hash_key = store.write::<_, StoreError, _>(move |tx| store::secret(tx, "state_hash_key", seed)).await?;
         let notifier = Notifier::new(store.visible());
         let typing_notes = Arc::<TypingNotes>::default();
+        let sender_notes = Arc::<sender::Notes>::default();
+        let hear = Arc::new(ServersHear { next: notifier.clone(), notes: sender_notes.clone() });
         let key = keys[0].clone();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
@@ -313,7 +326,7 @@ impl App {
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            Arc::new(LeaversDontType { next: notifier.clone(), wake: notifier.clone(), notes: typing_notes.clone() }),
+            Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
@@ -326,6 +339,7 @@ impl App {
             notifier: notifier.clone(),
             appenders: appenders.clone(),
             typing_notes,
+            sender_notes,
         };
         let peers = Peers::new(&base, keys, transport).await?;
         let memberships = Memberships::new(&base, &peers);
@@ -374,6 +388,7 @@ impl App {
             registration: self.state.registration.clone(),
             login: self.state.login.clone(),
             deactivation: self.state.deactivation.clone(),
+            sender: self.peers.sender.clone(),
         }
     }
 
@@ -419,6 +434,7 @@ impl App {
         if let Some(federation) = &self.federation {
             federation.inbox.stop();
         }
+        self.peers.sender.stop().await;
         if let Err(error) = self.last_seen.flush(&self.store).await {
             tracing::warn!(%error, "could not write when devices were last seen");
         }
@@ -438,6 +454,7 @@ struct Base {
     notifier: Arc<Notifier>,
     appenders: Arc<Appenders>,
     typing_notes: Arc<TypingNotes>,
+    sender_notes: Arc<sender::Notes>,
 }
 
 /// Makes the services that the handlers call.
@@ -450,7 +467,7 @@ async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -470,7 +487,9 @@ async fn services(
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = memberships.membership.clone();
-    let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone()));
+    let typing = Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone());
+    let typing = Arc::new(typing.telling(sender_notes.clone()));
+    let hear = Arc::new(ServersHearReceipts { next: notifier.clone(), notes: sender_notes.clone() });
     let summaries = Arc::new(Summaries::new(store.clone()));
     Ok(ClientState::new(ClientServices {
         sync: Arc::new(V3::new(
@@ -480,7 +499,7 @@ async fn services(
             encryption.counts.clone(),
             clock.clone(),
         )),
-        receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), notifier.clone(), clock.clone())),
+        receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
         shared_secret: Arc::new(SharedSecret::new(
@@ -520,6 +539,8 @@ async fn services(
         remote_directory: memberships.directory.clone(),
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
+        remote_timestamps: Arc::new(RemoteTimestamps::new(server_name.clone(), store.clone(), peers.client.clone())),
+        backfill: Arc::new(peers.backfill(base)),
         key_uploads: encryption.uploads.clone(),
         key_queries: encryption.queries.clone(),
         key_claims: encryption.claims.clone(),

@@ -107,6 +107,24 @@ pub enum AdminCommand {
     },
     /// List the rooms that this server knows
     ListRooms,
+    /// Show how things stand with each of the other servers: what it is owed, when it was last reached, its last error and
+    /// when it is tried again
+    #[command(args_conflicts_with_subcommands = true)]
+    Federation {
+        /// What to do instead
+        #[command(subcommand)]
+        command: Option<FederationCommand>,
+    },
+}
+
+/// What `linkim admin federation` can do beside its table.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum FederationCommand {
+    /// Try a server now, however often it failed
+    Retry {
+        /// The server's name: `b.example`
+        server: String,
+    },
 }
 
 #[derive(Parser)]
@@ -134,7 +152,7 @@ enum Verb {
     CheckConfig(ConfigArgument),
     /// Recompute what is derived from the events and compare it with what is stored
     CheckData(ConfigArgument),
-    /// Administer the server: create-user, reset-password, deactivate, list-rooms
+    /// Administer the server: create-user, reset-password, deactivate, list-rooms, federation
     Admin {
         /// The configuration file [default: ./linkim.toml, if there is one]
         // Global, so that it may stand before the name of the command and after it.

@@ -102,3 +102,15 @@ async fn a_killed_servers_socket_is_replaced() {
     Client::login(&server.base, "emma", "one").await;
     Client::login(&server.base, "emil", "one").await;
 }
+
+#[tokio::test]
+async fn an_operator_sees_other_servers_with_and_without_a_running_server() {
+    let mut server = Server::start(Options::default());
+    for running in [true, false] {
+        if !running {
+            server.terminate();
+        }
+        assert_eq!(done(&server, &["federation"], None), "", "it shares no room with any");
+        assert!(refused(&server, &["federation", "retry", "b.example"], None).contains("b.example"));
+    }
+}

@@ -4,12 +4,13 @@ use std::{io::Write, path::Path, sync::Arc};
 
 use super::{App, StartError};
 use crate::{
-    cli::{AdminCommand, PasswordError},
+    cli::{AdminCommand, FederationCommand, PasswordError},
     config::Config,
     ops::{
         admin::{self, Admin, CallError, Reply, Request},
         data_dir,
     },
+    peers::sender::DestinationLine,
     store::StoreError,
 };
 
@@ -80,6 +81,10 @@ fn request(command: AdminCommand) -> Result<Request, PasswordError> {
         }
         AdminCommand::Deactivate { localpart } => Request::Deactivate { localpart },
         AdminCommand::ListRooms => Request::ListRooms { after: 0 },
+        AdminCommand::Federation { command: None } => Request::Federation { after: String::new() },
+        AdminCommand::Federation { command: Some(FederationCommand::Retry { server }) } => {
+            Request::FederationRetry { server }
+        }
     })
 }
 
@@ -123,6 +128,50 @@ fn exchange(
                 let Some(after) = next else { return Ok(Ok(())) };
                 request = Request::ListRooms { after };
             }
+            Reply::Federation { servers, next, now_ms } => {
+                for server in servers {
+                    writeln!(out, "{}", destination(&server, now_ms))?;
+                }
+                let Some(after) = next else { return Ok(Ok(())) };
+                request = Request::Federation { after };
+            }
         }
+    }
+}
+
+/// A server in words: name, what it is owed, when it was reached, what failed and when it is tried again.
+fn destination(line: &DestinationLine, now_ms: i64) -> String {
+    let owed = match (line.events, line.to_device) {
+        (0, 0) => "owed nothing".to_owned(),
+        (events, 0) => format!("owed {events} events, {} positions behind", line.positions),
+        (events, to_device) => {
+            format!("owed {events} events, {} positions behind, {to_device} to-device messages", line.positions)
+        }
+    };
+    let reached =
+        line.last_success_ms.map_or_else(|| "never reached".into(), |at| format!("reached {} ago", span(now_ms - at)));
+    let mut parts = vec![line.server.clone(), owed, reached];
+    if line.failures > 0 {
+        let since = line.failing_since_ms.map_or_else(String::new, |at| format!(" for {}", span(now_ms - at)));
+        let next = line.next_try_ms.map_or(0, |at| at - now_ms);
+        let next =
+            if next > 0 { format!("next try in {}", span(next)) } else { "next try when there is something".into() };
+        parts.push(format!("failed {} times{since}, {next}", line.failures));
+        parts.push(line.last_error.as_deref().unwrap_or_default().chars().filter(|c| !c.is_control()).collect());
+    }
+    if line.dropped > 0 {
+        parts.push(format!("{} PDUs and EDUs dropped that it does not take", line.dropped));
+    }
+    parts.join("\t")
+}
+
+/// A span of time in its largest unit.
+fn span(milliseconds: i64) -> String {
+    let seconds = milliseconds.max(0) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }

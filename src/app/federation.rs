@@ -15,8 +15,9 @@ use crate::{
             state::{FederationServices, FederationState},
         },
     },
-    crypto::{DeviceListUpdates, DirectToDevice, SigningKeyUpdates},
+    crypto::{DeviceListUpdates, DirectToDevice, OwedKeys, SigningKeyUpdates},
     peers::{
+        backfill::{self, Backfill},
         budgets::Budgets,
         client::PeerClient,
         events::EventChecker,
@@ -29,6 +30,7 @@ use crate::{
         keys::{Notary, OwnKeys, RemoteKeys},
         missing::Missing,
         reachability::Reachability,
+        sender::{self, Sender},
         serving::Serving,
         transport::Transport,
     },
@@ -54,6 +56,8 @@ pub struct Peers {
     pub missing: Arc<Missing>,
     /// Which servers may take part in a room.
     pub acls: Arc<ServerAcls>,
+    /// What they are owed.
+    pub sender: Arc<Sender>,
 }
 
 impl Peers {
@@ -93,7 +97,18 @@ impl Peers {
         let events = Arc::new(EventChecker::new(keys.clone()));
         let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), events.clone(), client.clone()));
         let acls = Arc::<ServerAcls>::default();
-        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, acls })
+        let sender = Sender::load(sender::Parts {
+            config: config.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            client: client.clone(),
+            reachability: reachability.clone(),
+            notes: base.sender_notes.clone(),
+            edus: Arc::new(OwedKeys),
+        });
+        let sender = Arc::new(sender.await?);
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, acls, sender })
     }
 
     /// Takes up what other servers sent.
@@ -125,6 +140,20 @@ impl Peers {
             clock: clock.clone(),
         })
         .await
+    }
+
+    /// What fetches history.
+    pub(super) fn backfill(&self, base: &Base) -> Backfill {
+        Backfill::new(backfill::Parts {
+            own: base.config.server_name.clone(),
+            store: base.store.clone(),
+            appenders: base.appenders.clone(),
+            peers: self.client.clone(),
+            checker: self.events.clone(),
+            missing: self.missing.clone(),
+            reachability: self.reachability.clone(),
+            clock: base.clock.clone(),
+        })
     }
 
     /// What the handlers of the server-server API call.

@@ -43,7 +43,7 @@ impl Memberships {
         ));
         let mut membership = Membership::new(store.clone(), appenders.clone(), own.clone());
         if config.federation.enabled {
-            membership = membership.inviting_elsewhere(inviting.clone());
+            membership = membership.inviting_elsewhere(inviting.clone()).telling_elsewhere(peers.sender.clone());
         }
         let membership = Arc::new(membership);
         let directory = Arc::new(RemoteDirectory::new(client.clone()));

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{AdminCommand, Command, PasswordError, PasswordSource, check_config, parse, password::first_line};
+use super::{
+    AdminCommand, Command, FederationCommand, PasswordError, PasswordSource, check_config, parse, password::first_line,
+};
 
 fn command(line: &str) -> Result<Command, clap::Error> {
     parse(line.split(' ').map(Into::into))
@@ -58,6 +60,15 @@ fn users_are_administered() {
 }
 
 #[test]
+fn federation_is_administered() {
+    let table = AdminCommand::Federation { command: None };
+    assert_eq!(command("linkim admin federation").expect("right"), admin(None, table));
+    let retry = FederationCommand::Retry { server: "b.example".to_owned() };
+    let retry = AdminCommand::Federation { command: Some(retry) };
+    assert_eq!(command("linkim admin federation retry b.example").expect("right"), admin(None, retry));
+}
+
+#[test]
 fn wrong_lines_are_refused() {
     for line in [
         "linkim frob",
@@ -68,10 +79,10 @@ fn wrong_lines_are_refused() {
         "linkim admin create-user Alice",
         "linkim admin deactivate @alice:a.example",
         "linkim admin list-rooms x",
-        // Not there yet, so not to be accepted.
         "linkim backup",
         "linkim restore",
-        "linkim admin federation",
+        "linkim admin federation retry",
+        "linkim admin federation b.example",
     ] {
         let error = command(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");

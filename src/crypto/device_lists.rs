@@ -7,13 +7,14 @@ use std::sync::{Arc, OnceLock};
 use crate::{
     accounts::DeviceWatcher,
     rooms::wake::WakeMembers,
-    store::{StoreError, WriteTx, device_lists, ids::UserNid},
+    store::{Read as _, StoreError, WriteTx, device_lists, ids::UserNid},
 };
 
 /// Whoever tells other servers.
 pub trait WakePeers: Send + Sync + 'static {
-    /// Called on the writer thread right after a commit: what is owed of this local user's keys stands in the store.
-    fn keys_changed(&self, user: UserNid);
+    /// Called on the writer thread right after a commit: what is owed of this user's keys stands in the store, at `position` or
+    /// before.
+    fn keys_changed(&self, user: UserNid, position: i64);
 }
 
 /// Notes changes of keys and wakes those who must hear of them.
@@ -39,11 +40,11 @@ impl DeviceLists {
     pub fn changed(&self, tx: &WriteTx<'_>, user: UserNid, device_id: &str) -> Result<(), StoreError> {
         device_lists::put(tx, user, device_id)?;
         let observers = device_lists::observers(tx, user)?.into_iter().collect();
-        let (wake, peers) = (self.wake.clone(), self.peers.get().cloned());
+        let (wake, peers, position) = (self.wake.clone(), self.peers.get().cloned(), tx.position());
         tx.after_commit(move || {
             wake.wake_users(&observers);
             if let Some(peers) = peers {
-                peers.keys_changed(user);
+                peers.keys_changed(user, position);
             }
         });
         Ok(())

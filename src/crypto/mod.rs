@@ -12,6 +12,7 @@ mod edus;
 mod key_backups;
 mod key_counts;
 mod key_shapes;
+mod owed;
 mod query;
 mod remote_lists;
 mod remote_queries;
@@ -20,18 +21,22 @@ mod sweep;
 mod to_device;
 mod upload;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     claim::{Claimed, KeyClaims, Wanted},
     cross_signing::{CrossSigning, CrossSigningError, CrossSigningUpload},
-    device_lists::DeviceLists,
+    device_lists::{DeviceLists, WakePeers},
     edus::{DeviceListUpdates, DirectToDevice, SigningKeyUpdates},
     key_backups::{BackupError, BackupKeys, KeyBackups, KeysOf, NewKey, Updated},
     key_counts::{Counts, KeyCounts},
+    owed::OwedKeys,
     query::{KeyQueries, UserKeys, Viewed},
     remote_lists::{RemoteLists, ResyncError},
     remote_queries::{Failures, RemoteQueries},
     signatures::{Refusal, Signatures},
     sweep::sweep,
-    to_device::{Messages, ToDevice, ToDeviceError},
+    to_device::{Messages, Outbox, ToDevice, ToDeviceError},
     upload::{KeyUpload, KeyUploads, UploadError},
 };

@@ -24,7 +24,6 @@ use super::{
     candidates,
     client::{Call, PeerClient, PeerError},
     events::EventChecker,
-    inbox::order::in_order,
     missing::{Missing, MissingError},
     reachability::Reachability,
 };
@@ -233,7 +232,12 @@ impl Backfill {
     ///
     /// # Errors
     /// The store's.
-    pub async fn around(&self, room_id: &RoomId, event: &OwnedEventId, server: &ServerName) -> Result<bool, StoreError> {
+    pub async fn around(
+        &self,
+        room_id: &RoomId,
+        event: &OwnedEventId,
+        server: &ServerName,
+    ) -> Result<bool, StoreError> {
         let (id, wanted) = (room_id.to_owned(), event.clone());
         let Some(room) = self.parts.store.read_short(move |read| ids::room(read, &id)).await? else { return Ok(false) };
         if let Err(failure) = self.stretch(&room, std::slice::from_ref(event), server).await {
@@ -246,8 +250,7 @@ impl Backfill {
     /// One stretch of history from one server: some events were new, or it is a failure.
     async fn stretch(&self, room: &RoomKey, from: &[OwnedEventId], server: &ServerName) -> Result<(), Failure> {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let mut uri =
-            format!("/_matrix/federation/v1/backfill/{}?limit={STRETCH}", encode(room.room_id.as_str()));
+        let mut uri = format!("/_matrix/federation/v1/backfill/{}?limit={STRETCH}", encode(room.room_id.as_str()));
         for id in from {
             uri.push_str("&v=");
             uri.push_str(&encode(id.as_str()));
@@ -263,11 +266,11 @@ impl Backfill {
                 None
             }
         });
-        let events = self.unknown(room.nid, ancestors(events.collect(), from)).await?;
+        let events = self.unknown(room.nid, history(events.collect(), from)).await?;
         if events.is_empty() {
             return Err(Failure::Nothing);
         }
-        let incoming = self.with_states(room, in_order(events), server).await?;
+        let incoming = self.with_states(room, events, server).await?;
         self.append(room, incoming, server).await
     }
 
@@ -279,7 +282,8 @@ impl Backfill {
                 let mut unknown = Vec::with_capacity(events.len());
                 for pdu in events {
                     // An id of versions 1 and 2 may be that of an event of another room.
-                    if events::by_id(read, pdu.event_id())?.is_none_or(|row| row.room == room && row.is(flag::OUTLIER)) {
+                    if events::by_id(read, pdu.event_id())?.is_none_or(|row| row.room == room && row.is(flag::OUTLIER))
+                    {
                         unknown.push(pdu);
                     }
                 }
@@ -348,7 +352,7 @@ impl Backfill {
                         lacking.push((event.pdu.owned_event_id().clone(), ids));
                         again.push(event);
                     }
-                    Received::MissingPrev(_) => again.push(event),
+                    Received::MissingPrev(_) | Received::MissingState(_) => again.push(event),
                     Received::Known(_) => {}
                     Received::Malformed(reason) => {
                         tracing::debug!(%server, event = %event.pdu.event_id(), reason, "an event of history is left out");
@@ -367,17 +371,67 @@ impl Backfill {
     }
 }
 
-/// Those of the events that are asked for, or come before one that is: nobody is made to store what they did not ask for.
-fn ancestors(events: Vec<Arc<Pdu>>, from: &[OwnedEventId]) -> Vec<Arc<Pdu>> {
-    let mut by_id: HashMap<OwnedEventId, Arc<Pdu>> =
+/// Those of the events that are asked for, or come before one that is, each after its previous events: nobody is made to
+/// store what they did not ask for.
+fn history(events: Vec<Arc<Pdu>>, from: &[OwnedEventId]) -> Vec<Arc<Pdu>> {
+    let by_id: HashMap<OwnedEventId, Arc<Pdu>> =
         events.into_iter().map(|pdu| (pdu.owned_event_id().clone(), pdu)).collect();
-    let mut todo = from.to_vec();
+    let mut todo: Vec<(&OwnedEventId, bool)> = from.iter().map(|id| (id, false)).collect();
+    let mut met = HashSet::new();
     let mut found = Vec::new();
-    while let Some(id) = todo.pop() {
-        if let Some(pdu) = by_id.remove(&id) {
-            todo.extend(pdu.prev_events().iter().cloned());
-            found.push(pdu);
+    while let Some((id, past_is_done)) = todo.pop() {
+        let Some(pdu) = by_id.get(id) else { continue };
+        if past_is_done {
+            found.push(pdu.clone());
+        } else if met.insert(id) {
+            todo.push((id, true));
+            todo.extend(pdu.prev_events().iter().map(|id| (id, false)));
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use linkim_federation::{EventReference, EventTemplate, SigningKey, build_event};
+    use ruma::{CanonicalJsonObject, room_id, user_id};
+
+    use super::*;
+
+    fn event(body: &str, prev: &[&Arc<Pdu>]) -> Arc<Pdu> {
+        let prev: Vec<EventReference<'_>> =
+            prev.iter().map(|pdu| EventReference { event_id: pdu.event_id(), reference_hash: None }).collect();
+        let sender = user_id!("@b:b.example");
+        let template = EventTemplate {
+            room_id: Some(room_id!("!a:a.example")),
+            sender,
+            event_type: "m.room.message",
+            state_key: None,
+            content: CanonicalJsonObject::from([("body".to_owned(), body.to_owned().into())]),
+            prev_events: &prev,
+            auth_events: &[],
+            depth: 1,
+            origin_server_ts: 1,
+            redacts: None,
+            event_id_v1: None,
+        };
+        let key = SigningKey::generate([3; 32], "1").unwrap();
+        let rules = rules(&ruma::RoomVersionId::V11).unwrap();
+        Arc::new(build_event(template, rules, sender.server_name(), &key).unwrap())
+    }
+
+    #[test]
+    fn history_is_what_was_asked_for_in_the_order_of_the_graph() {
+        let unknown = event("not here", &[]);
+        let a = event("a", &[&unknown]);
+        let (b, c) = (event("b", &[&a]), event("c", &[&a]));
+        let d = event("d", &[&b, &c]);
+        let other = event("other", &[&a]);
+        let sent = vec![other.clone(), d.clone(), c.clone(), b.clone(), a.clone(), d.clone()];
+        let from = [d.owned_event_id().clone(), unknown.owned_event_id().clone()];
+        let found = history(sent, &from);
+        let place = |pdu: &Arc<Pdu>| found.iter().position(|found| found.event_id() == pdu.event_id());
+        assert_eq!(found.len(), 4, "once each, and none that was not asked for");
+        assert_eq!((place(&a), place(&d), place(&other)), (Some(0), Some(3), None));
+    }
 }

@@ -134,7 +134,8 @@ impl Peer {
         match parts[..] {
             ["_matrix", "key", "v2", "server"] => {
                 let until = u64::try_from(SystemClock.now_ms()).unwrap() + 3_600_000;
-                let document = build_key_document(&self.name, &[self.key.clone()], &Default::default(), until);
+                let document =
+                    build_key_document(&self.name, std::slice::from_ref(&self.key), &Default::default(), until);
                 (200, serde_json::from_str(document.json()).unwrap())
             }
             ["_matrix", "federation", "v1", "get_missing_events", _] => (200, missing(&events, body)),

@@ -1,7 +1,9 @@
 //! Other servers: how they are reached and known, what we owe them, what they send, rooms joined and history read through
 //! them.
 
+pub mod backfill;
 pub mod budgets;
+mod candidates;
 pub mod client;
 pub mod directory;
 pub mod drafts;
@@ -23,8 +25,10 @@ pub mod missing;
 pub mod profiles;
 mod published;
 pub mod reachability;
+pub mod sender;
 pub mod serving;
 mod slots;
+pub mod timestamps;
 mod told;
 pub mod transport;
 pub mod whereabouts;

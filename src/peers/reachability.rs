@@ -158,6 +158,11 @@ impl Reachability {
         }
     }
 
+    /// Whether a server has failed since it last worked.
+    pub fn has_failed(&self, server: &ServerName) -> bool {
+        self.lock().contains_key(server)
+    }
+
     /// How many servers have failed since they last worked.
     pub fn failing(&self) -> usize {
         self.lock().len()

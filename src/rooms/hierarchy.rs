@@ -88,9 +88,7 @@ impl ChildState {
     pub fn new(state_key: &str, sender: String, origin_server_ts: u64, content: &RawValue) -> Option<Self> {
         let fields: Value = serde_json::from_str(content.get()).ok()?;
         let via = fields["via"].as_array()?.iter().filter_map(Value::as_str);
-        if via.clone().next().is_none() {
-            return None;
-        }
+        via.clone().next()?;
         Some(Self {
             kind: "m.space.child",
             state_key: RoomId::parse(state_key).ok()?,

@@ -135,7 +135,7 @@ impl Receipts {
                     .ok_or(ReceiptError::NotJoined)?;
                 let mut changed = Changed { room: Some(room.nid), ..Changed::default() };
                 for mark in &marks {
-                    set_one(tx, &*wake, &member, mark, ts, &mut changed)?;
+                    set_one(tx, &wake, &member, mark, ts, &mut changed)?;
                 }
                 Ok(changed)
             })
@@ -163,7 +163,7 @@ impl Receipts {
 
 fn set_one(
     tx: &WriteTx<'_>,
-    wake: &dyn WakeMembers,
+    wake: &Arc<dyn WakeMembers>,
     member: &MemberRow,
     mark: &Mark,
     ts: i64,
@@ -189,6 +189,10 @@ fn set_one(
         changed.public |= mark.kind == ReceiptKind::Read;
         changed.own = true;
         wake.will_change(member.room, position);
+        if mark.kind == ReceiptKind::Read {
+            let (wake, room) = (wake.clone(), member.room);
+            tx.after_commit(move || wake.receipt_written(room, position));
+        }
     }
     if unread::move_read_to(tx, member.user, member.room, number, ordering)? && number != unread::WHOLE_ROOM {
         settle(tx, member)?;

@@ -16,7 +16,7 @@ use super::{
 
 pub use super::page_scan::Direction;
 use crate::store::{
-    Read, StoreError, event_pages,
+    Read, StoreError, backward_extremities, event_pages,
     event_pages::EventPage,
     events::{EventRow, StateRef, Topological},
     ids,
@@ -114,6 +114,8 @@ pub fn page(open: &mut OpenRoom<'_>, asked: &Asked) -> Result<Page, StoreError> 
         Scan::Back { from, .. } => gaps::between(open, (more || asked.to.is_some()).then_some(from), newest)?,
         Scan::Forth { .. } | Scan::Stream { .. } => None,
     };
+    // Behind the gap at which the page pauses there may be nothing yet.
+    let more = more || (asked.pause.is_some() && asked.to.is_none());
     let end = more.then(|| scan.token(open.read));
     let state = match (asked.filter.lazy_load_members, chunk.first) {
         (true, Some(at)) => Some(members_of(open, at, &chunk.senders)?),
@@ -186,22 +188,45 @@ pub fn visible(open: &mut OpenRoom<'_>, event_id: &EventId) -> Result<EventPage,
     Err(if outside { ReadError::NoPart } else { ReadError::NotFound("Event") })
 }
 
+/// What is known of a time.
+#[derive(Clone, Debug)]
+pub struct AtTimestamp {
+    /// The event nearest to it that the viewer may see.
+    pub event: Option<EventRow>,
+    /// Whether an event that is not here may be nearer.
+    pub near_gap: bool,
+}
+
 /// The event nearest to a time, in one direction, that the viewer may see.
 ///
 /// # Errors
-/// `NotFound`, or [`StoreError`].
-pub fn at_timestamp(open: &mut OpenRoom<'_>, ts: i64, direction: Direction) -> Result<EventRow, ReadError> {
+/// [`ReadError::Store`]
+pub fn at_timestamp(open: &mut OpenRoom<'_>, ts: i64, direction: Direction) -> Result<AtTimestamp, ReadError> {
     let up_to = open.up_to();
+    let (read, room) = (open.read, open.room.nid);
     let near = match direction {
-        Direction::Forwards => event_pages::from_timestamp(open.read, open.room.nid, ts, up_to, NEAREST)?,
-        Direction::Backwards => event_pages::until_timestamp(open.read, open.room.nid, ts, up_to, NEAREST)?,
+        Direction::Forwards => event_pages::from_timestamp(read, room, ts, up_to, NEAREST)?,
+        Direction::Backwards => event_pages::until_timestamp(read, room, ts, up_to, NEAREST)?,
     };
-    for event in near {
-        if open.renderer.allows(&event.row)? {
-            return Ok(event.row);
+    let mut event = None;
+    for page in near {
+        if open.renderer.allows(&page.row)? {
+            event = Some(page.row);
+            break;
         }
     }
-    Err(ReadError::NotFound("Event"))
+    // What is missing is older than the event at the edge of its gap. So it may lie between the time and the event found if
+    // that edge is not older than the time or than the event, whichever way, and nothing stands in between.
+    let (from, to) = match direction {
+        Direction::Forwards => (ts, event.as_ref().map_or(i64::MAX, |event| event.origin_ts)),
+        Direction::Backwards => {
+            let next = event_pages::from_timestamp(read, room, ts.saturating_add(1), i64::MAX, 1)?;
+            let next = next.first().map_or(i64::MAX, |next| next.row.origin_ts);
+            (event.as_ref().map_or(i64::MIN, |event| event.origin_ts.saturating_add(1)), next)
+        }
+    };
+    let near_gap = backward_extremities::any_at(read, room, from, to)?;
+    Ok(AtTimestamp { event, near_gap })
 }
 
 /// Events of a page, written down.

@@ -332,7 +332,9 @@ async fn the_event_nearest_to_a_time() {
             .unwrap()
     };
     let near = |ts: i64, direction: Direction| {
-        room.look(&alice, Shape::Client, move |open| Ok(at_timestamp(open, ts, direction)?.event_id))
+        room.look(&alice, Shape::Client, move |open| {
+            at_timestamp(open, ts, direction)?.event.map(|event| event.event_id).ok_or(ReadError::NotFound("Event"))
+        })
     };
     let (n, ts) = (events.len() - 2, times[events.len() - 2]);
     assert_eq!(near(ts, Direction::Forwards).await.unwrap(), events[n].event_id);

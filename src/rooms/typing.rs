@@ -50,12 +50,20 @@ pub enum TypingError {
     Store(#[from] StoreError),
 }
 
+/// Told who types, for other servers. Must not block.
+pub trait TypingElsewhere: Send + Sync + 'static {
+    /// A user types in a room or no longer does; repeated while they type. One of another server may be among those who no
+    /// longer do.
+    fn typing(&self, room: RoomNid, user: UserNid, typing: bool);
+}
+
 /// Who is typing.
 pub struct Typing {
     store: Store,
     appenders: Arc<Appenders>,
     wake: Arc<dyn WakeMembers>,
     notes: Arc<TypingNotes>,
+    elsewhere: Option<Arc<dyn TypingElsewhere>>,
     /// Told when the next expiry may come sooner.
     sooner: Notify,
 }
@@ -132,20 +140,18 @@ impl Board {
         news
     }
 
-    /// Takes out whoever was typing until `now` or earlier; answers the rooms.
-    fn expire(&mut self, now: Instant) -> Vec<RoomNid> {
-        let over: Vec<(RoomNid, UserNid)> = self
+    /// Takes out whoever was typing until `now` or earlier; answers them.
+    fn expire(&mut self, now: Instant) -> Vec<(RoomNid, UserNid)> {
+        let mut over: Vec<(RoomNid, UserNid)> = self
             .rooms
             .iter()
             .flat_map(|(room, users)| users.iter().map(move |(user, until)| (*room, *user, *until)))
             .filter(|(_, _, until)| *until <= now)
             .map(|(room, user, _)| (room, user))
             .collect();
-        let mut rooms: Vec<RoomNid> =
-            over.into_iter().filter(|(room, user)| self.set(*room, *user, None)).map(|(room, _)| room).collect();
-        rooms.sort_unstable();
-        rooms.dedup();
-        rooms
+        over.retain(|(room, user)| self.set(*room, *user, None));
+        over.sort_unstable();
+        over
     }
 
     fn next_expiry(&self) -> Option<Instant> {
@@ -156,7 +162,14 @@ impl Board {
 impl Typing {
     /// `notes` are those that [`LeaversDontType`] has. [`Typing::run`] must be running for notes to expire.
     pub fn new(store: Store, appenders: Arc<Appenders>, wake: Arc<dyn WakeMembers>, notes: Arc<TypingNotes>) -> Self {
-        Self { store, appenders, wake, notes, sooner: Notify::new() }
+        Self { store, appenders, wake, notes, elsewhere: None, sooner: Notify::new() }
+    }
+
+    /// Also tells `elsewhere`.
+    #[must_use]
+    pub fn telling(mut self, elsewhere: Arc<dyn TypingElsewhere>) -> Self {
+        self.elsewhere = Some(elsewhere);
+        self
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -179,7 +192,13 @@ impl Typing {
             })
             .await?;
         let until = timeout.map(|timeout| Instant::now() + timeout.min(MAX_TIMEOUT));
-        if self.note(room, user, until) {
+        let news = self.note(room, user, until);
+        if (news || until.is_some())
+            && let Some(elsewhere) = &self.elsewhere
+        {
+            elsewhere.typing(room, user, until.is_some());
+        }
+        if news {
             self.tell(room, until.map(|_| user)).await;
         }
         Ok(())
@@ -234,7 +253,12 @@ impl Typing {
                 }
                 None => self.sooner.notified().await,
             }
-            let rooms = self.board().expire(Instant::now());
+            let over = self.board().expire(Instant::now());
+            if let Some(elsewhere) = &self.elsewhere {
+                over.iter().for_each(|(room, user)| elsewhere.typing(*room, *user, false));
+            }
+            let mut rooms: Vec<RoomNid> = over.into_iter().map(|(room, _)| room).collect();
+            rooms.dedup();
             for room in rooms {
                 self.tell(room, None).await;
             }
@@ -307,9 +331,9 @@ mod tests {
         board.set(ROOM, BOB, Some(now + Duration::from_secs(9)));
         assert_eq!(board.expire(now + Duration::from_secs(4)), []);
         assert_eq!(board.next_expiry(), Some(now + Duration::from_secs(5)));
-        assert_eq!(board.expire(now + Duration::from_secs(5)), [ROOM]);
+        assert_eq!(board.expire(now + Duration::from_secs(5)), [(ROOM, ALICE)]);
         assert_eq!(board.rooms[&ROOM].keys().copied().collect::<Vec<_>>(), [BOB]);
-        assert_eq!(board.expire(now + Duration::from_secs(60)), [ROOM]);
+        assert_eq!(board.expire(now + Duration::from_secs(60)), [(ROOM, BOB)]);
         assert!(board.rooms.is_empty(), "nothing is kept for a silent room");
     }
 

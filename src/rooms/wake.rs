@@ -9,6 +9,9 @@ pub trait WakeMembers: Send + Sync + 'static {
     /// The room will have something new at `position`. Called in the transaction that writes it, which may yet fail.
     fn will_change(&self, room: RoomNid, position: i64);
 
+    /// A public receipt of a local user is visible in the room at `position`. Called on the writer's thread, after the commit.
+    fn receipt_written(&self, _room: RoomNid, _position: i64) {}
+
     /// There is something new for one user.
     fn wake_user(&self, user: UserNid);
 

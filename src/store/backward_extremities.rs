@@ -18,8 +18,6 @@ pub struct BackwardExtremity {
     pub event: EventNid,
     /// The place of the event that names it.
     pub at: Topological,
-    /// `origin_server_ts` of the event that names it.
-    pub origin_ts: i64,
 }
 
 /// Backward extremities whose events stand between two places, these included, newest first, at most `limit`.
@@ -31,7 +29,7 @@ pub fn between(
     limit: i64,
 ) -> Result<Vec<BackwardExtremity>, StoreError> {
     read.all(
-        "SELECT b.missing, b.event, e.depth, e.position, e.origin_ts FROM backward_extremities b \
+        "SELECT b.missing, b.event, e.depth, e.position FROM backward_extremities b \
          JOIN events e ON e.nid = b.event WHERE b.room = ?1 AND e.position IS NOT NULL \
          AND (e.depth, e.position) >= (?2, ?3) AND (e.depth, e.position) <= (?4, ?5) \
          ORDER BY e.depth DESC, e.position DESC LIMIT ?6",
@@ -41,10 +39,20 @@ pub fn between(
                 missing: event_id::decode(row.blob(0)?)?,
                 event: row.get(1)?,
                 at: Topological { depth: row.get(2)?, position: row.get(3)? },
-                origin_ts: row.get(4)?,
             })
         },
     )
+}
+
+/// Whether an event at the edge of a gap has a timestamp between these two, both included.
+pub fn any_at(read: &dyn Read, room: RoomNid, from_ts: i64, to_ts: i64) -> Result<bool, StoreError> {
+    read.one(
+        "SELECT 1 FROM backward_extremities b JOIN events e ON e.nid = b.event WHERE b.room = ?1 \
+         AND e.position IS NOT NULL AND e.origin_ts >= ?2 AND e.origin_ts <= ?3 LIMIT 1",
+        params![room, from_ts, to_ts],
+        |_| Ok(()),
+    )
+    .map(|found| found.is_some())
 }
 
 /// Which of these are still missing where they are named.

@@ -127,6 +127,16 @@ pub fn local_joined(read: &dyn Read, room: RoomNid) -> Result<Vec<UserNid>, Stor
     )
 }
 
+/// Memberships in a room of a server's users; `server` is its number.
+pub fn of_server(read: &dyn Read, room: RoomNid, server: i64) -> Result<Vec<MemberRow>, StoreError> {
+    read.all(
+        "SELECT m.user, m.room, m.membership, m.event, m.position, m.since, m.forgotten FROM memberships m \
+         JOIN users u ON u.nid = m.user WHERE m.room = ?1 AND u.server = ?2",
+        params![room, server],
+        row,
+    )
+}
+
 /// Writes a membership.
 pub fn put(tx: &WriteTx<'_>, member: &MemberRow) -> Result<(), StoreError> {
     tx.execute(

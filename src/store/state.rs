@@ -2,7 +2,8 @@
 //!
 //! The main line carries a room's current state; a fork opens a line with a base, a state of another line, and then costs
 //! one row a change too. A look-up takes the newest row at or below the epoch, then asks the base. On every line an epoch is
-//! the position of the event that made the change.
+//! the position of the event that made the change; of history, whose positions are negative, a place of the same order that was
+//! given out when it came.
 
 use std::collections::BTreeMap;
 

@@ -15,6 +15,7 @@ use crate::{
         error::ApiError,
         extract::{Path, Query},
     },
+    peers::backfill::{Backfill, Filled},
     rooms::{access::OpenRoom, reading::Reading, timeline},
 };
 
@@ -32,15 +33,25 @@ struct Params {
 /// `GET /rooms/{roomId}/context/{eventId}`
 async fn context(
     State(rooms): State<Arc<Reading>>,
+    State(backfill): State<Arc<Backfill>>,
     SessionOrGuest(session): SessionOrGuest,
     Path(path): Path<OfEvent>,
     Query(params): Query<Params>,
 ) -> Result<RawJson, ApiError> {
     let filter = reading::filter(params.filter.as_deref())?;
     let limit = reading::limit(params.limit, Some(&filter), 0)?;
-    let event_id = path.event_id;
-    let look = move |open: &mut OpenRoom<'_>| timeline::context(open, &event_id, limit, &filter);
-    let found = rooms.open_for_events(&session, &path.room_id, look).await?;
+    let OfEvent { room_id, event_id } = path;
+    let read = || {
+        let (event_id, filter) = (event_id.clone(), filter.clone());
+        let look = move |open: &mut OpenRoom<'_>| timeline::context(open, &event_id, limit, &filter);
+        rooms.open_for_events(&session, &room_id, look)
+    };
+    let mut found = read().await?;
+    if let Some(gap) = &found.gap
+        && backfill.fill(&room_id, gap).await? == Filled::Progress
+    {
+        found = read().await?;
+    }
     Ok(RawJson(format!(
         "{{\"start\":\"{}\",\"end\":\"{}\",\"event\":{},\"events_before\":{},\"events_after\":{},\"state\":{}}}",
         found.start, found.end, found.event, found.before, found.after, found.state

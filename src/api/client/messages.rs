@@ -1,9 +1,11 @@
 //! `GET /rooms/{roomId}/messages`.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, routing::get};
+use ruma::RoomId;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{
     authentication::SessionOrGuest,
@@ -11,10 +13,12 @@ use super::{
     state::ClientState,
 };
 use crate::{
+    accounts::Session,
     api::{
         error::ApiError,
         extract::{Path, Query},
     },
+    peers::backfill::{Backfill, Filled},
     rooms::{
         access::ReadError,
         reading::Reading,
@@ -57,14 +61,53 @@ struct Params {
 /// `GET /rooms/{roomId}/messages`
 async fn messages(
     State(rooms): State<Arc<Reading>>,
+    State(backfill): State<Arc<Backfill>>,
     SessionOrGuest(session): SessionOrGuest,
     Path(path): Path<InRoom>,
     Query(params): Query<Params>,
 ) -> Result<RawJson, ApiError> {
     let filter = reading::filter(params.filter.as_deref())?;
     let asked = asked(&params, filter)?;
-    let page = rooms.open(&session, &path.room_id, move |open| Ok(timeline::page(open, &asked)?)).await?;
+    let page = page(&rooms, &backfill, &session, &path.room_id, asked).await?;
     Ok(RawJson(answer(&page, params.from.as_deref())))
+}
+
+/// Gaps that are filled for one page at most.
+const MAX_FILLS: usize = 3;
+
+/// How long a client waits for gaps to be filled, all together.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// A page. Where it comes to a gap in what is here, other servers are asked for what is missing. If that can't be had now,
+/// the page ends at the gap, and the next one, which begins there, tries once more before it goes on behind it.
+async fn page(
+    rooms: &Reading,
+    backfill: &Arc<Backfill>,
+    session: &Session,
+    room_id: &RoomId,
+    asked: Asked,
+) -> Result<Page, ApiError> {
+    let read = |asked: Asked| rooms.open(session, room_id, move |open| Ok(timeline::page(open, &asked)?));
+    let until = Instant::now() + PATIENCE;
+    let mut fills = 0;
+    loop {
+        let mut page = read(asked.clone()).await?;
+        let Some(gap) = &page.gap else { return Ok(page) };
+        let filled = match fills < MAX_FILLS && Instant::now() < until {
+            true => backfill.fill(room_id, gap).await?,
+            false => Filled::NotNow,
+        };
+        match filled {
+            Filled::Progress => fills += 1,
+            Filled::Nowhere => return Ok(page),
+            Filled::NotNow if gap.before_page => {
+                // So that the client may come back.
+                page.end = page.end.or(Some(page.start));
+                return Ok(page);
+            }
+            Filled::NotNow => return Ok(read(Asked { pause: Some(gap.at), ..asked }).await?),
+        }
+    }
 }
 
 fn asked(params: &Params, filter: crate::rooms::event_filter::RoomEventFilter) -> Result<Asked, MessagesError> {

@@ -14,8 +14,8 @@ use crate::{
     crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, RemoteQueries, Signatures, ToDevice},
     media::Media,
     peers::{
-        directory::RemoteDirectory, hierarchy::RemoteRooms, joining::Joining, knocking::Knocking, leaving::Leaving,
-        profiles::RemoteProfiles,
+        backfill::Backfill, directory::RemoteDirectory, hierarchy::RemoteRooms, joining::Joining, knocking::Knocking,
+        leaving::Leaving, profiles::RemoteProfiles, timestamps::RemoteTimestamps,
     },
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
@@ -115,6 +115,10 @@ pub struct ClientServices {
     pub remote_profiles: Arc<RemoteProfiles>,
     /// Rooms that other servers are in.
     pub remote_rooms: Arc<RemoteRooms>,
+    /// Events by time, of other servers.
+    pub remote_timestamps: Arc<RemoteTimestamps>,
+    /// History from before ours.
+    pub backfill: Arc<Backfill>,
     /// Devices' keys from their clients.
     pub key_uploads: Arc<KeyUploads>,
     /// Keys for those who encrypt.
@@ -189,6 +193,8 @@ from_client_state!(
     remote_directory: RemoteDirectory,
     remote_profiles: RemoteProfiles,
     remote_rooms: RemoteRooms,
+    remote_timestamps: RemoteTimestamps,
+    backfill: Backfill,
     upgrades: Upgrades,
     reports: Reports,
     user_directory: UserDirectory,

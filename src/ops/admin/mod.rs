@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use ruma::OwnedUserId;
+use ruma::{OwnedServerName, OwnedUserId};
 
 pub use self::{
     client::{CallError, call},
@@ -20,6 +20,7 @@ pub use self::{
 };
 use crate::{
     accounts::{Deactivation, Login, LoginError, NameRefused, NewAccount, Registration, RegistrationError, UserNames},
+    peers::sender::{Overview, Sender},
     store::{Store, StoreError, accounts, ids, ids::UserNid},
 };
 
@@ -35,6 +36,9 @@ pub enum AdminError {
     /// The account was deactivated.
     #[error("{0} has been deactivated")]
     Deactivated(OwnedUserId),
+    /// The name can't be a server's, or none of our rooms has it.
+    #[error("there is no server {0} in the rooms of this one")]
+    NoServer(String),
     /// The account could not be made.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
@@ -58,6 +62,8 @@ pub struct Admin {
     pub login: Arc<Login>,
     /// Ends accounts.
     pub deactivation: Arc<Deactivation>,
+    /// What other servers are owed.
+    pub sender: Arc<Sender>,
 }
 
 impl Admin {
@@ -94,6 +100,19 @@ impl Admin {
             Request::ListRooms { after } => {
                 let (rooms, next) = self.store.read(move |read| rooms::page(read, after)).await?;
                 Ok(Reply::Rooms { rooms, next })
+            }
+            Request::Federation { after } => {
+                let Overview { lines, next, now_ms } = self.sender.overview(after).await?;
+                Ok(Reply::Federation { servers: lines, next, now_ms })
+            }
+            Request::FederationRetry { server } => {
+                let Ok(name) = OwnedServerName::try_from(server.clone()) else {
+                    return Err(AdminError::NoServer(server));
+                };
+                if !self.sender.retry(&name).await? {
+                    return Err(AdminError::NoServer(server));
+                }
+                Ok(Reply::Done { text: format!("{name} is tried as soon as there is something for it") })
             }
         }
     }

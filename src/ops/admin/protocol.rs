@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::peers::sender::DestinationLine;
+
 /// Bytes of a request's line at most: a password has 4,096 at most, JSON may need six for each of them.
 pub(super) const MAX_REQUEST: u64 = 32 * 1024;
 
@@ -38,6 +40,16 @@ pub enum Request {
         /// Where the page before ended; 0 for the first.
         after: i64,
     },
+    /// Say how things stand with other servers, a page at a time.
+    Federation {
+        /// The last name of the page before; empty for the first.
+        after: String,
+    },
+    /// Try a server now, however often it failed.
+    FederationRetry {
+        /// Its name.
+        server: String,
+    },
 }
 
 impl Request {
@@ -48,6 +60,8 @@ impl Request {
             Self::ResetPassword { .. } => "reset-password",
             Self::Deactivate { .. } => "deactivate",
             Self::ListRooms { .. } => "list-rooms",
+            Self::Federation { .. } => "federation",
+            Self::FederationRetry { .. } => "federation retry",
         }
     }
 }
@@ -82,6 +96,15 @@ pub enum Reply {
         rooms: Vec<RoomLine>,
         /// Where the next page begins, if there is one.
         next: Option<i64>,
+    },
+    /// Other servers.
+    Federation {
+        /// A page of them.
+        servers: Vec<DestinationLine>,
+        /// Where the next page begins, if there is one.
+        next: Option<String>,
+        /// The time now, in milliseconds.
+        now_ms: i64,
     },
     /// It was not done.
     Failed {

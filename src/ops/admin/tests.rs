@@ -97,3 +97,33 @@ async fn the_socket_goes_with_the_server() {
     assert!(matches!(unanswered.await.unwrap(), Err(CallError::Socket { .. })));
     server.app.stop().await;
 }
+
+#[tokio::test]
+async fn other_servers_are_listed_and_tried_again() {
+    let server = Running::start().await;
+    let federation = || Request::Federation { after: String::new() };
+    let Reply::Federation { servers, next: None, .. } = server.ask(federation()).await else { panic!("no list") };
+    assert!(servers.is_empty());
+    server
+        .app
+        .store()
+        .write::<_, StoreError, _>(|tx| {
+            let number = ids::intern_server(tx, "b.example")?;
+            tx.execute(
+                "INSERT INTO room_servers (room, server, from_position) VALUES (1, ?1, 1)",
+                crate::params![number],
+            )?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    server.app.peers().reachability.failed(server_name!("b.example"), "no such host", 0);
+    let Reply::Federation { servers, next: None, .. } = server.ask(federation()).await else { panic!("no list") };
+    assert_eq!((servers.len(), servers[0].server.as_str()), (1, "b.example"));
+    assert_eq!((servers[0].failures, servers[0].last_error.as_deref()), (1, Some("no such host")));
+    let retry = |name: &str| Request::FederationRetry { server: name.into() };
+    assert!(failure(server.ask(retry("c.example")).await).contains("c.example"));
+    assert!(failure(server.ask(retry("not a name")).await).contains("not a name"));
+    assert!(matches!(server.ask(retry("b.example")).await, Reply::Done { .. }));
+    assert!(!server.app.peers().reachability.has_failed(server_name!("b.example")));
+}

@@ -57,6 +57,7 @@ pub(super) fn replay(site: &Site<'_>, room: &Room, lines: &Lines, report: &mut R
         out: Replayed::default(),
     };
     walk.outliers(report);
+    walk.resolver.read_late_rejections()?;
     let order = walk.order(report);
     for at in order {
         walk.event(at, report)?;
@@ -186,6 +187,7 @@ impl Walk<'_> {
             report.add(Kind::StateBefore, &event.event_id, "no state is stored");
             return Ok(());
         };
+        self.resolver.come_to(event.nid, event.live());
         let prev = self.room.prev(event);
         let before = self.before(event, prev.as_deref(), stored_before, report);
         self.compare(Kind::StateBefore, event, stored_before, &before, report);
@@ -199,7 +201,8 @@ impl Walk<'_> {
                 self.forget_if_done(tip);
             }
         }
-        if extremity {
+        let fills_gap = self.is_behind(at);
+        if extremity || (event.live().is_some() && fills_gap) {
             self.replace_tips(&prev);
         }
         for parent in &prev {
@@ -212,7 +215,7 @@ impl Walk<'_> {
         let after = self.with(before, event);
         self.compare(Kind::StateAfter, event, stored_after, &after, report);
         self.after.insert(at, after);
-        if extremity && !self.is_behind(at) {
+        if extremity && !fills_gap {
             self.tips.insert(at);
         }
         self.compare_current(event, report);

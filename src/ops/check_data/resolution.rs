@@ -11,6 +11,7 @@ use ruma::{EventId, events::StateEventType};
 
 use super::{Kind, Report, Site, room::Room};
 use crate::{
+    params,
     rooms::state::load_pdu,
     store::{
         StoreError, event_id,
@@ -40,6 +41,10 @@ pub(super) struct Resolver<'a> {
     nids: Vec<i64>,
     pdus: RefCell<HashMap<i64, Arc<Pdu>>>,
     remembered: HashMap<Vec<u128>, State>,
+    /// Outliers that were rejected only when they found their place, by the state before them: from which position on.
+    rejected_late: HashMap<i64, i64>,
+    /// The place of the event that the walk has come to.
+    now: i64,
     failed: RefCell<Option<StoreError>>,
 }
 
@@ -70,12 +75,42 @@ impl<'a> Resolver<'a> {
             nids,
             pdus: RefCell::default(),
             remembered: HashMap::new(),
+            rejected_late: HashMap::new(),
+            now: i64::MAX,
             failed: RefCell::default(),
         }
     }
 
-    /// A stored event; None, with the failure kept, if it can't be read.
+    /// Reads which outliers were rejected late.
+    pub(super) fn read_late_rejections(&mut self) -> Result<(), StoreError> {
+        let late = self.site.read.all(
+            "SELECT e.nid, e.position FROM rejections r JOIN events e ON e.nid = r.event WHERE e.room = ?1 \
+             AND e.position > e.nid AND e.flags & 2 <> 0 AND r.reason LIKE 'by the state before it%'",
+            params![self.room.key.nid],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        self.rejected_late = late.into_iter().collect();
+        Ok(())
+    }
+
+    /// The walk has come to an event at this place.
+    pub(super) fn come_to(&mut self, nid: i64, position: Option<i64>) {
+        self.now = position.unwrap_or(self.now);
+        if self.rejected_late.contains_key(&nid) {
+            self.remembered.clear();
+        }
+    }
+
+    /// A stored event, with the verdict that it had when the walk's event came; None, with the failure kept, if it can't be read.
     pub(super) fn pdu(&self, nid: i64) -> Option<Arc<Pdu>> {
+        let pdu = self.stored_pdu(nid)?;
+        match self.rejected_late.get(&nid) {
+            Some(from) if *from > self.now => Some(Arc::new(Pdu::clone(&pdu).with_rejected(false))),
+            _ => Some(pdu),
+        }
+    }
+
+    fn stored_pdu(&self, nid: i64) -> Option<Arc<Pdu>> {
         if let Some(pdu) = self.pdus.borrow().get(&nid) {
             return Some(pdu.clone());
         }

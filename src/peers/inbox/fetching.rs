@@ -42,7 +42,12 @@ struct Budget {
     states: usize,
     /// Events whose auth events are asked for.
     auths: usize,
+    /// Until when gaps are filled, and until when anything is asked for.
+    gaps_until: Instant,
     deadline: Instant,
+    /// Events before which the state, and those whose auth events, were asked for.
+    tried_state: HashSet<OwnedEventId>,
+    tried_auth: HashSet<OwnedEventId>,
 }
 
 impl Budget {
@@ -53,12 +58,23 @@ impl Budget {
             bytes: 16 * 1024 * 1024,
             states: 10,
             auths: 40,
-            deadline: Instant::now() + Duration::from_secs(180),
+            gaps_until: Instant::now() + Duration::from_secs(120),
+            deadline: Instant::now() + Duration::from_secs(240),
+            tried_state: HashSet::new(),
+            tried_auth: HashSet::new(),
         }
     }
 
     fn is_spent(&self) -> bool {
         Instant::now() >= self.deadline
+    }
+
+    /// Whether all that could be asked about an event was.
+    fn was_tried(&self, held: &Held) -> bool {
+        match held.lacks {
+            Lacks::Auth(_) => self.tried_auth.contains(held.pdu.event_id()),
+            Lacks::Prev(_) | Lacks::Unknown => self.tried_state.contains(held.pdu.event_id()),
+        }
     }
 }
 
@@ -88,17 +104,22 @@ impl Worker {
                 return Ok(());
             }
         };
-        let backed = self.fetch_of(room, &origin).await?;
+        let mut budget = Budget::new();
+        let unbacked = self.fetch_of(room, &origin, &mut budget).await?;
         drop(slot);
-        self.leave(room, &origin, backed).await
+        self.leave(room, &origin, unbacked, &budget).await
     }
 
     /// Answers why the origin can't back its events; None if it could not be reached.
-    async fn fetch_of(&mut self, room: &RoomKey, origin: &ServerName) -> Result<Option<String>, StoreError> {
-        let mut budget = Budget::new();
+    async fn fetch_of(
+        &mut self,
+        room: &RoomKey,
+        origin: &ServerName,
+        budget: &mut Budget,
+    ) -> Result<Option<String>, StoreError> {
         let (reachability, clock) = (self.shared.parts.reachability.clone(), self.shared.parts.clock.clone());
         if reachability.may_try(origin, clock.now_ms()).is_ok() {
-            match self.ask(room, origin, origin, &mut budget).await {
+            match self.ask(room, origin, origin, budget).await {
                 Ok(()) => return Ok(Some("its origin does not know what comes before it".into())),
                 Err(MissingError::Append(AppendError::Store(error))) => return Err(error),
                 Err(MissingError::Unreachable(error)) => {
@@ -114,7 +135,7 @@ impl Worker {
             if reachability.may_try(&via, clock.now_ms()).is_err() {
                 continue;
             }
-            match self.ask(room, origin, &via, &mut budget).await {
+            match self.ask(room, origin, &via, budget).await {
                 Err(MissingError::Append(AppendError::Store(error))) => return Err(error),
                 Err(error) => tracing::debug!(room = %room.room_id, %via, %error, "nothing was fetched"),
                 Ok(()) => {}
@@ -124,7 +145,14 @@ impl Worker {
     }
 
     /// Lets go of what is still in hand of an origin, and of what was fetched for it.
-    async fn leave(&mut self, room: &RoomKey, origin: &ServerName, unbacked: Option<String>) -> Result<(), StoreError> {
+    /// What the budget did not reach to is taken again.
+    async fn leave(
+        &mut self,
+        room: &RoomKey,
+        origin: &ServerName,
+        unbacked: Option<String>,
+        budget: &Budget,
+    ) -> Result<(), StoreError> {
         let of_origin: BTreeSet<OwnedEventId> = self
             .hand
             .all()
@@ -132,8 +160,9 @@ impl Worker {
             .map(|held| held.pdu.owned_event_id().clone())
             .collect();
         let mut done = Vec::new();
-        let mut wait = false;
+        let (mut wait, mut rest) = (false, false);
         for held in self.hand.remove_all(&of_origin) {
+            let tried = budget.was_tried(&held);
             let (mine, others): (Vec<_>, Vec<_>) = held.staged.into_iter().partition(|staged| staged.origin == origin);
             // Another server sent it too and may back it.
             for staged in others {
@@ -143,7 +172,11 @@ impl Worker {
                 continue;
             }
             let reason = match &unbacked {
-                Some(reason) => reason.clone(),
+                Some(reason) if tried => reason.clone(),
+                Some(_) => {
+                    rest = true;
+                    continue;
+                }
                 None if mine.iter().all(|staged| self.is_old(staged)) => "nobody could be asked about it".into(),
                 None => {
                     wait = true;
@@ -153,12 +186,18 @@ impl Worker {
             let event_id = held.pdu.owned_event_id().clone();
             done.push(Done { event_id, staged: mine, outcome: Outcome::Unbacked(reason) });
         }
-        if wait {
+        // An origin that takes all the time and lets nothing be asked is as good as one that can't be reached.
+        let stalled = rest && budget.tried_state.is_empty() && budget.tried_auth.is_empty();
+        if wait || stalled {
             self.pauses.failed(origin);
         } else {
             self.pauses.worked(origin);
         }
-        self.finish(Some(room), done).await
+        self.finish(Some(room), done).await?;
+        if rest && !stalled {
+            self.start_over();
+        }
+        Ok(())
     }
 
     /// Servers that may have what an origin's events lack, if it can't be reached.
@@ -210,7 +249,7 @@ impl Worker {
     /// Fetches events before those in hand, until all that they name is here, or in hand, or the budget is spent.
     async fn fill_gaps(&mut self, room: &RoomKey, via: &ServerName, budget: &mut Budget) -> Result<(), MissingError> {
         let (earliest, min_depth) = self.edge(room).await?;
-        while !budget.is_spent() && budget.events > 0 && budget.bytes > 0 {
+        while Instant::now() < budget.gaps_until && budget.events > 0 && budget.bytes > 0 {
             let wanted = self.wanted(room).await?;
             if wanted.is_empty() || !spend(&mut budget.rounds) {
                 return Ok(());
@@ -291,10 +330,9 @@ impl Worker {
 
     /// Fetches the auth events of those that lack some, and appends them.
     async fn fetch_auth(&mut self, room: &RoomKey, via: &ServerName, budget: &mut Budget) -> Result<(), MissingError> {
-        let mut tried: HashSet<OwnedEventId> = HashSet::new();
         loop {
             let next = self.hand.all().find_map(|held| match &held.lacks {
-                Lacks::Auth(lacking) if !tried.contains(held.pdu.event_id()) => {
+                Lacks::Auth(lacking) if !budget.tried_auth.contains(held.pdu.event_id()) => {
                     Some((held.pdu.owned_event_id().clone(), lacking.clone()))
                 }
                 _ => None,
@@ -310,7 +348,7 @@ impl Worker {
                 }
                 Err(error) => return Err(error),
             }
-            tried.insert(id);
+            budget.tried_auth.insert(id);
         }
     }
 
@@ -323,14 +361,13 @@ impl Worker {
         via: &ServerName,
         budget: &mut Budget,
     ) -> Result<(), MissingError> {
-        let mut tried: HashSet<OwnedEventId> = HashSet::new();
         let mut sent_only = false;
         while !budget.is_spent() {
-            let Some(pdu) = self.next_to_place(origin, &tried, sent_only) else { return Ok(()) };
+            let Some(pdu) = self.next_to_place(origin, &budget.tried_state, sent_only) else { return Ok(()) };
             if !spend(&mut budget.states) {
                 return Ok(());
             }
-            tried.insert(pdu.owned_event_id().clone());
+            budget.tried_state.insert(pdu.owned_event_id().clone());
             match self.shared.parts.missing.state_before(room, pdu.event_id(), via).await {
                 Ok(state) => self.place(room, &pdu, state, via).await?,
                 Err(error @ (MissingError::Refused(_) | MissingError::Unbacked(_))) => {

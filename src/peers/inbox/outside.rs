@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use linkim_federation::Pdu;
 use ruma::UserId;
 
-use super::worker::{Done, Outcome, Worker};
+use super::{
+    GRACE,
+    worker::{Done, Outcome, Worker},
+};
 use crate::{
     rooms::{
         append::{AppendError, OutsideMembership, membership},
@@ -23,12 +26,19 @@ use crate::{
 };
 
 impl Worker {
-    /// Takes what is in hand of a room that we are not in.
-    pub(super) async fn from_outside(&mut self, room: &RoomKey) -> Result<(), StoreError> {
+    /// Takes what is in hand of a room that we are not in. Answers whether something is kept: shortly after a start, for a join
+    /// that goes on.
+    pub(super) async fn take_outside(&mut self, room: &RoomKey) -> Result<bool, StoreError> {
+        let may_join = self.shared.started.elapsed() < GRACE;
+        let mut kept = false;
         let ids: BTreeSet<_> = self.hand.all().map(|held| held.pdu.owned_event_id().clone()).collect();
         let mut done = Vec::new();
         for held in self.hand.remove_all(&ids) {
             let outcome = match self.ends_membership(room, &held.pdu).await? {
+                false if may_join => {
+                    kept = true;
+                    continue;
+                }
                 false => Outcome::Malformed("this server is not in the room".into()),
                 true => {
                     let change = OutsideMembership {
@@ -47,7 +57,8 @@ impl Worker {
             let event_id = held.pdu.owned_event_id().clone();
             done.push(Done { event_id, staged: held.staged, outcome });
         }
-        self.finish(Some(room), done).await
+        self.finish(Some(room), done).await?;
+        Ok(kept)
     }
 
     /// Whether an event ends the invitation or the knock of a local user, as far as that can be said.

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Inbox,
+    Inbox, Shared,
     desk::{Full, Item},
     reading::{Answers, Sorted},
     wire::Transaction,
@@ -138,13 +138,7 @@ impl Inbox {
         let Sorted { staged, answers } = self.shared.sort(origin, pdus).await?;
         let answer = body(&answers);
         let reserved = self.reserve(origin, staged)?;
-        let durable = match self.shared.parts.edus.apply(origin, &edus).await {
-            Ok(durable) => durable,
-            Err(error) => {
-                self.give_back(origin, &reserved);
-                return Err(error.into());
-            }
-        };
+        let durable = self.shared.parts.edus.apply(origin, &edus).await?;
         let remember = (durable || !answers.is_empty()).then(|| (txn_id.to_owned(), hash, answer.clone()));
         let delay = self.stage(origin, reserved, remember).await?;
         if !delay.is_zero() {
@@ -179,36 +173,28 @@ impl Inbox {
         self.shared.desk().reserve(origin, &items, now_ms).inspect_err(|_| {
             metrics::counter!("linkim_inbox_refused_total").increment(1);
         })?;
-        Ok(Reserved { events, items, now_ms })
-    }
-
-    fn give_back(&self, origin: &ServerName, reserved: &Reserved) {
-        let mut desk = self.shared.desk();
-        for item in &reserved.items {
-            desk.release(origin, item, reserved.now_ms);
-        }
+        Ok(Reserved { shared: self.shared.clone(), origin: origin.to_owned(), events, items, now_ms })
     }
 
     /// Stages events, and the answer with them; wakes their rooms. Answers how long to hold back the answer.
     async fn stage(
         &self,
         origin: &ServerName,
-        reserved: Reserved,
+        mut reserved: Reserved,
         remember: Option<(String, [u8; 16], String)>,
     ) -> Result<Duration, StoreError> {
         if reserved.events.is_empty() && remember.is_none() {
             return Ok(Duration::ZERO);
         }
         let rooms: BTreeSet<OwnedRoomId> = reserved.items.iter().map(|item| item.room_id.clone()).collect();
-        let (sender, now_ms, events) = (origin.to_owned(), reserved.now_ms, Arc::new(reserved.events));
-        let rows = events.clone();
-        // In a task of its own: if the sender hangs up, the space that was taken must still be accounted for.
-        let (shared, items) = (self.shared.clone(), reserved.items);
+        let (shared, origin, now_ms) = (self.shared.clone(), origin.to_owned(), reserved.now_ms);
+        let events = std::mem::take(&mut reserved.events);
+        // In a task of its own: if the sender hangs up, what is staged is accounted for all the same, and its rooms wake.
         let staging = tokio::spawn(async move {
-            let origin = sender.clone();
+            let sender = origin.clone();
             let written = shared.parts.store.write::<_, StoreError, _>(move |tx| {
-                let mut new = Vec::with_capacity(rows.len());
-                for event in rows.iter() {
+                let mut new = Vec::with_capacity(events.len());
+                for event in &events {
                     new.push(inbox::stage(tx, &origin, event, now_ms)?);
                 }
                 if let Some((txn_id, hash, answer)) = &remember {
@@ -216,17 +202,13 @@ impl Inbox {
                 }
                 Ok(new)
             });
-            let written = written.await;
-            let kept = |at: usize| written.as_ref().is_ok_and(|new| new.get(at) == Some(&true));
-            let mut desk = shared.desk();
-            for (at, item) in items.iter().enumerate() {
-                if !kept(at) {
-                    desk.release(&sender, item, now_ms);
-                }
-            }
+            let mut new = written.await?.into_iter();
+            // What waits already takes no second place.
+            reserved.items.retain(|_| new.next() != Some(true));
+            drop(reserved);
+            let desk = shared.desk();
             let delay = desk.delay(&sender, rooms.iter().map(|room| &**room));
             drop(desk);
-            written?;
             for room in &rooms {
                 shared.wake(room);
             }
@@ -236,11 +218,22 @@ impl Inbox {
     }
 }
 
-/// Events for which space was taken.
+/// Events for which space was taken; given back if they are not staged, also where the sender hangs up before.
 struct Reserved {
+    shared: Arc<Shared>,
+    origin: OwnedServerName,
     events: Vec<NewStaged>,
     items: Vec<Item>,
     now_ms: i64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let mut desk = self.shared.desk();
+        for item in &self.items {
+            desk.release(&self.origin, item, self.now_ms);
+        }
+    }
 }
 
 #[derive(Serialize)]

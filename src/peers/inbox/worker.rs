@@ -97,13 +97,16 @@ pub(super) struct Worker {
     cursor: i64,
     pub(super) hand: Hand,
     pub(super) pauses: Pauses,
+    /// Whether something is kept for a join.
+    kept: bool,
     /// The right to fetch, where it had to be waited for.
     pub(super) slot: Option<Slot>,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, room_id: OwnedRoomId, wake: Arc<Notify>) -> Self {
-        Self { shared, room_id, wake, cursor: 0, hand: Hand::default(), pauses: Pauses::default(), slot: None }
+        let (hand, pauses) = (Hand::default(), Pauses::default());
+        Self { shared, room_id, wake, cursor: 0, hand, pauses, kept: false, slot: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -164,12 +167,15 @@ impl Worker {
         let took = self.take(&room).await?;
         if inside {
             self.append(&room).await?;
-        } else {
-            self.from_outside(&room).await?;
+        } else if self.take_outside(&room).await? {
+            self.kept = true;
         }
         drop(working);
         if took && self.hand.len() < HAND && self.hand.bytes() < HAND_BYTES {
             return Ok(Next::Again);
+        }
+        if !took && std::mem::take(&mut self.kept) {
+            return Ok(Next::Later(GRACE.saturating_sub(self.shared.started.elapsed())));
         }
         if self.hand.is_empty() {
             return Ok(if took { Next::Again } else { Next::Idle });

@@ -138,12 +138,12 @@ async fn an_auth_chain_becomes_outliers() {
         depth: 41,
         event_id_v1: None,
     };
-    let rename = world.event_with_auth(&room, rename, &[member.clone()]).await;
+    let rename = world.event_with_auth(&room, rename, std::slice::from_ref(&member)).await;
     for pdu in [&member, &rename] {
         world.b.learn(pdu);
     }
     let message = NewEvent::message(beth, vec![rename.event_id().to_owned()], 42, "hello");
-    let message = world.event_with_auth(&room, message, &[rename.clone()]).await;
+    let message = world.event_with_auth(&room, message, std::slice::from_ref(&rename)).await;
     world.b.learn(&message);
     let lacking = [rename.event_id().to_owned()];
     world.missing.auth_events(&room, message.event_id(), &lacking, &world.b.name).await.unwrap();

@@ -10,6 +10,8 @@ mod guest;
 mod history;
 mod listing;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -10,8 +10,13 @@ use self::house::{House, house};
 use super::*;
 use crate::rooms::timeline::Direction;
 
-const B: &ServerName = server_name!("b.example");
-const C: &ServerName = server_name!("c.example");
+fn b() -> &'static ServerName {
+    server_name!("b.example")
+}
+
+fn c() -> &'static ServerName {
+    server_name!("c.example")
+}
 
 /// The JSON of a listing, as it arrives.
 async fn whole(listing: Listing) -> Value {
@@ -62,29 +67,29 @@ async fn the_table() {
             texts.push(house.say("invited").await);
             house.join("@bob:b.example").await;
             texts.push(house.say("joined").await);
-            let all = backfilled(&house, B, texts.last().unwrap(), 100).await.unwrap();
+            let all = backfilled(&house, b(), texts.last().unwrap(), 100).await.unwrap();
             let seen: String = texts.iter().map(|id| shown(&all, id, &house)).collect();
             assert_eq!(seen, inside, "{version} {visibility:?}, in the room");
             // Each by itself.
             for (id, expected) in texts.iter().zip(inside.chars()) {
-                let event: Value = serde_json::from_str(&house.serving.event(B, id).await.unwrap()).unwrap();
+                let event: Value = serde_json::from_str(&house.serving.event(b(), id).await.unwrap()).unwrap();
                 assert_eq!(shown(&json!([event]), id, &house), expected, "{version} {visibility:?} /event");
             }
             house.leave("@bob:b.example").await;
             texts.push(house.say("gone").await);
             for (id, expected) in texts.iter().zip(gone.chars()) {
-                let found = house.serving.event(B, id).await;
+                let found = house.serving.event(b(), id).await;
                 let seen = match &found {
                     Ok(event) => shown(&json!([serde_json::from_str::<Value>(event).unwrap()]), id, &house),
                     Err(_) => '.',
                 };
                 assert_eq!(seen, expected, "{version} {visibility:?}, gone");
                 // What it may see it may also ask the past of; of anything else it learns nothing.
-                let past = backfilled(&house, B, id, 1).await;
+                let past = backfilled(&house, b(), id, 1).await;
                 assert_eq!(past.is_ok(), expected == 'x', "{version} {visibility:?} /backfill");
-                assert_eq!(house.serving.state_ids(B, &house.room.room_id, id).await.is_ok(), expected == 'x');
+                assert_eq!(house.serving.state_ids(b(), &house.room.room_id, id).await.is_ok(), expected == 'x');
             }
-            let stranger = house.serving.event(C, &texts[0]).await.is_ok();
+            let stranger = house.serving.event(c(), &texts[0]).await.is_ok();
             assert_eq!(stranger, visibility == Some("world_readable"), "{visibility:?}, a stranger");
         }
     }
@@ -98,7 +103,7 @@ async fn a_server_in_the_room_knows_the_state_that_it_joined_whatever_the_visibi
     house.join("@bob:b.example").await;
     let event = |id: OwnedEventId| {
         let serving = &house.serving;
-        async move { serde_json::from_str::<Value>(&serving.event(B, &id).await.unwrap()).unwrap() }
+        async move { serde_json::from_str::<Value>(&serving.event(b(), &id).await.unwrap()).unwrap() }
     };
     assert_eq!(event(old).await["content"], json!({}), "it had been replaced");
     assert_eq!(event(now).await["content"]["topic"], "now");
@@ -114,13 +119,13 @@ async fn history_goes_from_the_newest_to_the_oldest_within_its_bound() {
     for n in 0..120 {
         texts.push(house.say(&n.to_string()).await);
     }
-    let all = backfilled(&house, B, &texts[120], 1_000).await.unwrap();
+    let all = backfilled(&house, b(), &texts[120], 1_000).await.unwrap();
     let ids: Vec<OwnedEventId> = all.as_array().unwrap().iter().map(|event| house.id_of(event)).collect();
     let expected: Vec<OwnedEventId> = texts.iter().rev().take(MAX_BACKFILL).cloned().collect();
     assert_eq!(ids, expected);
-    assert_eq!(backfilled(&house, B, &texts[5], 3).await.unwrap().as_array().unwrap().len(), 3);
+    assert_eq!(backfilled(&house, b(), &texts[5], 3).await.unwrap().as_array().unwrap().len(), 3);
     let unknown = EventId::parse("$acR1l0raoZnm60CBwAVgqbZqoO-mYU81xysh1u7XcJk").unwrap();
-    assert_eq!(backfilled(&house, B, &unknown, 5).await.unwrap(), json!([]));
+    assert_eq!(backfilled(&house, b(), &unknown, 5).await.unwrap(), json!([]));
 }
 
 #[tokio::test]
@@ -140,7 +145,7 @@ async fn missing_events_lie_between_what_is_named() {
         };
         let house = &house;
         async move {
-            let text = house.serving.missing_events(B, &house.room.room_id, asked).await.unwrap();
+            let text = house.serving.missing_events(b(), &house.room.room_id, asked).await.unwrap();
             let events: Value = serde_json::from_str(&text).unwrap();
             events.as_array().unwrap().iter().map(|event| house.id_of(event)).collect::<Vec<_>>()
         }
@@ -150,7 +155,7 @@ async fn missing_events_lie_between_what_is_named() {
     assert_eq!(missing(0, 29, 1_000, 0).await, texts[29 - MAX_MISSING..29]);
     let depth = house.depth_of(&texts[5]).await;
     assert_eq!(missing(2, 8, 10, depth).await, texts[5..8]);
-    assert_eq!(missing(3, 3, 10, 0).await, texts[0..0], "nothing lies before what it has");
+    assert_eq!(missing(3, 4, 10, 0).await, texts[0..0], "nothing lies in between");
 }
 
 #[tokio::test]
@@ -161,9 +166,9 @@ async fn events_that_are_no_part_of_the_room_are_no_history() {
     assert!(house.depth_of(&before).await > depth);
     let refused = house.remote_refused("@mallory:c.example", "m.room.message", json!({ "body": "let me in" })).await;
     let after = house.say("after").await;
-    let all = backfilled(&house, B, &after, 100).await.unwrap();
+    let all = backfilled(&house, b(), &after, 100).await.unwrap();
     assert_eq!(shown(&all, &refused, &house), '.');
-    assert!(matches!(house.serving.event(B, &refused).await, Err(ServeError::NotFound(_))));
+    assert!(matches!(house.serving.event(b(), &refused).await, Err(ServeError::NotFound(_))));
     assert_eq!(shown(&all, &before, &house), 'x');
 }
 
@@ -174,13 +179,13 @@ async fn the_state_before_an_event_comes_with_its_auth_chain() {
     let topic = house.set("m.room.topic", "", json!({ "topic": "one" })).await;
     let text = house.say("after").await;
     let room = house.room.room_id.clone();
-    let at = whole(house.serving.state_ids(B, &room, &topic).await.unwrap()).await;
+    let at = whole(house.serving.state_ids(b(), &room, &topic).await.unwrap()).await;
     let ids = |list: &Value| -> Vec<OwnedEventId> { serde_json::from_value(list.clone()).unwrap() };
     assert!(!ids(&at["pdu_ids"]).contains(&topic), "before the event");
-    let at = whole(house.serving.state_ids(B, &room, &text).await.unwrap()).await;
+    let at = whole(house.serving.state_ids(b(), &room, &text).await.unwrap()).await;
     let (state, chain) = (ids(&at["pdu_ids"]), ids(&at["auth_chain_ids"]));
     assert!(state.contains(&topic) && !chain.contains(&topic));
-    let events = whole(house.serving.state(B, &room, &text).await.unwrap()).await;
+    let events = whole(house.serving.state(b(), &room, &text).await.unwrap()).await;
     let listed = |name: &str| -> Vec<OwnedEventId> {
         events[name].as_array().unwrap().iter().map(|event| house.id_of(event)).collect()
     };
@@ -191,13 +196,13 @@ async fn the_state_before_an_event_comes_with_its_auth_chain() {
             assert!(chain.contains(&auth), "{auth}");
         }
     }
-    let auth = whole(house.serving.event_auth(B, &room, &topic).await.unwrap()).await;
+    let auth = whole(house.serving.event_auth(b(), &room, &topic).await.unwrap()).await;
     let auth: Vec<OwnedEventId> =
         auth["auth_chain"].as_array().unwrap().iter().map(|event| house.id_of(event)).collect();
     assert!(auth.iter().all(|id| chain.contains(id)) && !auth.is_empty());
     let unknown = EventId::parse("$acR1l0raoZnm60CBwAVgqbZqoO-mYU81xysh1u7XcJk").unwrap();
-    assert!(matches!(house.serving.state(B, &room, &unknown).await, Err(ServeError::NotFound(_))));
-    assert!(matches!(house.serving.state(C, &room, &text).await, Err(ServeError::NotInRoom)));
+    assert!(matches!(house.serving.state(b(), &room, &unknown).await, Err(ServeError::NotFound(_))));
+    assert!(matches!(house.serving.state(c(), &room, &text).await, Err(ServeError::NotInRoom)));
 }
 
 #[tokio::test]
@@ -213,8 +218,8 @@ async fn the_state_before_what_may_not_be_seen_is_redacted() {
         let topic = events["pdus"].as_array().unwrap().iter().find(|event| event["type"] == "m.room.topic").cloned();
         topic.unwrap()["content"].clone()
     };
-    assert_eq!(topic(whole(house.serving.state(B, &room, &text).await.unwrap()).await), json!({}), "{old}");
-    let late = whole(house.serving.state(B, &room, &late).await.unwrap()).await;
+    assert_eq!(topic(whole(house.serving.state(b(), &room, &text).await.unwrap()).await), json!({}), "{old}");
+    let late = whole(house.serving.state(b(), &room, &late).await.unwrap()).await;
     assert_eq!(topic(late), json!({ "topic": "now" }));
 }
 
@@ -226,34 +231,37 @@ async fn the_server_acl_keeps_a_server_out_of_all_of_it() {
     let room = house.room.room_id.clone();
     house.set("m.room.server_acl", "", json!({ "allow": ["*"], "deny": ["b.example"] })).await;
     let denied = |error: Option<ServeError>| matches!(error, Some(ServeError::Denied));
-    assert!(denied(backfilled(&house, B, &text, 1).await.err()));
-    assert!(denied(house.serving.event(B, &text).await.err()));
-    assert!(denied(house.serving.state(B, &room, &text).await.err()));
-    assert!(denied(house.serving.state_ids(B, &room, &text).await.err()));
-    assert!(denied(house.serving.event_auth(B, &room, &text).await.err()));
-    assert!(denied(house.serving.at_timestamp(B, &room, 0, Direction::Forwards).await.err()));
+    assert!(denied(backfilled(&house, b(), &text, 1).await.err()));
+    assert!(denied(house.serving.event(b(), &text).await.err()));
+    assert!(denied(house.serving.state(b(), &room, &text).await.err()));
+    assert!(denied(house.serving.state_ids(b(), &room, &text).await.err()));
+    assert!(denied(house.serving.event_auth(b(), &room, &text).await.err()));
+    assert!(denied(house.serving.at_timestamp(b(), &room, 0, Direction::Forwards).await.err()));
     let asked = MissingEvents { earliest: vec![], latest: vec![text.clone()], limit: 5, min_depth: 0 };
-    assert!(denied(house.serving.missing_events(B, &room, asked).await.err()));
-    assert!(house.serving.event(C, &text).await.is_ok(), "others are let in");
+    assert!(denied(house.serving.missing_events(b(), &room, asked).await.err()));
+    assert!(house.serving.event(c(), &text).await.is_ok(), "others are let in");
 }
 
 #[tokio::test]
 async fn the_nearest_event_is_one_that_may_be_seen() {
     let mut house = house("12", Some("joined")).await;
-    house.say("early").await;
+    let early = house.say("early").await;
+    // Its server's clock says 1970.
     let join = house.join("@bob:b.example").await;
     let text = house.say("late").await;
     let room = house.room.room_id.clone();
-    let first = house.serving.at_timestamp(B, &room, 0, Direction::Forwards).await.unwrap();
-    // What created the room is whole for everybody in it; of the texts the early one is not.
-    assert_ne!(first.event_id, join);
-    let last = house.serving.at_timestamp(B, &room, i64::MAX, Direction::Backwards).await.unwrap();
+    let first = house.serving.at_timestamp(b(), &room, 0, Direction::Forwards).await.unwrap();
+    assert_eq!(first.event_id, join);
+    let ts = house.ts_of(&early).await;
+    let next = house.serving.at_timestamp(b(), &room, ts, Direction::Forwards).await.unwrap();
+    assert_ne!(next.event_id, early);
+    let last = house.serving.at_timestamp(b(), &room, i64::MAX, Direction::Backwards).await.unwrap();
     assert_eq!(last.event_id, text);
     assert!(matches!(
-        house.serving.at_timestamp(B, &room, i64::MAX, Direction::Forwards).await,
+        house.serving.at_timestamp(b(), &room, i64::MAX, Direction::Forwards).await,
         Err(ServeError::NotFound(_))
     ));
-    assert!(matches!(house.serving.at_timestamp(C, &room, 0, Direction::Forwards).await, Err(ServeError::NotInRoom)));
+    assert!(matches!(house.serving.at_timestamp(c(), &room, 0, Direction::Forwards).await, Err(ServeError::NotInRoom)));
 }
 
 #[tokio::test]
@@ -263,10 +271,10 @@ async fn an_event_of_another_room_is_none_of_this_one() {
     let here = house.say("here").await;
     let other = house.another_room().await;
     let (room, elsewhere) = (house.room.room_id.clone(), other);
-    assert_eq!(backfilled(&house, B, &elsewhere, 5).await.unwrap(), json!([]));
-    assert!(matches!(house.serving.state(B, &room, &elsewhere).await, Err(ServeError::NotFound(_))));
-    assert!(matches!(house.serving.event(B, &elsewhere).await, Err(ServeError::NotFound(_))));
-    assert!(house.serving.event(B, &here).await.is_ok());
+    assert_eq!(backfilled(&house, b(), &elsewhere, 5).await.unwrap(), json!([]));
+    assert!(matches!(house.serving.state(b(), &room, &elsewhere).await, Err(ServeError::NotFound(_))));
+    assert!(matches!(house.serving.event(b(), &elsewhere).await, Err(ServeError::NotFound(_))));
+    assert!(house.serving.event(b(), &here).await.is_ok());
 }
 
 /// Twenty answers' worth of events: many pieces, one answer.
@@ -279,8 +287,8 @@ async fn a_long_list_is_one_answer() {
     }
     let text = house.say("after").await;
     let room = house.room.room_id.clone();
-    let state = whole(house.serving.state(B, &room, &text).await.unwrap()).await;
-    let ids = whole(house.serving.state_ids(B, &room, &text).await.unwrap()).await;
+    let state = whole(house.serving.state(b(), &room, &text).await.unwrap()).await;
+    let ids = whole(house.serving.state_ids(b(), &room, &text).await.unwrap()).await;
     assert_eq!(state["pdus"].as_array().unwrap().len(), ids["pdu_ids"].as_array().unwrap().len());
     assert!(state["pdus"].as_array().unwrap().len() > 300);
 }

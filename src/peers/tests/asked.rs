@@ -1,10 +1,11 @@
 //! What this server asks of others for its clients.
 
-use axum::{Json, Router, extract::Query, routing::get};
+use axum::{Router, routing::get};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::two_servers::{Network, RawServer, Server};
+use crate::api::extract::{Json, Query};
 
 const FEDERATION: &str = "/_matrix/federation/v1";
 
@@ -49,7 +50,9 @@ async fn what_another_server_tells_is_bounded_and_checked() {
     });
     let profile = get(|Query(query): Query<Value>| async move {
         assert_eq!(query["user_id"], "@carol:c.example");
-        Json(json!({ "displayname": 7, "avatar_url": "https://c.example/x", "org.example.x": [1], "not a key": 1, "m.tz": null }))
+        Json(
+            json!({ "displayname": 7, "avatar_url": "https://c.example/x", "org.example.x": [1], "not a key": 1, "m.tz": null }),
+        )
     });
     let routes = Router::new()
         .route(&format!("{FEDERATION}/publicRooms"), rooms)

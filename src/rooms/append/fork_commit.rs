@@ -42,17 +42,8 @@ pub(super) struct ForkCommit {
 }
 
 impl ForkCommit {
-    /// Runs in the writer's transaction.
-    pub(super) fn run(self, tx: &WriteTx<'_>) -> Result<Appended, StoreError> {
-        let position = match self.judged.way {
-            Way::Live => None,
-            Way::History { .. } => Some(tx.next_backfill_position()),
-        };
-        self.run_at(tx, position)
-    }
-
-    /// As [`Self::run`], with a place of history that was given out before.
-    pub(super) fn run_at(self, tx: &WriteTx<'_>, history: Option<i64>) -> Result<Appended, StoreError> {
+    /// Runs in the writer's transaction. `history`: the place of one that is history.
+    pub(super) fn run(self, tx: &WriteTx<'_>, history: Option<i64>) -> Result<Appended, StoreError> {
         let mut row = rooms::head(tx, self.room.nid)?;
         let before = self.store_state(tx, &self.judged.before)?;
         let epoch = tx.next_position();

@@ -97,6 +97,8 @@ pub(super) enum NotJudged {
     MissingAuth(Vec<OwnedEventId>),
     /// These events of the state before it, as a peer says, are not here.
     MissingState(Vec<OwnedEventId>),
+    /// It was said to be history, and follows what is newest here.
+    News,
     /// It can't belong here.
     Malformed(&'static str),
     /// The store failed.
@@ -153,11 +155,10 @@ pub(super) fn judge(
         before,
         judgement,
     };
-    if way != Way::Live && behind_history(read, room, &prev, &tips, pdus)? {
-        return Err(NotJudged::Malformed("it is no history: it follows what is newest here"));
-    }
-    if way == Way::Live && judged.judgement == Judgement::Accepted {
-        becomes_tip(read, room, rules, (pdu, &prev), (&tips, current), &mut judged, resolver, pdus)?;
+    match way {
+        Way::Live => move_tips(read, room, rules, (pdu, &prev), (&tips, current), &mut judged, resolver, pdus)?,
+        Way::History { .. } if follows_tip(read, room, &prev, &tips, pdus)? => return Err(NotJudged::News),
+        Way::History { .. } => {}
     }
     let power = power_before(read, rules, &judged.before, resolver, pdus)?;
     judged.redacts_others = power.of(pdu.sender()) >= power.to_redact();
@@ -234,7 +235,7 @@ fn before(
 }
 
 /// Whether an extremity is behind an event with these previous events.
-fn behind_history(
+fn follows_tip(
     read: &dyn Read,
     room: &RoomKey,
     prev: &[EventRow],
@@ -245,9 +246,10 @@ fn behind_history(
     Ok(tips.iter().any(|tip| covered.contains(tip) || prev.iter().any(|row| row.nid == *tip)))
 }
 
-/// What an accepted event does to the extremities and to the current state.
+/// What the event does to the extremities and to the current state: an accepted one takes the place of those behind it; so does,
+/// for an accepted one that came before it, any that fills the gap between.
 #[expect(clippy::too_many_arguments, reason = "what the current state is made of")]
-fn becomes_tip(
+fn move_tips(
     read: &dyn Read,
     room: &Arc<RoomKey>,
     rules: &RoomVersionRules,
@@ -257,22 +259,28 @@ fn becomes_tip(
     resolver: &mut Resolver,
     pdus: &PduCache,
 ) -> Result<(), StoreError> {
-    let named: BTreeSet<EventNid> = prev.iter().map(|row| row.nid).collect();
-    let covered = behind_hidden(read, room, prev, pdus)?;
-    judged.replaced = tips.iter().copied().filter(|tip| named.contains(tip) || covered.contains(tip)).collect();
-    judged.extremity = !is_behind(read, room, pdu)?;
-    if !judged.extremity {
+    let accepted = judged.judgement == Judgement::Accepted;
+    let fills_gap = is_behind(read, room, pdu)?;
+    if accepted || fills_gap {
+        let named: BTreeSet<EventNid> = prev.iter().map(|row| row.nid).collect();
+        let covered = behind_hidden(read, room, prev, pdus)?;
+        judged.replaced = tips.iter().copied().filter(|tip| named.contains(tip) || covered.contains(tip)).collect();
+    }
+    judged.extremity = accepted && !fills_gap;
+    let mut states = Vec::new();
+    if judged.extremity {
+        states.push(judged.before.with_new(resolver, pdu));
+        let newest = rooms::newest_event(read, room.nid)?.map(|(nid, _)| nid);
+        judged.linear = judged.missing.is_empty() && prev.len() == 1 && newest == prev.first().map(|row| row.nid);
+    } else if judged.replaced.is_empty() {
         return Ok(());
     }
-    let mut states = vec![judged.before.with_new(resolver, pdu)];
     for tip in tips.iter().filter(|tip| !judged.replaced.contains(tip)) {
         states.extend(events::by_nid(read, *tip)?.after.map(Virtual::stored));
     }
     let after = resolver.resolve(read, room, rules, states, current, pdus)?;
     judged.current = difference(read, current, &after)?;
     judged.current_memo = after.memo;
-    let newest = rooms::newest_event(read, room.nid)?.map(|(nid, _)| nid);
-    judged.linear = judged.missing.is_empty() && prev.len() == 1 && newest == prev.first().map(|row| row.nid);
     Ok(())
 }
 

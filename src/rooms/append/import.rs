@@ -4,7 +4,7 @@
 //! Source: Server-Server API, "Joining Rooms".
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -20,14 +20,18 @@ use super::{
     outliers::Stored,
     plan::Planned,
 };
-use crate::store::{
-    StoreError, WriteTx, events,
-    events::{Standing, StateRef, flag},
-    ids::{self, EventNid, RoomKey},
-    members::Membership,
-    rooms,
-    rooms::RoomHeadRow,
-    state,
+use crate::{
+    rooms::state::load_pdu,
+    store::{
+        StoreError, WriteTx, events,
+        events::{Standing, StateRef, flag},
+        ids::{self, EventNid, RoomKey},
+        members,
+        members::{MemberRow, Membership},
+        rooms,
+        rooms::RoomHeadRow,
+        state,
+    },
 };
 
 impl Appender {
@@ -218,6 +222,7 @@ impl Import {
             new.insert(ids::intern_state_key(tx, kind, key)?, (*nid, pdu));
         }
         let old: BTreeMap<i64, EventNid> = state::current(tx, self.room.nid)?.into_iter().collect();
+        let outside = self.forget_outside(tx, &old)?;
         let epoch = tx.next_position();
         let at = StateRef { line: self.room.main_line, epoch };
         let place = Place { room: self.room.nid, server_name: &self.site.server_name, position: epoch };
@@ -225,7 +230,8 @@ impl Import {
         let set = new.iter().map(|(key, event)| (*key, Some(*event)));
         for (key, event) in gone.chain(set) {
             let (was, is) = (old.get(&key).copied(), event.map(|(nid, _)| nid));
-            if was == is {
+            // Who was told otherwise from outside hears of what is the same, too.
+            if was == is && !outside.contains(&key) {
                 continue;
             }
             if let Some(was) = was {
@@ -242,6 +248,37 @@ impl Import {
             state_changed(tx, &place, (&pair.0, &pair.1), load, row, concerned)?;
         }
         Ok(StateRef { line: self.room.main_line, epoch: row.state_position })
+    }
+
+    /// Memberships of ours that were told from outside give way to what the state said before: what it says now is no news
+    /// otherwise. Answers their keys.
+    fn forget_outside(&self, tx: &WriteTx<'_>, old: &BTreeMap<i64, EventNid>) -> Result<BTreeSet<i64>, StoreError> {
+        let Some(own) = ids::server_nid(tx, &self.site.server_name)? else { return Ok(BTreeSet::new()) };
+        let mut keys = BTreeSet::new();
+        for row in members::of_server(tx, self.room.nid, own)? {
+            let key = ids::member_key(row.user);
+            let Some(event) = old.get(&key).copied() else {
+                members::delete(tx, row.user, self.room.nid)?;
+                keys.insert(key);
+                continue;
+            };
+            if event == row.event {
+                continue;
+            }
+            keys.insert(key);
+            let now = membership(&*load_pdu(tx, event)?);
+            let (mut since, mut position) = (row.since, row.position);
+            for (epoch, event) in state::history(tx, self.room.main_line, key)?.into_iter().rev() {
+                position = position.min(epoch);
+                let Some(event) = event else { break };
+                if membership(&*load_pdu(tx, event)?) != now {
+                    break;
+                }
+                since = epoch;
+            }
+            members::put(tx, &MemberRow { membership: now, event, position, since, ..row })?;
+        }
+        Ok(keys)
     }
 
     fn append_join(

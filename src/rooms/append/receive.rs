@@ -24,6 +24,7 @@ pub(super) fn not_judged(reason: NotJudged) -> Result<Received, StoreError> {
         NotJudged::MissingAuth(ids) => Received::MissingAuth(ids),
         NotJudged::MissingState(ids) => Received::MissingState(ids),
         NotJudged::Malformed(reason) => Received::Malformed(reason),
+        NotJudged::News => Received::Malformed("it is no history"),
         NotJudged::Store(error) => return Err(error),
     })
 }
@@ -116,7 +117,7 @@ impl Appender {
         let commit = fork_commit(site, incoming, verdict, transaction, (room, rules, members), now_ms);
         // Whatever happens now, what is in memory is older than the room.
         let old = self.head.take();
-        let appended = self.shared.store.write::<_, StoreError, _>(move |tx| commit.run(tx)).await?;
+        let appended = self.shared.store.write::<_, StoreError, _>(move |tx| commit.run(tx, None)).await?;
         if is_state {
             self.resolver.written(appended.nid, &auth);
         }

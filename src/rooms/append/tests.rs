@@ -145,7 +145,7 @@ async fn check_room(version: RoomVersionId, seed: u64) {
     let dag = random_dag(&mut oracle, &room, &start, seed, 40);
     let mut soft_failed = HashSet::new();
     for pdu in &dag {
-        match f.receive(room.nid, &pdu).await {
+        match f.receive(room.nid, pdu).await {
             Received::Accepted(_) => {}
             Received::SoftFailed(..) => {
                 soft_failed.insert(pdu.event_id().to_owned());

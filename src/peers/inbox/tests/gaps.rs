@@ -172,7 +172,7 @@ async fn missing_auth_events_are_fetched() {
     let member = world.event(&room, member).await;
     world.b.learn(&member);
     let message = NewEvent::message(beth, vec![member.event_id().to_owned()], join.depth() + 2, "hello");
-    let message = world.event_with_auth(&room, message, &[member.clone()]).await;
+    let message = world.event_with_auth(&room, message, std::slice::from_ref(&member)).await;
     world.b.learn(&message);
     // The gap can't be filled, only the state can be had.
     world.b.lie(|path, _| path.contains("get_missing_events").then(|| (200, json!({ "events": [] }))));
@@ -183,5 +183,29 @@ async fn missing_auth_events_are_fetched() {
     let row = world.arrived(&message).await;
     assert!(!row.is(flag::REJECTED), "{row:?}");
     assert!(world.row(member.event_id()).await.unwrap().is(flag::OUTLIER));
+    world.drained().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_attempt_does_not_reach_to_is_not_lost() {
+    let world = World::new().await;
+    let room = world.room(RoomVersionId::V12).await;
+    let bob = user_id!("@bob:b.example");
+    world.join(&room, bob).await;
+    let state = world.state(&room).await;
+    // Each has a gap of its own: more states than one attempt asks for.
+    let mut branches = Vec::new();
+    for at in 0..25_u64 {
+        let unknown = OwnedEventId::try_from(format!("$Rqnc-F-dvnEYJTyHq_iKxU2bZ1CI92-kuZq3a5lr5{at:02}")).unwrap();
+        let pdu = world.event(&room, NewEvent::message(bob, vec![unknown], 50 + at, "a branch")).await;
+        world.b.learn(&pdu);
+        world.b.learn_state(pdu.event_id(), state.clone());
+        branches.push(pdu);
+    }
+    let sent: Vec<_> = branches.iter().map(|pdu| json_of(pdu)).collect();
+    world.send(&world.b.name, &sent).await;
+    for pdu in &branches {
+        world.arrived(pdu).await;
+    }
     world.drained().await;
 }

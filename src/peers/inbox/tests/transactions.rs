@@ -159,3 +159,30 @@ async fn events_in_any_order_become_a_chain() {
     world.drained().await;
     assert_eq!(world.b.asked("get_missing_events"), 0, "what was sent is not fetched");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_hangs_up_leaves_no_place_taken() {
+    let one = Bound { events: 1, bytes: 1_000_000 };
+    let world = World::with(Bounds { origin: one, room: one, total: one }).await;
+    let room = world.room(RoomVersionId::V12).await;
+    let bob = user_id!("@bob:b.example");
+    world.join(&room, bob).await;
+    world.drained().await;
+    let pdu = world.message(&room, bob, "hello").await;
+    let (sent, name) = ([json_of(&pdu)], world.b.name.clone());
+    for polls in 1..40 {
+        let sending = world.try_send(&name, "1", &sent, &[]);
+        let mut sending = Box::pin(sending);
+        for _ in 0..polls {
+            if futures_util::poll!(&mut sending).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    world.drained().await;
+    eventually("there is a place", async || {
+        world.inbox.shared.desk().total() == crate::peers::inbox::desk::Load::default()
+    })
+    .await;
+}

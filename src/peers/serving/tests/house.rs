@@ -207,6 +207,13 @@ impl House {
         found.await.unwrap()
     }
 
+    /// An event's `origin_server_ts`.
+    pub(super) async fn ts_of(&self, id: &EventId) -> i64 {
+        let id = id.to_owned();
+        let found = self.store.read::<_, StoreError, _>(move |read| Ok(events::by_id(read, &id)?.unwrap().origin_ts));
+        found.await.unwrap()
+    }
+
     /// The id of an event as peers compute it.
     pub(super) fn id_of(&self, event: &Value) -> OwnedEventId {
         let rules = rules(&self.room.version).unwrap();

@@ -19,12 +19,14 @@ pub(super) fn told(oracle: &Oracle, pdu: &Arc<Pdu>) -> Incoming {
 #[tokio::test]
 async fn in_whatever_order_events_come_their_states_are_what_a_full_recomputation_gives() {
     let mut upgraded = 0;
-    for (version, seed) in [
-        (room_version_id!("11"), 3u64),
-        (room_version_id!("12"), 101),
-        (room_version_id!("10"), 7),
-        (room_version_id!("12"), 55),
-    ] {
+    let seeds = std::env::var("GAP_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4u64);
+    // In the last one an outlier is rejected when it finds its place, after others were resolved with it.
+    for seed in (1..=seeds).chain([58]) {
+        let version = match seed % 3 {
+            0 => room_version_id!("10"),
+            1 => room_version_id!("11"),
+            _ => room_version_id!("12"),
+        };
         let f = fixture();
         let (room, first) = room(&f, version).await;
         let mut far = Oracle::new(&f, &room, &first).await;
@@ -80,18 +82,23 @@ async fn what_is_missing_is_named_and_nothing_is_done() {
     let join = json!({ "membership": "join" });
     let join = far.build(&room, bob, ("m.room.member", Some(bob.as_str()), join), &[start], 1);
     far.add(join.clone());
-    let topic =
-        far.build(&room, bob, ("m.room.topic", Some(""), json!({ "topic": "t" })), &[join.event_id().to_owned()], 2);
-    far.add(topic.clone());
+    let again = far.build(
+        &room,
+        bob,
+        ("m.room.member", Some(bob.as_str()), json!({ "membership": "join", "n": 2 })),
+        &[join.event_id().to_owned()],
+        2,
+    );
+    far.add(again.clone());
     let missing = vec![join.event_id().to_owned()];
-    assert_eq!(f.receive(room.nid, &topic).await, Received::MissingPrev(missing.clone()));
-    let answer = f.appenders.receive(room.nid, vec![told(&far, &topic)]).await.unwrap().remove(0);
+    assert_eq!(f.receive(room.nid, &again).await, Received::MissingPrev(missing.clone()));
+    let answer = f.appenders.receive(room.nid, vec![told(&far, &again)]).await.unwrap().remove(0);
     assert_eq!(answer, Received::MissingAuth(missing.clone()));
-    let answer = f.appenders.add_outliers(room.nid, vec![topic.clone()]).await.unwrap().remove(0);
+    let answer = f.appenders.add_outliers(room.nid, vec![again.clone()]).await.unwrap().remove(0);
     assert_eq!(answer, Received::MissingAuth(missing));
     let stored = f.appenders.add_outliers(room.nid, vec![join.clone()]).await.unwrap().remove(0);
     let Received::Accepted(outlier) = stored else { panic!("{stored:?}") };
-    let answer = f.appenders.receive(room.nid, vec![told(&far, &topic)]).await.unwrap().remove(0);
+    let answer = f.appenders.receive(room.nid, vec![told(&far, &again)]).await.unwrap().remove(0);
     assert!(matches!(answer, Received::Accepted(_)), "{answer:?}");
     let nid = room.nid;
     let waiting = || f.store.read::<_, StoreError, _>(move |read| rooms::backward_extremities(read, nid, 10));

@@ -110,8 +110,13 @@ async fn a_joined_room_is_talked_in_left_and_joined_again() {
         let said = n.appenders.append(here.nid, vec![said], None).await.unwrap().remove(0);
         far.add(stored(&n, &said).await);
         let content = json!({ "membership": "join", "talks": true });
-        let bobs =
-            far.build(&room, bob, ("m.room.member", Some(bob.as_str()), content), &[said.event_id.clone()], 9_003);
+        let bobs = far.build(
+            &room,
+            bob,
+            ("m.room.member", Some(bob.as_str()), content),
+            std::slice::from_ref(&said.event_id),
+            9_003,
+        );
         assert!(far.add(bobs.clone()));
         assert!(matches!(n.receive(here.nid, &bobs).await, Received::Accepted(_)));
         let topic = json!({ "topic": "both" });

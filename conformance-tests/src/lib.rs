@@ -26,6 +26,7 @@ mod files;
 mod gate;
 pub mod keys;
 mod options;
+pub mod peer;
 mod reply;
 mod rooms;
 mod server;

@@ -68,6 +68,8 @@ impl RemoteProfiles {
         let profile = match asked.await {
             Ok(fields) => Some(Arc::new(fields.into_iter().filter(is_field).collect())),
             Err(error) if error.status() == Some(http::StatusCode::NOT_FOUND) => None,
+            // Nothing is known here of users of servers that we don't talk to.
+            Err(PeerError::Refused(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
         self.known.insert(user.to_owned(), profile.clone());

@@ -64,7 +64,7 @@ async fn what_is_not_there_is_not_found() {
     let server = SERVER.get();
     let alice = server.register("alice").await;
     alice.download(&format!("mxc://{}/nothing", server.name())).await.expect_error(404, "M_NOT_FOUND");
-    for id in ["..", "a.b", "%2e%2e"] {
+    for id in ["a.b", "%2e%2e", "a/../b"] {
         let path = path!("/_matrix/client/v1/media/download/{}/{}", server.name(), id);
         alice.get(&path).await.expect_error(404, "M_NOT_FOUND");
     }

@@ -75,11 +75,12 @@ impl App {
         Self::with(|config| config.registration.open = true).await
     }
 
-    /// A server with this configuration; rate limits are off unless it turns them on.
+    /// A server with this configuration; rate limits and federation are off unless it turns them on.
     async fn with(configure: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::new(server(), folder.path().to_owned());
         config.rate_limits.enabled = false;
+        config.federation.enabled = false;
         configure(&mut config);
         let lock = data_dir::hold(&config.data_dir).unwrap();
         let clock = Arc::new(FakeClock::default());

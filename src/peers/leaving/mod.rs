@@ -47,7 +47,7 @@ impl Leaving {
     }
 
     /// Leaves a room, rejects an invitation or takes back a knock. Whatever other servers say, the user is rid of an
-    /// invitation or knock afterwards (`spec/decisions/0008`).
+    /// invitation or knock afterwards (`spec/decisions/0009`).
     ///
     /// # Errors
     /// [`ChangeError`].

@@ -96,7 +96,7 @@ mod tests {
         let event = Event::sign(draft, &rules, "a.example", &key);
         let text = event.json.to_string();
         let pdu = linkim_federation::Pdu::from_peer(text.as_bytes(), &rules).expect("an event");
-        assert_eq!(pdu.event_id(), event.id);
+        assert_eq!(pdu.event_id().as_str(), event.id);
         assert!(linkim_federation::content_hash_holds(&pdu));
     }
 }

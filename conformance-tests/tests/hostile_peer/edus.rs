@@ -2,10 +2,10 @@
 //!
 //! Source: Server-Server API, "EDUs".
 
-use conformance_tests::{Client, Server, Sync, v3};
+use conformance_tests::{Client, Sync, v3};
 use serde_json::{Value, json};
 
-use crate::{raw, shared, shown, world};
+use crate::{raw, shared, shown, still_there, world};
 
 fn ephemeral(answer: &Value, room: &str, kind: &str) -> Value {
     let events = answer["rooms"]["join"][room]["ephemeral"]["events"].as_array().cloned().unwrap_or_default();
@@ -178,10 +178,5 @@ async fn what_is_no_edu_costs_nothing_else() {
         assert_eq!(answer["pdus"][&good.id], json!({}), "{kind}: {answer}");
         shown(&world.alice, &world.room.id, &good.id).await;
     }
-    still(&server, &world.alice).await;
-}
-
-async fn still(server: &Server, client: &Client) {
-    client.sync(Sync::initial()).await;
-    assert!(server.resident_kib() > 0);
+    still_there(&server, &world.alice, &world.peer).await;
 }

@@ -176,7 +176,7 @@ async fn what_is_told_of_the_room_is_checked_and_bounded() {
 }
 
 #[tokio::test]
-async fn who_ignores_nobody_is_still_asked_once() {
+async fn an_invitation_that_comes_twice_is_one() {
     let server = shared();
     let world = invited(&server, "11").await;
     let invite = world.peer.sign(&world.room, world.draft());

@@ -20,7 +20,15 @@ mod memory;
 mod missing;
 mod reading;
 mod requests;
+mod signatures;
 mod transactions;
+
+/// Rooms whose events differ in form: with ids inside, hashes as ids, strict JSON, restricted joins, the create event as id.
+const VERSIONS: [&str; 5] = ["1", "3", "6", "10", "12"];
+
+fn of_version(version: &str) -> Value {
+    json!({ "preset": "public_chat", "room_version": version })
+}
 
 /// Who certifies all servers of these tests.
 fn authority() -> &'static Arc<Authority> {

@@ -53,7 +53,7 @@ async fn an_invitation_can_be_withdrawn() {
     let since = bob.now().await;
     alice.kick(&room, &bob).await;
     bob.wait_until_sync(&since, |answer| answer["rooms"]["leave"].get(&room).is_some()).await;
-    let path = v3!("/rooms/{}/join", room);
+    let path = v3!("/join/{}", room) + &format!("?via={}", conformance_tests::encode(a.name()));
     bob.post(&path, json!({})).await.expect_error(403, "M_FORBIDDEN");
 }
 

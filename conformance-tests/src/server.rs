@@ -266,7 +266,7 @@ pub fn binary() -> PathBuf {
 
 /// A shell that waits for the end of this process and then ends the server and removes its folder: a static server is
 /// never dropped, and a killed test run drops nothing.
-fn watch(pid: u32, folder: &Path) -> Child {
+pub(crate) fn watch(pid: u32, folder: &Path) -> Child {
     Command::new("sh")
         .args(["-c", "read -r _; kill -9 \"$1\" 2>/dev/null; rm -rf \"$2\"", "watchdog"])
         .arg(pid.to_string())

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::server::watch;
 use crate::{Authority, Client, Gate, eventually, unique};
 
 /// A running Synapse with SQLite in a folder of its own. Dropping it kills the process and removes the folder.
@@ -18,6 +19,7 @@ pub struct Synapse {
     gate: Gate,
     folder: tempfile::TempDir,
     child: Child,
+    watchdog: Child,
     federation: SocketAddr,
 }
 
@@ -39,23 +41,25 @@ impl Synapse {
         ] {
             fs::write(folder.path().join(name), text).expect("a file can be written");
         }
-        let child = spawn(folder.path());
+        let (child, watchdog) = spawn(folder.path());
         gate.lead_to(federation);
-        let synapse = Self { base: format!("http://{client}"), gate, folder, child, federation };
+        let synapse = Self { base: format!("http://{client}"), gate, folder, child, watchdog, federation };
         synapse.serves().await;
         synapse
     }
 
     /// Ends it; [`start_again`](Self::start_again) starts it on the same data.
     pub fn stop(&mut self) {
-        // An error means that it is gone already.
+        // Before the process id that the watchdog would kill can be anyone else's. An error means that it is gone already.
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Starts it after [`stop`](Self::stop).
     pub async fn start_again(&mut self) {
-        self.child = spawn(self.folder.path());
+        (self.child, self.watchdog) = spawn(self.folder.path());
         self.gate.lead_to(self.federation);
         self.serves().await;
     }
@@ -116,10 +120,11 @@ fn python() -> PathBuf {
     test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join("clients/synapse/bin/python")
 }
 
-fn spawn(folder: &Path) -> Child {
+/// Starts the process, and what ends it with this one: a static is never dropped.
+fn spawn(folder: &Path) -> (Child, Child) {
     let log = File::options().create(true).append(true).open(folder.join("log")).expect("a log can be opened");
     let errors = log.try_clone().expect("a log can be opened twice");
-    Command::new(python())
+    let child = Command::new(python())
         .args(["-m", "synapse.app.homeserver", "-c", "homeserver.yaml"])
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -127,7 +132,9 @@ fn spawn(folder: &Path) -> Child {
         .stderr(errors)
         .process_group(0)
         .spawn()
-        .unwrap_or_else(|error| panic!("{} cannot be run ({error}): run ./test once", python().display()))
+        .unwrap_or_else(|error| panic!("{} cannot be run ({error}): run ./test once", python().display()));
+    let watchdog = watch(child.id(), folder);
+    (child, watchdog)
 }
 
 /// The configuration. YAML is a superset of JSON.

@@ -77,6 +77,7 @@ impl Memberships {
                 appenders.clone(),
                 checker.clone(),
                 peers.acls.clone(),
+                peers.policy.clone(),
                 inviting,
                 signatory,
             )),

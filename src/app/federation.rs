@@ -101,6 +101,7 @@ impl Peers {
         let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), events.clone(), client.clone()));
         let policy = PolicyServers::new(store.clone(), client.clone(), reachability.clone(), clock.clone());
         let policy = Arc::new(policy);
+        appenders.countersign_with(policy.clone());
         let acls = Arc::<ServerAcls>::default();
         let sender = Sender::load(sender::Parts {
             config: config.clone(),

@@ -39,6 +39,7 @@ impl Memberships {
             appenders.clone(),
             client.clone(),
             peers.keys.clone(),
+            peers.policy.clone(),
             signatory.clone(),
         ));
         let mut membership = Membership::new(store.clone(), appenders.clone(), own.clone());

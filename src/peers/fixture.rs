@@ -299,6 +299,7 @@ impl World {
         let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), checker.clone(), client.clone()));
         let policy_servers = PolicyServers::new(store.clone(), client, reachability.clone(), clock.clone());
         let policy_servers = Arc::new(policy_servers);
+        appenders.countersign_with(policy_servers.clone());
         let wake = Arc::new(NoWake);
         let typing = Typing::new(store.clone(), appenders.clone(), wake.clone(), Arc::default());
         let typing = Arc::new(typing);

@@ -59,6 +59,13 @@ enum Answer {
     Refusal(Arc<PolicyRefusal>),
 }
 
+impl Answer {
+    /// Whether the same question may be answered otherwise soon: too many were asked.
+    fn is_of_the_moment(&self) -> bool {
+        matches!(self, Self::Refusal(refusal) if matches!(**refusal, PolicyRefusal::Refused { status: 429, .. }))
+    }
+}
+
 /// Who is asked what, and what was answered.
 pub(super) struct Asking {
     client: Arc<PeerClient>,
@@ -134,8 +141,7 @@ impl Asking {
                 None => return Err(none(error.to_string())),
             },
         };
-        let is_final = !matches!(&answer, Answer::Refusal(refusal) if matches!(**refusal, PolicyRefusal::Refused { status: 429, .. }));
-        if is_final {
+        if !answer.is_of_the_moment() {
             self.answers.insert(question.clone(), answer.clone());
         }
         Ok(answer)

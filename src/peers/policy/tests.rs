@@ -1,5 +1,7 @@
 //! Events that come into a room with a policy server: c.example, whose user is dora.
 
+mod own;
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},

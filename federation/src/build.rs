@@ -124,21 +124,39 @@ pub fn add_signature(
     origin: &ServerName,
     key: &SigningKey,
 ) -> Result<Pdu, BuildError> {
-    let unreadable = BuildError::Template("unreadable");
-    let mut object = parse_object(pdu.json().as_bytes(), Numbers::Loose).map_err(|_| unreadable.clone())?;
+    let object = parse_object(pdu.json().as_bytes(), Numbers::Loose).map_err(|_| UNREADABLE)?;
     let signed = redacted_text(&object, &rules.redaction, &["signatures", "unsigned"]);
+    with_signature(pdu, rules, origin, key.key_id(), &key.sign_bytes(&signed))
+}
+
+/// Adds a signature that somebody else made of an event, which stays the same event: a policy server's. Other signatures of
+/// that server stay. Whether it is right, [`verify_event_signature`](crate::verify_event_signature) says afterwards.
+///
+/// # Errors
+/// [`BuildError::TooLarge`] if the signature does not fit into the event.
+pub fn with_signature(
+    pdu: &Pdu,
+    rules: &RoomVersionRules,
+    server: &ServerName,
+    key_id: &str,
+    signature: &str,
+) -> Result<Pdu, BuildError> {
+    let mut object = parse_object(pdu.json().as_bytes(), Numbers::Loose).map_err(|_| UNREADABLE)?;
     let mut signatures = get(&object, "signatures").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut own = get(&signatures, origin.as_str()).and_then(Value::as_object).cloned().unwrap_or_default();
-    insert(&mut own, key.key_id().into(), Value::String(key.sign_bytes(&signed).into()));
-    insert(&mut signatures, origin.as_str().into(), Value::Object(own));
+    let mut of_server = get(&signatures, server.as_str()).and_then(Value::as_object).cloned().unwrap_or_default();
+    insert(&mut of_server, key_id.into(), Value::String(signature.into()));
+    insert(&mut signatures, server.as_str().into(), Value::Object(of_server));
     insert(&mut object, "signatures".into(), Value::Object(signatures));
     let mut text = Vec::with_capacity(pdu.json().len() + 160);
     write_object(&mut text, &object);
     if text.len() > MAX_PDU_BYTES {
         return Err(BuildError::TooLarge);
     }
-    pdu.with_text(into_text(text), rules).map_err(|_| unreadable)
+    pdu.with_text(into_text(text), rules).map_err(|_| UNREADABLE)
 }
+
+/// Not reached: every constructor has read the text as an object.
+const UNREADABLE: BuildError = BuildError::Template("unreadable");
 
 fn check(template: &EventTemplate<'_>, rules: &RoomVersionRules) -> Result<(), BuildError> {
     if template.event_type.len() > 255 {

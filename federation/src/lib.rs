@@ -52,7 +52,7 @@ pub mod x_matrix;
 
 pub use auth_dag::AuthDag;
 pub use authorise::{Denied, auth_types, check_against_state, check_auth_events};
-pub use build::{BuildError, EventReference, EventTemplate, add_signature, build_event};
+pub use build::{BuildError, EventReference, EventTemplate, add_signature, build_event, with_signature};
 pub use canonical::{CanonicalError, JsonText, canonical_object};
 pub use pdu::{FormatError, Pdu};
 pub use redact::redact;

@@ -29,6 +29,7 @@ use crate::{
         },
         keys::{Notary, OwnKeys, RemoteKeys},
         missing::Missing,
+        policy::PolicyServers,
         reachability::Reachability,
         sender::{self, Sender},
         serving::Serving,
@@ -54,6 +55,8 @@ pub struct Peers {
     pub events: Arc<EventChecker>,
     /// Fetches what others have and we lack.
     pub missing: Arc<Missing>,
+    /// What rooms' policy servers say.
+    pub policy: Arc<PolicyServers>,
     /// Which servers may take part in a room.
     pub acls: Arc<ServerAcls>,
     /// What they are owed.
@@ -96,6 +99,9 @@ impl Peers {
         let keys = Arc::new(keys);
         let events = Arc::new(EventChecker::new(keys.clone()));
         let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), events.clone(), client.clone()));
+        let policy = PolicyServers::new(store.clone(), client.clone(), reachability.clone(), clock.clone());
+        let policy = Arc::new(policy);
+        appenders.countersign_with(policy.clone());
         let acls = Arc::<ServerAcls>::default();
         let sender = Sender::load(sender::Parts {
             config: config.clone(),
@@ -108,7 +114,7 @@ impl Peers {
             edus: Arc::new(OwedKeys),
         });
         let sender = Arc::new(sender.await?);
-        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, acls, sender })
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, policy, acls, sender })
     }
 
     /// Takes up what other servers sent.
@@ -135,6 +141,7 @@ impl Peers {
             reachability: self.reachability.clone(),
             receipts,
             acls: self.acls.clone(),
+            policy: self.policy.clone(),
             edus,
             bounds: Bounds::default(),
             clock: clock.clone(),

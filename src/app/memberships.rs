@@ -39,6 +39,7 @@ impl Memberships {
             appenders.clone(),
             client.clone(),
             peers.keys.clone(),
+            peers.policy.clone(),
             signatory.clone(),
         ));
         let mut membership = Membership::new(store.clone(), appenders.clone(), own.clone());
@@ -77,6 +78,7 @@ impl Memberships {
                 appenders.clone(),
                 checker.clone(),
                 peers.acls.clone(),
+                peers.policy.clone(),
                 inviting,
                 signatory,
             )),

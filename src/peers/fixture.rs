@@ -33,6 +33,7 @@ use super::{
     },
     keys::{OwnKeys, RemoteKeys},
     missing::Missing,
+    policy::PolicyServers,
     reachability::Reachability,
     transport::{Sending, Transport, TransportError},
 };
@@ -110,6 +111,11 @@ impl Peer {
 
     pub(crate) fn lie(&self, lie: impl Fn(&str, &Value) -> Option<(u16, Value)> + Send + 'static) {
         *self.lie.lock().unwrap() = Some(Box::new(lie));
+    }
+
+    /// How often the path that it was asked for ended so.
+    pub(crate) fn asked_at(&self, end: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|path| path.ends_with(end)).count()
     }
 
     /// How often it was asked for what begins like this, after `/_matrix/federation/v1/`.
@@ -236,6 +242,7 @@ pub(crate) struct World {
     pub(crate) missing: Arc<Missing>,
     pub(crate) reachability: Arc<Reachability>,
     pub(crate) inbox: Inbox,
+    pub(crate) policy: Arc<PolicyServers>,
     pub(crate) b: Arc<Peer>,
     pub(crate) c: Arc<Peer>,
     bounds: Bounds,
@@ -289,7 +296,10 @@ impl World {
         let client = Arc::new(client.telling(reachability.clone(), clock.clone()));
         let keys = RemoteKeys::new(config, own, store.clone(), client.clone(), clock.clone());
         let checker = Arc::new(EventChecker::new(Arc::new(keys)));
-        let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), checker.clone(), client));
+        let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), checker.clone(), client.clone()));
+        let policy_servers = PolicyServers::new(store.clone(), client, reachability.clone(), clock.clone());
+        let policy_servers = Arc::new(policy_servers);
+        appenders.countersign_with(policy_servers.clone());
         let wake = Arc::new(NoWake);
         let typing = Typing::new(store.clone(), appenders.clone(), wake.clone(), Arc::default());
         let typing = Arc::new(typing);
@@ -308,12 +318,26 @@ impl World {
             reachability: reachability.clone(),
             receipts,
             acls,
+            policy: policy_servers.clone(),
             edus,
             bounds,
             clock,
         };
         let inbox = Inbox::start(parts).await.unwrap();
-        Self { store, appenders, typing, missing, reachability, inbox, b, c, bounds, network, folder }
+        Self {
+            store,
+            appenders,
+            typing,
+            missing,
+            reachability,
+            inbox,
+            policy: policy_servers,
+            b,
+            c,
+            bounds,
+            network,
+            folder,
+        }
     }
 
     /// Stops, and starts again on the same database.

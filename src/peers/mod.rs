@@ -22,6 +22,7 @@ pub mod keys;
 pub mod knocking;
 pub mod leaving;
 pub mod missing;
+pub mod policy;
 pub mod profiles;
 mod published;
 pub mod reachability;

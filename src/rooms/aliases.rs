@@ -157,7 +157,8 @@ impl Aliases {
                 Ok(_) => return Ok(()),
                 // The alias goes even if the event may not change (spec: "delete the alias and return a successful
                 // response even if the user does not have permission").
-                Err(AppendError::Denied(_) | AppendError::Blocked | AppendError::TooLarge) => {}
+                Err(AppendError::Denied(_) | AppendError::Blocked | AppendError::TooLarge | AppendError::Policy(_)) => {
+                }
                 Err(AppendError::Store(error)) => return Err(error.into()),
                 Err(error) => return Err(AliasError::Append(error)),
             }

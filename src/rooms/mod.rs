@@ -23,6 +23,7 @@ pub(crate) mod invite_permission;
 pub mod membership;
 mod page_scan;
 pub mod page_token;
+pub mod policy;
 pub mod power;
 mod predecessor;
 pub mod presets;

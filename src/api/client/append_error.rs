@@ -2,7 +2,12 @@
 
 use axum::http::StatusCode;
 
-use crate::{api::error::ApiError, rooms::append::AppendError, rooms::checks::ContentError};
+use serde_json::{Map, Value};
+
+use crate::{
+    api::error::ApiError,
+    rooms::{append::AppendError, checks::ContentError, policy::PolicyRefusal},
+};
 
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
@@ -13,7 +18,24 @@ impl From<AppendError> for ApiError {
             AppendError::Blocked => Self::forbidden("The room is blocked"),
             // Not the fault of who asks: no limit of theirs is exceeded.
             AppendError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "The room is too busy"),
+            AppendError::Policy(refusal) => refusal.into(),
             AppendError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// "If the Policy Server returned an error, that error SHOULD be provided to the client verbatim."
+impl From<PolicyRefusal> for ApiError {
+    fn from(refusal: PolicyRefusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            PolicyRefusal::Refused { status, errcode, error, body, .. } => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+                let fields: Map<String, Value> = serde_json::from_str(&body).unwrap_or_default();
+                let start = Self::new(status, &errcode, error);
+                fields.into_iter().fold(start, |error, (field, value)| error.with(&field, value))
+            }
+            PolicyRefusal::None { .. } => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
         }
     }
 }

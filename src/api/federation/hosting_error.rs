@@ -24,6 +24,7 @@ impl From<HostingError> for ApiError {
             HostingError::Missing(_) => Self::bad_request("M_MISSING_PARAM", text),
             HostingError::InviteBlocked => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),
             HostingError::Append(AppendError::Blocked) => Self::forbidden(text),
+            HostingError::Append(AppendError::Policy(_)) => Self::forbidden(text),
             HostingError::Append(AppendError::Busy) => Self::limit_exceeded(1000),
             HostingError::Append(AppendError::Store(error)) | HostingError::Store(error) => error.into(),
             HostingError::Append(_) => Self::invalid_param(text),

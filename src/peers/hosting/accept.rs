@@ -64,7 +64,11 @@ impl Hosting {
             Kind::Leave | Kind::Knock => pdu,
         };
         let pdu = self.verified(pdu, rules).await?;
-        let incoming = Incoming { pdu: pdu.clone(), relay: true, soft_fail: None, state_before: None };
+        let judged = self.policy.judge(&room, std::slice::from_ref(&pdu)).await?.pop();
+        let judged = judged.unwrap_or_else(|| Incoming::new(pdu));
+        // With the policy server's signature, if it was needed.
+        let pdu = judged.pdu.clone();
+        let incoming = Incoming { relay: true, ..judged };
         let nid = match self.appenders.receive(room.nid, vec![incoming]).await?.pop() {
             Some(Received::Accepted(appended)) => appended.nid,
             Some(Received::Known(nid)) => nid,

@@ -20,6 +20,7 @@ use super::{
     drafts::{DraftError, Signatory},
     events::EventChecker,
     inviting::Inviting,
+    policy::PolicyServers,
 };
 use crate::{
     rooms::{
@@ -106,6 +107,7 @@ pub struct Hosting {
     appenders: Arc<Appenders>,
     checker: Arc<EventChecker>,
     acls: Arc<ServerAcls>,
+    policy: Arc<PolicyServers>,
     inviting: Arc<Inviting>,
     signatory: Signatory,
 }
@@ -117,10 +119,11 @@ impl Hosting {
         appenders: Arc<Appenders>,
         checker: Arc<EventChecker>,
         acls: Arc<ServerAcls>,
+        policy: Arc<PolicyServers>,
         inviting: Arc<Inviting>,
         signatory: Signatory,
     ) -> Self {
-        Self { store, appenders, checker, acls, inviting, signatory }
+        Self { store, appenders, checker, acls, policy, inviting, signatory }
     }
 
     fn own(&self) -> &OwnedServerName {

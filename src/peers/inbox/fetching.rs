@@ -403,7 +403,9 @@ impl Worker {
         state: Vec<OwnedEventId>,
         via: &ServerName,
     ) -> Result<(), MissingError> {
-        let incoming = Incoming { state_before: Some(state), ..Incoming::new(pdu.clone()) };
+        let judged = self.shared.parts.policy.judge(room, std::slice::from_ref(pdu)).await?.pop();
+        let judged = judged.unwrap_or_else(|| Incoming::new(pdu.clone()));
+        let incoming = Incoming { state_before: Some(state), ..judged };
         let mut answers = self.receive(room, vec![incoming.clone()]).await?;
         if let Some(Received::MissingAuth(lacking)) = answers.first() {
             self.shared.parts.missing.auth_events(room, pdu.event_id(), lacking, via).await?;

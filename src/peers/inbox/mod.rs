@@ -40,7 +40,7 @@ pub use self::{
     transactions::TransactionError,
     wire::{Transaction, WireError},
 };
-use super::{events::EventChecker, missing::Missing, reachability::Reachability, slots::Slots};
+use super::{events::EventChecker, missing::Missing, policy::PolicyServers, reachability::Reachability, slots::Slots};
 use crate::{
     clock::Clock,
     rooms::{append::Appenders, remote_receipts::RemoteReceipts, server_acl::ServerAcls},
@@ -75,6 +75,8 @@ pub struct Parts {
     pub receipts: Arc<RemoteReceipts>,
     /// Who may speak in a room.
     pub acls: Arc<ServerAcls>,
+    /// What policy servers say, the last of the checks.
+    pub policy: Arc<PolicyServers>,
     /// What else transactions carry.
     pub edus: Edus,
     /// How much may wait.

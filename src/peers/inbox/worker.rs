@@ -165,12 +165,13 @@ impl Worker {
         let shared = self.shared.clone();
         let working = shared.working.acquire().await;
         let took = self.take(&room).await?;
-        if inside {
-            self.append(&room).await?;
-        } else if self.take_outside(&room).await? {
+        if !inside && self.take_outside(&room).await? {
             self.kept = true;
         }
         drop(working);
+        if inside {
+            self.append(&room).await?;
+        }
         if took && self.hand.len() < HAND && self.hand.bytes() < HAND_BYTES {
             return Ok(Next::Again);
         }
@@ -255,10 +256,18 @@ impl Worker {
 
     /// Hands all that is in hand to the appender. What stays in hand lacks something.
     pub(super) async fn append(&mut self, room: &RoomKey) -> Result<(), StoreError> {
-        for chunk in self.hand.in_order().chunks(BATCH) {
-            let answers = self.receive(room, chunk.iter().cloned().map(Incoming::new).collect()).await?;
+        let (shared, events) = (self.shared.clone(), self.hand.in_order());
+        let mut rest = &events[..];
+        while !rest.is_empty() {
+            // A policy server may be slow: other rooms don't wait for it.
+            let judged = shared.parts.policy.judge(room, &rest[..rest.len().min(BATCH)]).await?;
+            let (chunk, others) = rest.split_at(judged.len());
+            let working = shared.working.acquire().await;
+            let answers = self.receive(room, judged).await?;
             let answers = chunk.iter().map(|pdu| pdu.owned_event_id().clone()).zip(answers).collect();
             self.answered(room, answers).await?;
+            drop(working);
+            rest = others;
         }
         Ok(())
     }

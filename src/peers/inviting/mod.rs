@@ -14,13 +14,15 @@ use super::{
     drafts::{Draft, DraftError, Signatory},
     handshake::{HandshakeError, lacks_endpoint, segment},
     keys::{RemoteKeys, Wanted},
+    policy::PolicyServers,
     told,
 };
 use crate::{
     rooms::{
-        append::{Appended, Appenders, Incoming, LocalEvent, Received},
+        append::{AppendError, Appended, Appenders, Incoming, LocalEvent, Received},
         elsewhere::{InvitesElsewhere, Inviting as Invitation, Refusal},
         membership::MembershipError,
+        policy::{Countersigns as _, PolicyServer},
     },
     store::{Store, StoreError, events, ids::RoomKey},
 };
@@ -37,6 +39,7 @@ pub struct Inviting {
     appenders: Arc<Appenders>,
     peers: Arc<PeerClient>,
     keys: Arc<RemoteKeys>,
+    policy: Arc<PolicyServers>,
     signatory: Signatory,
 }
 
@@ -70,9 +73,10 @@ impl Inviting {
         appenders: Arc<Appenders>,
         peers: Arc<PeerClient>,
         keys: Arc<RemoteKeys>,
+        policy: Arc<PolicyServers>,
         signatory: Signatory,
     ) -> Self {
-        Self { store, appenders, peers, keys, signatory }
+        Self { store, appenders, peers, keys, policy, signatory }
     }
 
     async fn invite_elsewhere(&self, room: Arc<RoomKey>, event: LocalEvent) -> Result<Appended, MembershipError> {
@@ -84,7 +88,7 @@ impl Inviting {
             .and_then(|key| key.try_into().ok())
             .ok_or_else(|| MembershipError::Malformed("not a user id".into()))?;
         let (signatory, of_room, invited) = (self.signatory.clone(), room.clone(), target.clone());
-        let (pdu, told) = self
+        let (pdu, told, policy) = self
             .store
             .read(move |read| -> Result<_, MembershipError> {
                 let draft = Draft { sender: &event.sender, target: &invited, content: event.content };
@@ -93,9 +97,17 @@ impl Inviting {
                     DraftError::Build(error) => MembershipError::Malformed(error.to_string()),
                     DraftError::Store(error) => error.into(),
                 })?;
-                Ok((pdu, told::of_room(read, of_room.nid, Some(&event.sender))?))
+                let policy = match PolicyServer::named_in(read, of_room.nid)? {
+                    Some(policy) if policy.is_in_use(read, of_room.nid)? => Some(policy),
+                    _ => None,
+                };
+                Ok((pdu, told::of_room(read, of_room.nid, Some(&event.sender))?, policy))
             })
             .await?;
+        let mut pdu = Arc::new(pdu);
+        if let Some(policy) = policy {
+            pdu = self.policy.countersign(&policy, rules, pdu).await.map_err(AppendError::from)?;
+        }
         let signed = self
             .signed(target.server_name(), &room.version, rules, &pdu, &told)
             .await
@@ -186,7 +198,15 @@ fn with_signatures(
 ) -> Option<Pdu> {
     let mut event: CanonicalJsonObject = serde_json::from_str(pdu.json()).ok()?;
     let Some(CanonicalJsonValue::Object(signatures)) = event.get_mut("signatures") else { return None };
-    signatures.insert(server.as_str().into(), theirs.into());
+    // The room's policy server may be the same one: its signature stays.
+    match signatures.get_mut(server.as_str()) {
+        Some(CanonicalJsonValue::Object(before)) => {
+            for (key_id, signature) in theirs {
+                before.entry(key_id).or_insert(signature);
+            }
+        }
+        _ => drop(signatures.insert(server.as_str().into(), theirs.into())),
+    }
     let signed = Pdu::from_peer(CanonicalJsonValue::Object(event).to_string().as_bytes(), rules).ok()?;
     (signed.event_id() == pdu.event_id()).then_some(signed)
 }

@@ -7,5 +7,6 @@ mod invites;
 mod joins;
 mod leaves_and_knocks;
 mod liars;
+mod policy;
 mod served;
 pub(crate) mod two_servers;

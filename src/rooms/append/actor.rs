@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Along, AppendError, Appended, Awake, IDLE, Incoming, LocalEvent, Received, Shared, Work,
     commit::{Committed, MainCommit, Target},
+    countersign::Unsigned,
     head::{Head, Tip, names_hashes, read_state},
     plan::{AuthRef, Batch, MAX_PREV_EVENTS, Outcome, Repeats, needed_keys, stored_auth},
     resolution::Resolver,
@@ -33,7 +34,17 @@ const MERGE_TYPE: &str = "org.linkim.merge";
 pub(super) struct Call {
     pub(super) events: Vec<LocalEvent>,
     pub(super) along: Option<Along>,
-    pub(super) reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+    /// Whether who calls can have events signed by a policy server.
+    pub(super) sign: bool,
+    pub(super) reply: oneshot::Sender<Result<Done, AppendError>>,
+}
+
+/// The answer to a call.
+pub(super) enum Done {
+    /// Its events are durable.
+    Appended(Vec<Appended>),
+    /// They are to be signed first; nothing was written.
+    Unsigned(Box<Unsigned>),
 }
 
 /// The appender of a room.
@@ -94,6 +105,9 @@ impl Appender {
     async fn answer(&mut self, work: Work) {
         match work {
             Work::Append(call) => self.append(vec![call]).await,
+            Work::Signed(signed, reply) => {
+                let _ = reply.send(self.append_signed(*signed).await);
+            }
             Work::Receive(events, reply) => {
                 let _ = reply.send(self.receive(events).await.map_err(AppendError::from));
             }
@@ -127,12 +141,42 @@ impl Appender {
         Ok(self.head.insert(head))
     }
 
+    /// The calls whose events need no signature of a policy server; the others are answered what is to be signed.
+    async fn drafted(&mut self, calls: Vec<Call>) -> Vec<Call> {
+        if !calls.iter().any(|call| call.sign) {
+            return calls;
+        }
+        let policy = match self.policy().await {
+            Ok(Some(policy)) => policy,
+            Ok(None) => return calls,
+            Err(error) => {
+                for call in calls {
+                    let _ = call.reply.send(Err(AppendError::Store(error.again())));
+                }
+                return Vec::new();
+            }
+        };
+        let mut rest = Vec::new();
+        for call in calls {
+            match self.draft(call, &policy).await {
+                Ok(call) => rest.extend(call),
+                // Who called hears that the appender failed.
+                Err(error) => tracing::warn!(%error, "an event for a policy server was not built"),
+            }
+        }
+        rest
+    }
+
     /// Appends the events of these calls; each call all of its events or none.
     async fn append(&mut self, calls: Vec<Call>) {
         if calls.is_empty() {
             return;
         }
         let started = Instant::now();
+        let calls = self.drafted(calls).await;
+        if calls.is_empty() {
+            return;
+        }
         let (events, rest): (Vec<_>, Vec<_>) =
             calls.into_iter().map(|call| (call.events, (call.along, call.reply))).unzip();
         let (mut alongs, replies): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
@@ -140,7 +184,7 @@ impl Appender {
         match self.append_batch(events, along).await {
             Ok(answers) => {
                 for (reply, answer) in replies.into_iter().zip(answers) {
-                    let _ = reply.send(answer);
+                    let _ = reply.send(answer.map(Done::Appended));
                 }
             }
             Err(error) => {
@@ -262,7 +306,7 @@ impl Appender {
 }
 
 /// Reads what planning needs: state that is not at hand, and what repeated requests made.
-async fn prepare(
+pub(super) async fn prepare(
     shared: &Shared,
     room: RoomNid,
     head: &mut Head,

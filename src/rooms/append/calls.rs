@@ -6,9 +6,12 @@ use linkim_federation::Pdu;
 use ruma::{CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomVersionId};
 use serde_json::value::RawValue;
 
-use crate::store::{
-    StoreError, WriteTx,
-    ids::{DeviceNid, EventNid, RoomNid},
+use crate::{
+    rooms::policy::PolicyRefusal,
+    store::{
+        StoreError, WriteTx,
+        ids::{DeviceNid, EventNid, RoomNid},
+    },
 };
 
 /// An event that a local user (or the server in their name) wants to add.
@@ -191,6 +194,9 @@ pub enum AppendError {
     /// The room's queue is full.
     #[error("too much is waiting to be appended")]
     Busy,
+    /// The room's policy server did not sign.
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -9,6 +9,7 @@ mod backfill;
 mod calls;
 mod classify;
 mod commit;
+mod countersign;
 mod create;
 mod effects;
 mod fork_commit;
@@ -26,7 +27,7 @@ mod told;
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -41,7 +42,7 @@ pub use self::calls::{
     Transaction,
 };
 pub(crate) use self::{classify::classify, effects::membership};
-use super::state_hash::StateHashKey;
+use super::{policy::Countersigns, state_hash::StateHashKey};
 use crate::{
     clock::Clock,
     random::Random,
@@ -114,6 +115,8 @@ impl Shared {
 pub struct Appenders {
     shared: Arc<Shared>,
     awake: Arc<Mutex<Awake>>,
+    /// Set once, after the services that reach other servers are made: they take the appenders.
+    countersigns: OnceLock<Arc<dyn Countersigns>>,
 }
 
 type Awake = HashMap<RoomNid, mpsc::Sender<Work>>;
@@ -127,6 +130,7 @@ const QUEUE: usize = 2048;
 /// Work for a room's appender.
 enum Work {
     Append(actor::Call),
+    Signed(Box<countersign::Signed>, Reply<countersign::SignedDone>),
     Receive(Vec<Incoming>, Reply<Vec<Received>>),
     Outliers(Vec<Arc<Pdu>>, Reply<Vec<Received>>),
     Backfill(Vec<Incoming>, Reply<Vec<Received>>),
@@ -154,22 +158,14 @@ impl Appenders {
         Self {
             shared: Arc::new(Shared { store, clock, signer, site, last_created_ms: AtomicI64::new(0) }),
             awake: Arc::default(),
+            countersigns: OnceLock::new(),
         }
     }
 
-    /// Appends events of a room, each built upon the one before it: all of them or none.
-    ///
-    /// # Errors
-    /// [`AppendError`]; nothing was written then.
-    pub async fn append(
-        &self,
-        room: RoomNid,
-        events: Vec<LocalEvent>,
-        along: Option<Along>,
-    ) -> Result<Vec<Appended>, AppendError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(room, Work::Append(actor::Call { events, along, reply }))?;
-        answer.await.unwrap_or_else(|_| Err(StoreError::Engine("the appender failed".into()).into()))
+    /// Has local events of rooms with a policy server signed by it from now on. Without this they go unsigned.
+    pub fn countersign_with(&self, countersigns: Arc<dyn Countersigns>) {
+        // A second one changes nothing.
+        let _ = self.countersigns.set(countersigns);
     }
 
     /// Makes a room: its create event, then `events`, all of them or none. The answer's first event is the create event.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use linkim_federation::Pdu;
 
 use super::{
-    Incoming, Received, Transaction,
+    Along, Appended, Incoming, Received, Transaction,
     actor::{Appender, commit_batch, state_events},
     commit::Site,
     fork_commit::ForkCommit,
@@ -30,7 +30,7 @@ pub(super) fn not_judged(reason: NotJudged) -> Result<Received, StoreError> {
 }
 
 /// A verdict with what was written.
-pub(super) fn judged(judgement: Judgement, appended: super::Appended) -> Received {
+pub(super) fn judged(judgement: Judgement, appended: Appended) -> Received {
     match judgement {
         Judgement::Accepted => Received::Accepted(appended),
         Judgement::SoftFailed(reason) => Received::SoftFailed(appended, reason),
@@ -57,23 +57,56 @@ impl Appender {
 
     /// Writes the events at the front that follow the room's end, as one batch.
     async fn receive_run(&mut self, events: &[Incoming]) -> Result<Vec<Received>, StoreError> {
-        let (shared, room) = (self.shared.clone(), self.room);
         let head = self.load().await?;
         let events = &events[..run::length(head, events)];
         if events.is_empty() {
             return Ok(Vec::new());
         }
+        let batch = self.plan_run(events).await?;
+        if batch.planned.is_empty() {
+            return Ok(Vec::new());
+        }
+        let appended = self.commit_run(batch, None).await?;
+        Ok(appended.into_iter().map(Received::Accepted).collect())
+    }
+
+    /// Writes local events that were built before and follow the room's end, as one batch, if they all pass the checks. Takes
+    /// what comes along then.
+    pub(super) async fn append_run(
+        &mut self,
+        events: &[Incoming],
+        transactions: Vec<Option<Transaction>>,
+        along: &mut Option<Along>,
+    ) -> Result<Option<Vec<Appended>>, StoreError> {
+        let mut batch = self.plan_run(events).await?;
+        if batch.planned.len() < events.len() {
+            return Ok(None);
+        }
+        for (planned, transaction) in batch.planned.iter_mut().zip(transactions) {
+            planned.transaction = transaction;
+        }
+        self.commit_run(batch, along.take()).await.map(Some)
+    }
+
+    /// Plans those of the events, which follow the room's end, that pass all checks, up to the first that does not.
+    async fn plan_run(&mut self, events: &[Incoming]) -> Result<Batch, StoreError> {
+        let (shared, room) = (self.shared.clone(), self.room);
+        let head = self.load().await?;
         head.make_room();
         let pdus: Vec<Arc<Pdu>> = events.iter().map(|event| event.pdu.clone()).collect();
         let (keys, site) = (run::needed(head, &pdus), shared.site.clone());
         let facts = shared.store.read(move |read| Facts::read(read, room, &pdus, keys, &site.pdus)).await?;
         let mut batch = Batch::default();
-        if facts.plan(head, &mut batch, events) == 0 {
-            return Ok(Vec::new());
-        }
+        facts.plan(head, &mut batch, events);
+        Ok(batch)
+    }
+
+    async fn commit_run(&mut self, batch: Batch, along: Option<Along>) -> Result<Vec<Appended>, StoreError> {
+        let shared = self.shared.clone();
+        let head = self.load().await?;
         let states = state_events(&batch);
         let now_ms = shared.clock.now_ms();
-        let committed = commit_batch(&shared, head, batch, None, false, now_ms).await;
+        let committed = commit_batch(&shared, head, batch, along, false, now_ms).await;
         let appended = match committed {
             Ok(appended) => appended,
             Err(error) => {
@@ -85,7 +118,7 @@ impl Appender {
         for (index, auth) in states {
             self.resolver.written(appended[index].nid, &stored_auth(&auth, &appended));
         }
-        Ok(appended.into_iter().map(Received::Accepted).collect())
+        Ok(appended)
     }
 
     /// Judges one event wherever it stands, and writes it.
@@ -94,37 +127,64 @@ impl Appender {
         incoming: Incoming,
         transaction: Option<Transaction>,
     ) -> Result<Received, StoreError> {
+        let verdict = match self.judge_live(&incoming).await? {
+            Ok(verdict) => verdict,
+            Err(reason) => return not_judged(reason),
+        };
+        let judgement = verdict.judgement.clone();
+        let appended = self.write_judged(incoming, verdict, transaction, None).await?;
+        Ok(judged(judgement, appended))
+    }
+
+    /// What the checks say of one event that is news.
+    pub(super) async fn judge_live(&mut self, incoming: &Incoming) -> Result<Result<Judged, NotJudged>, StoreError> {
         let head = self.load().await?;
-        let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
+        let (room, rules) = (head.room.clone(), head.rules);
         let mut resolver = std::mem::take(&mut self.resolver);
-        let (judged_room, judging, site) = (room.clone(), incoming.clone(), self.shared.site.clone());
+        let (judging, site) = (incoming.clone(), self.shared.site.clone());
         let (resolver, verdict) = self
             .shared
             .store
             .read::<_, StoreError, _>(move |read| {
-                let verdict = judge(read, &judged_room, rules, &judging, Way::Live, &mut resolver, &site);
+                let verdict = judge(read, &room, rules, &judging, Way::Live, &mut resolver, &site);
                 Ok((resolver, verdict))
             })
             .await?;
         self.resolver = resolver;
-        let verdict = match verdict {
-            Ok(verdict) => verdict,
-            Err(reason) => return not_judged(reason),
-        };
-        let (judgement, auth, is_state) = (verdict.judgement.clone(), verdict.auth.clone(), incoming.pdu.is_state());
+        Ok(verdict)
+    }
+
+    /// Writes an event that was judged just now.
+    pub(super) async fn write_judged(
+        &mut self,
+        incoming: Incoming,
+        verdict: Judged,
+        transaction: Option<Transaction>,
+        along: Option<Along>,
+    ) -> Result<Appended, StoreError> {
+        let head = self.load().await?;
+        let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
+        let (auth, is_state) = (verdict.auth.clone(), incoming.pdu.is_state());
         let now_ms = self.shared.clock.now_ms();
-        let site = self.shared.site.clone();
+        let (site, nid) = (self.shared.site.clone(), room.nid);
         let commit = fork_commit(site, incoming, verdict, transaction, (room, rules, members), now_ms);
         // Whatever happens now, what is in memory is older than the room.
         let old = self.head.take();
-        let appended = self.shared.store.write::<_, StoreError, _>(move |tx| commit.run(tx, None)).await?;
+        let write = self.shared.store.write::<_, StoreError, _>(move |tx| {
+            let appended = commit.run(tx, None)?;
+            if let Some(along) = along {
+                along(tx, nid, std::slice::from_ref(&appended))?;
+            }
+            Ok(appended)
+        });
+        let appended = write.await?;
         if is_state {
             self.resolver.written(appended.nid, &auth);
         }
         if let Some(head) = old {
             self.head = Some(self.shared.store.read(move |read| head.reload(read)).await?);
         }
-        Ok(judged(judgement, appended))
+        Ok(appended)
     }
 }
 

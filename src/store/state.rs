@@ -229,6 +229,12 @@ pub fn resolution(read: &dyn Read, room: RoomNid, inputs: &[u8]) -> Result<Optio
     })
 }
 
+/// Forgets what a room's states were resolved to: they would be resolved otherwise now.
+pub fn forget_resolutions(tx: &WriteTx<'_>, room: RoomNid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM resolutions WHERE room = ?1", params![room])?;
+    Ok(())
+}
+
 /// Remembers the result of a resolution.
 pub fn put_resolution(tx: &WriteTx<'_>, room: RoomNid, inputs: &[u8], result: StateRef) -> Result<(), StoreError> {
     tx.execute(

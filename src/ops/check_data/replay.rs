@@ -56,8 +56,8 @@ pub(super) fn replay(site: &Site<'_>, room: &Room, lines: &Lines, report: &mut R
         children: HashMap::new(),
         out: Replayed::default(),
     };
+    walk.resolver.find_late_rejections();
     walk.outliers(report);
-    walk.resolver.read_late_rejections()?;
     let order = walk.order(report);
     for at in order {
         walk.event(at, report)?;
@@ -115,14 +115,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The verdicts on outliers, by their auth events alone.
+    /// The verdicts on outliers, by their auth events alone, as those were judged when the outlier came.
     fn outliers(&mut self, report: &mut Report) {
         for event in self.room.events.iter().filter(|event| event.is(flag::OUTLIER) && !event.loose) {
-            let Some(pdu) = self.resolver.pdu(event.nid) else { continue };
-            let by_id = |id: &EventId| self.room.by_id(&event_id::encode(id)).map(|at| self.room.events[at].nid);
-            let rejected =
-                check_auth_events(self.room.rules, &pdu, |id: &EventId| self.resolver.pdu(by_id(id)?)).is_err();
-            if rejected != event.is(flag::REJECTED) {
+            self.resolver.at(event.nid);
+            let Some(allowed) = self.resolver.allowed_by_auth(event.nid) else { continue };
+            if allowed == event.is(flag::REJECTED) {
                 report.add(Kind::Verdict, &event.event_id, "an outlier is not stored as its auth events say");
             }
         }
@@ -187,13 +185,16 @@ impl Walk<'_> {
             report.add(Kind::StateBefore, &event.event_id, "no state is stored");
             return Ok(());
         };
-        self.resolver.come_to(event.nid, event.live());
+        let arrival = event.arrival().unwrap_or(i64::MAX);
+        // While it is judged, an outlier is what it was until then.
+        self.resolver.at(arrival - 1);
         let prev = self.room.prev(event);
         let before = self.before(event, prev.as_deref(), stored_before, report);
         self.compare(Kind::StateBefore, event, stored_before, &before, report);
         if let Some(pdu) = self.resolver.pdu(event.nid) {
             self.judge(at, &pdu, prev.as_deref(), &before, report)?;
         }
+        self.resolver.at(arrival);
         let prev = self.room.parents(event);
         let extremity = event.live().is_some() && !event.is(flag::HIDDEN | flag::BACKFILLED);
         if event.is(flag::ANEW) {
@@ -203,7 +204,7 @@ impl Walk<'_> {
         }
         let fills_gap = self.is_behind(at);
         if extremity || (event.live().is_some() && fills_gap) {
-            self.replace_tips(&prev);
+            self.replace_tips(&prev, arrival);
         }
         for parent in &prev {
             if let Some(left) = self.following.get_mut(parent) {
@@ -224,8 +225,8 @@ impl Walk<'_> {
     }
 
     /// An accepted event takes the place of the extremities that it names, and of those behind soft-failed and rejected ones
-    /// that it names.
-    fn replace_tips(&mut self, prev: &[usize]) {
+    /// that it names: as far as those were in the DAG when it came.
+    fn replace_tips(&mut self, prev: &[usize], came: i64) {
         let mut todo = prev.to_vec();
         let mut seen: BTreeSet<usize> = todo.iter().copied().collect();
         while let Some(parent) = todo.pop() {
@@ -234,7 +235,8 @@ impl Walk<'_> {
             }
             let event = &self.room.events[parent];
             if event.is(flag::SOFT_FAILED | flag::REJECTED) {
-                let behind = self.room.named(event);
+                let mut behind = self.room.named(event);
+                behind.retain(|at| self.room.events[*at].arrival() < Some(came));
                 todo.extend(behind.into_iter().filter(|at| seen.insert(*at)));
             }
         }
@@ -268,7 +270,9 @@ impl Walk<'_> {
         let inputs = prev.and_then(|prev| self.inputs(prev));
         match self.resolver.resolve(states) {
             Ok(state) => {
-                if let Some(remembered) = inputs.and_then(|inputs| self.resolutions.get(&inputs))
+                // With a late rejection all that is remembered goes: what is there was resolved after the last one.
+                if !self.resolver.rejects_more_later()
+                    && let Some(remembered) = inputs.and_then(|inputs| self.resolutions.get(&inputs))
                     && *remembered != state.hash
                 {
                     report.add(Kind::Resolution, &event.event_id, "the remembered resolution before it is another");

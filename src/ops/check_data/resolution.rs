@@ -6,15 +6,15 @@ use std::{
     sync::Arc,
 };
 
-use linkim_federation::{AuthDag, Pdu, ResolutionEvents, StateMap, resolve};
+use linkim_federation::{AuthDag, Pdu, ResolutionEvents, StateMap, check_auth_events, resolve};
 use ruma::{EventId, events::StateEventType};
 
 use super::{Kind, Report, Site, room::Room};
 use crate::{
-    params,
     rooms::state::load_pdu,
     store::{
         StoreError, event_id,
+        events::flag,
         ids::{self, EventNid},
     },
 };
@@ -41,9 +41,9 @@ pub(super) struct Resolver<'a> {
     nids: Vec<i64>,
     pdus: RefCell<HashMap<i64, Arc<Pdu>>>,
     remembered: HashMap<Vec<u128>, State>,
-    /// Outliers that were rejected only when they found their place, by the state before them: from which position on.
+    /// Outliers that were rejected only when they found their place among live events: from which position on.
     rejected_late: HashMap<i64, i64>,
-    /// The place of the event that the walk has come to.
+    /// The moment, as a position: what was rejected later is not yet.
     now: i64,
     failed: RefCell<Option<StoreError>>,
 }
@@ -81,27 +81,41 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Reads which outliers were rejected late.
-    pub(super) fn read_late_rejections(&mut self) -> Result<(), StoreError> {
-        let late = self.site.read.all(
-            "SELECT e.nid, e.position FROM rejections r JOIN events e ON e.nid = r.event WHERE e.room = ?1 \
-             AND e.position > e.nid AND e.flags & 2 <> 0 AND r.reason LIKE 'by the state before it%'",
-            params![self.room.key.nid],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        self.rejected_late = late.into_iter().collect();
-        Ok(())
+    /// Finds out which outliers were rejected late: those whose auth events, as they were judged when the outlier came, would
+    /// have it. It is an event's own number that tells when that was.
+    pub(super) fn find_late_rejections(&mut self) {
+        for event in self.room.events.iter().filter(|event| event.is(flag::REJECTED) && event.in_dag()) {
+            let Some(place) = event.live().filter(|place| *place > event.nid) else { continue };
+            // Auth events have lower numbers: whether they were rejected late is known here.
+            self.at(event.nid);
+            if self.allowed_by_auth(event.nid) == Some(true) {
+                self.rejected_late.insert(event.nid, place);
+            }
+        }
+        self.at(i64::MAX);
     }
 
-    /// The walk has come to an event at this place.
-    pub(super) fn come_to(&mut self, nid: i64, position: Option<i64>) {
-        self.now = position.unwrap_or(self.now);
-        if self.rejected_late.contains_key(&nid) {
+    /// Whether an event's auth events would have it, as they are judged at the moment. None if it can't be read.
+    pub(super) fn allowed_by_auth(&self, nid: i64) -> Option<bool> {
+        let pdu = self.pdu(nid)?;
+        Some(check_auth_events(self.room.rules, &pdu, |id: &EventId| self.pdu(self.nid(id)?)).is_ok())
+    }
+
+    /// Turns to another moment.
+    pub(super) fn at(&mut self, now: i64) {
+        let (earlier, later) = (self.now.min(now), self.now.max(now));
+        if self.rejected_late.values().any(|from| *from > earlier && *from <= later) {
             self.remembered.clear();
         }
+        self.now = now;
     }
 
-    /// A stored event, with the verdict that it had when the walk's event came; None, with the failure kept, if it can't be read.
+    /// Whether some event that is rejected was not at this moment.
+    pub(super) fn rejects_more_later(&self) -> bool {
+        self.rejected_late.values().any(|from| *from > self.now)
+    }
+
+    /// A stored event, with the verdict that it had at the moment; None, with the failure kept, if it can't be read.
     pub(super) fn pdu(&self, nid: i64) -> Option<Arc<Pdu>> {
         let pdu = self.stored_pdu(nid)?;
         match self.rejected_late.get(&nid) {

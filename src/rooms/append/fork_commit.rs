@@ -46,6 +46,10 @@ impl ForkCommit {
     pub(super) fn run(self, tx: &WriteTx<'_>, history: Option<i64>) -> Result<Appended, StoreError> {
         let mut row = rooms::head(tx, self.room.nid)?;
         let before = self.store_state(tx, &self.judged.before)?;
+        if self.judged.rejects_outlier() {
+            // What is remembered was resolved with it.
+            state::forget_resolutions(tx, self.room.nid)?;
+        }
         let epoch = tx.next_position();
         let position = history.unwrap_or(epoch);
         let nid = self.number(tx, EventNid(epoch))?;

@@ -105,6 +105,14 @@ pub(super) enum NotJudged {
     Store(StoreError),
 }
 
+impl Judged {
+    /// Whether an outlier that others may have been resolved with is rejected in its place.
+    pub(super) fn rejects_outlier(&self) -> bool {
+        let accepted = |outlier: &Standing| !outlier.loose && outlier.flags & flag::REJECTED == 0;
+        matches!(self.judgement, Judgement::Rejected(_)) && self.outlier.as_ref().is_some_and(accepted)
+    }
+}
+
 impl From<StoreError> for NotJudged {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
@@ -247,7 +255,8 @@ fn follows_tip(
 }
 
 /// What the event does to the extremities and to the current state: an accepted one takes the place of those behind it; so does,
-/// for an accepted one that came before it, any that fills the gap between.
+/// for an accepted one that came before it, any that fills the gap between. An outlier that is rejected is so in the current
+/// state, too.
 #[expect(clippy::too_many_arguments, reason = "what the current state is made of")]
 fn move_tips(
     read: &dyn Read,
@@ -272,6 +281,8 @@ fn move_tips(
         states.push(judged.before.with_new(resolver, pdu));
         let newest = rooms::newest_event(read, room.nid)?.map(|(nid, _)| nid);
         judged.linear = judged.missing.is_empty() && prev.len() == 1 && newest == prev.first().map(|row| row.nid);
+    } else if judged.rejects_outlier() {
+        resolver.reject_late();
     } else if judged.replaced.is_empty() {
         return Ok(());
     }
@@ -362,7 +373,9 @@ fn behind_hidden(
     let mut covered = BTreeSet::new();
     while let Some(nid) = todo.pop() {
         for id in super::resolution::load(read, nid, pdus)?.prev_events() {
-            let Some(row) = events::by_id(read, id)?.filter(|row| row.room == room.nid) else { continue };
+            // An outlier, rejected or not, has nothing behind it yet.
+            let placed = |row: &EventRow| row.room == room.nid && row.after.is_some();
+            let Some(row) = events::by_id(read, id)?.filter(placed) else { continue };
             if hidden(&row) && walked.len() < MAX_HIDDEN && walked.insert(row.nid) {
                 todo.push(row.nid);
             }

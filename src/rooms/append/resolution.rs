@@ -110,11 +110,20 @@ pub(super) struct Resolver {
     /// Number of its (type, state key); [`Self::NEW`] if that pair has none yet.
     new_key: i64,
     new_auth: Vec<EventNid>,
+    /// Whether it is an accepted outlier that is now to be rejected.
+    rejected_late: bool,
 }
 
 impl Default for Resolver {
     fn default() -> Self {
-        Self { graph: None, new: None, new_nid: Self::NEW, new_key: Self::NEW, new_auth: Vec::new() }
+        Self {
+            graph: None,
+            new: None,
+            new_nid: Self::NEW,
+            new_key: Self::NEW,
+            new_auth: Vec::new(),
+            rejected_late: false,
+        }
     }
 }
 
@@ -133,6 +142,7 @@ impl Resolver {
             // The last one was never written.
             self.graph = None;
         }
+        self.rejected_late = false;
         self.new = Some(pdu.clone());
         self.new_nid = stored.map_or(Self::NEW, |nid| nid.0);
         self.new_key = key_of(read, pdu)?.unwrap_or(Self::NEW);
@@ -141,6 +151,11 @@ impl Resolver {
             self.new_auth.extend(events::nid(read, id)?);
         }
         Ok(())
+    }
+
+    /// The event being judged, an accepted outlier, is rejected from here on. What is remembered was resolved with it.
+    pub(super) fn reject_late(&mut self) {
+        self.rejected_late = true;
     }
 
     /// An event was written: it takes its place in the auth DAG.
@@ -180,6 +195,7 @@ impl Resolver {
         }
         let memo = memo_key(&states);
         if let Some(memo) = memo
+            && !self.rejected_late
             && let Some(found) = state::resolution(read, room.nid, &memo)?
         {
             return Ok(Virtual::stored(found));
@@ -193,6 +209,7 @@ impl Resolver {
             graph,
             new: self.new.as_ref().filter(|pdu| pdu.is_state() && self.new_nid == Self::NEW),
             new_key: self.new_key,
+            rejected: self.rejected_late.then_some(self.new_nid),
             failed: RefCell::new(None),
         };
         let started = std::time::Instant::now();
@@ -419,6 +436,8 @@ struct Lookup<'a> {
     graph: &'a Graph,
     new: Option<&'a Arc<Pdu>>,
     new_key: i64,
+    /// An event that is stored as accepted and is not any more.
+    rejected: Option<i64>,
     failed: RefCell<Option<StoreError>>,
 }
 
@@ -437,7 +456,11 @@ impl ResolutionEvents for Lookup<'_> {
         if nid == Resolver::NEW {
             return self.new.cloned();
         }
-        self.keep(load(self.read, EventNid(nid), self.pdus))
+        let pdu = self.keep(load(self.read, EventNid(nid), self.pdus))?;
+        match self.rejected == Some(nid) {
+            true => Some(Arc::new(Pdu::clone(&pdu).with_rejected(true))),
+            false => Some(pdu),
+        }
     }
 
     fn nid(&self, id: &EventId) -> Option<i64> {

@@ -20,7 +20,8 @@ pub(super) fn told(oracle: &Oracle, pdu: &Arc<Pdu>) -> Incoming {
 async fn in_whatever_order_events_come_their_states_are_what_a_full_recomputation_gives() {
     let mut upgraded = 0;
     let seeds = std::env::var("GAP_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4u64);
-    // In the last one an outlier is rejected when it finds its place, after others were resolved with it.
+    // In the last one an event fills a gap behind which, by its soft-failed previous events, an extremity stands that is out of
+    // its reach until those between have come.
     for seed in (1..=seeds).chain([58]) {
         let version = match seed % 3 {
             0 => room_version_id!("10"),

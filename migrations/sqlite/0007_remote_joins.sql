@@ -6,3 +6,11 @@ CREATE TABLE knocks (
     server INTEGER NOT NULL,
     PRIMARY KEY (user, room)
 ) WITHOUT ROWID;
+
+-- Joins whose answer left out members: what is to be filled in. join_event: our join; via: the server that answered it. As long
+-- as a room has a row here, its rooms.partial is 1. Bound: those rooms; it goes when the members are there or we have left.
+CREATE TABLE partial_joins (
+    room       INTEGER NOT NULL PRIMARY KEY,
+    join_event INTEGER NOT NULL,
+    via        INTEGER NOT NULL
+);

@@ -39,6 +39,7 @@ use crate::{
         events::flag,
         ids,
         ids::{EventNid, RoomKey, RoomNid},
+        partial_joins,
     },
 };
 
@@ -197,6 +198,10 @@ impl Backfill {
         event: EventNid,
     ) -> Result<Filled, StoreError> {
         let (nid, own, named) = (room.nid, self.parts.own.clone(), missing.clone());
+        // History is taken once the state that it leads up to is whole.
+        if self.parts.store.read_short(move |read| partial_joins::is_partial(read, nid)).await? {
+            return Ok(Filled::NotNow);
+        }
         let found = self.parts.store.read::<_, StoreError, _>(move |read| {
             let still = backward_extremities::still(read, nid, &named)?;
             Ok((still.len() == named.len(), candidates::of_past(read, nid, Some(event), &own)?))

@@ -387,6 +387,47 @@ pub fn place(tx: &WriteTx<'_>, event: &NewEvent<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Gives an event that was judged again its verdict and its states.
+pub(crate) fn judged_again(
+    tx: &WriteTx<'_>,
+    event: EventNid,
+    flags: i64,
+    (before, after): (StateRef, StateRef),
+    running: Running,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE events SET flags = ?2, before_line = ?3, before_epoch = ?4, after_line = ?5, after_epoch = ?6, \
+         countable = ?7, notify = ?8, highlight = ?9 WHERE nid = ?1",
+        params![
+            event,
+            flags,
+            before.line,
+            before.epoch,
+            after.line,
+            after.epoch,
+            running.countable,
+            running.notify,
+            running.highlight,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Changes the flags of an event.
+pub(crate) fn set_flags(tx: &WriteTx<'_>, event: EventNid, flags: i64) -> Result<(), StoreError> {
+    tx.execute("UPDATE events SET flags = ?2 WHERE nid = ?1", params![event, flags])?;
+    Ok(())
+}
+
+/// Events of a room that came after a position, oldest first.
+pub(crate) fn since(read: &dyn Read, room: RoomNid, position: i64) -> Result<Vec<EventNid>, StoreError> {
+    read.all(
+        "SELECT nid FROM events WHERE room = ?1 AND position > ?2 ORDER BY position",
+        params![room, position],
+        |row| row.get(0),
+    )
+}
+
 /// Takes a loose outlier away, which is to be written again behind its auth events under the number `new`.
 pub fn replace_loose(tx: &WriteTx<'_>, old: &Standing, new: EventNid) -> Result<(), StoreError> {
     tx.execute("DELETE FROM events WHERE nid = ?1", params![old.nid])?;

@@ -150,6 +150,12 @@ pub fn server_nid(read: &dyn Read, name: &ServerName) -> Result<Option<i64>, Sto
     read.one("SELECT nid FROM servers WHERE name = ?1", params![name.as_str()], |row| row.get(0))
 }
 
+/// The number of a user's server. `Damaged` if the number is not one of ours.
+pub(crate) fn server_of(read: &dyn Read, user: UserNid) -> Result<i64, StoreError> {
+    let found = read.one("SELECT server FROM users WHERE nid = ?1", params![user], |row| row.get(0))?;
+    found.ok_or_else(|| StoreError::Damaged(format!("no user {}", user.0)))
+}
+
 /// The name of a server. `Damaged` if the number is not one of ours.
 pub fn server_name(read: &dyn Read, nid: i64) -> Result<OwnedServerName, StoreError> {
     let found = read.one("SELECT name FROM servers WHERE nid = ?1", params![nid], |row| row.get::<String>(0))?;

@@ -118,6 +118,15 @@ pub fn of_room(read: &dyn Read, room: RoomNid, membership: Membership) -> Result
     )
 }
 
+/// All memberships of a room, whatever they are.
+pub(crate) fn all_of_room(read: &dyn Read, room: RoomNid) -> Result<Vec<MemberRow>, StoreError> {
+    read.all(
+        "SELECT user, room, membership, event, position, since, forgotten FROM memberships WHERE room = ?1",
+        params![room],
+        row,
+    )
+}
+
 /// Joined members of a room that have an account here.
 pub fn local_joined(read: &dyn Read, room: RoomNid) -> Result<Vec<UserNid>, StoreError> {
     read.all(

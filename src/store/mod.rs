@@ -31,6 +31,7 @@ pub mod members;
 mod migrate;
 pub mod one_time_keys;
 pub mod outbox;
+pub mod partial_joins;
 pub mod profiles;
 mod readers;
 pub mod receipts;

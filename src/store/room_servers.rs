@@ -41,10 +41,58 @@ pub(crate) fn joined(tx: &WriteTx<'_>, room: RoomNid, user: UserNid, position: i
     Ok(())
 }
 
-/// A user of a server is not joined any more.
+/// A server that is said to be in a room, whose members are still to be fetched.
+pub(crate) fn named(tx: &WriteTx<'_>, room: RoomNid, server: i64, position: i64) -> Result<(), StoreError> {
+    let read: &dyn Read = tx;
+    let open = read.one(
+        "SELECT 1 FROM room_servers WHERE room = ?1 AND server = ?2 AND to_position IS NULL",
+        params![room, server],
+        |_| Ok(()),
+    )?;
+    if open.is_none() {
+        tx.execute(
+            "INSERT INTO room_servers (room, server, from_position, to_position, joined) VALUES (?1, ?2, ?3, NULL, 0) \
+             ON CONFLICT (room, server, from_position) DO UPDATE SET to_position = NULL, joined = 0",
+            params![room, server, position],
+        )?;
+    }
+    Ok(())
+}
+
+/// Ends the stretches of servers without a known member.
+pub(crate) fn close_empty(tx: &WriteTx<'_>, room: RoomNid, position: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE room_servers SET to_position = ?2 WHERE room = ?1 AND to_position IS NULL AND joined = 0",
+        params![room, position],
+    )?;
+    Ok(())
+}
+
+/// Replaces the stretches that reach to `from` or beyond by these: (server, stretch, joined members).
+pub(crate) fn rewrite(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    from: i64,
+    stretches: &[(i64, Stretch, i64)],
+) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM room_servers WHERE room = ?1 AND (from_position >= ?2 OR to_position IS NULL OR to_position >= ?2)",
+        params![room, from],
+    )?;
+    for (server, stretch, joined) in stretches {
+        tx.execute(
+            "INSERT INTO room_servers (room, server, from_position, to_position, joined) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![room, *server, stretch.from, stretch.to, *joined],
+        )?;
+    }
+    Ok(())
+}
+
+/// A user of a server is not joined any more. While the room's members are still to be fetched, others of the server may be.
 pub(crate) fn left(tx: &WriteTx<'_>, room: RoomNid, user: UserNid, position: i64) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE room_servers SET joined = joined - 1, to_position = CASE WHEN joined > 1 THEN NULL ELSE ?3 END \
+        "UPDATE room_servers SET joined = joined - 1, to_position = CASE WHEN joined > 1 \
+         OR (SELECT partial FROM rooms WHERE nid = ?1) <> 0 THEN NULL ELSE ?3 END \
          WHERE room = ?1 AND server = (SELECT server FROM users WHERE nid = ?2) AND to_position IS NULL",
         params![room, user, position],
     )?;

@@ -204,6 +204,53 @@ pub fn put_current(tx: &WriteTx<'_>, room: RoomNid, key: i64, event: Option<Even
     Ok(())
 }
 
+/// Takes away what lines of a room have from an epoch on, which only its newest events rely on, and what is remembered of it.
+pub(crate) fn cut(tx: &WriteTx<'_>, room: RoomNid, main_line: i64, from: i64) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM state_hashes WHERE room = ?1 AND epoch >= ?2", params![room, from])?;
+    tx.execute("DELETE FROM resolutions WHERE room = ?1 AND epoch >= ?2", params![room, from])?;
+    let read: &dyn Read = tx;
+    let lines: Vec<i64> = read.all(
+        "SELECT line FROM state_lines WHERE room = ?1 \
+         AND EXISTS (SELECT 1 FROM room_state r WHERE r.line = state_lines.line AND r.from_epoch >= ?2)",
+        params![room, from],
+        |row| row.get(0),
+    )?;
+    for line in lines {
+        tx.execute("DELETE FROM room_state WHERE line = ?1 AND from_epoch >= ?2", params![line, from])?;
+        if line != main_line && newest_epoch(tx, line)?.is_none() {
+            tx.execute("DELETE FROM state_lines WHERE line = ?1", params![line])?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a room's current state; its main line is the caller's.
+pub(crate) fn replace_current(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    entries: impl Iterator<Item = (i64, EventNid)>,
+) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM current_state WHERE room = ?1", params![room])?;
+    for (key, event) in entries {
+        put_current(tx, room, key, Some(event))?;
+    }
+    Ok(())
+}
+
+/// All changes of a line from an epoch on: (epoch, key, event or removed), oldest first.
+pub(crate) fn rows_from(
+    read: &dyn Read,
+    line: i64,
+    from: i64,
+) -> Result<Vec<(i64, i64, Option<EventNid>)>, StoreError> {
+    read.all(
+        "SELECT from_epoch, state_key, event FROM room_state INDEXED BY room_state_epoch \
+         WHERE line = ?1 AND from_epoch >= ?2 ORDER BY from_epoch",
+        params![line, from],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )
+}
+
 /// Forks of the room whose state has this hash.
 pub fn with_hash(read: &dyn Read, room: RoomNid, hash: u128) -> Result<Vec<StateRef>, StoreError> {
     read.all(

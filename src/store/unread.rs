@@ -19,6 +19,12 @@ pub fn read_to(read: &dyn Read, user: UserNid, room: RoomNid) -> Result<Vec<(i64
     })
 }
 
+/// Takes back the personal notifications of an event.
+pub(crate) fn take_back(tx: &WriteTx<'_>, room: RoomNid, position: i64) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM personal_notifications WHERE room = ?1 AND position = ?2", params![room, position])?;
+    Ok(())
+}
+
 /// Moves a read-up-to place forwards and deletes the personal notifications that are read by it. Answers whether it moved.
 pub fn move_read_to(
     tx: &WriteTx<'_>,

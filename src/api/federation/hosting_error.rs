@@ -15,6 +15,7 @@ impl From<HostingError> for ApiError {
         let text = error.to_string();
         match error {
             HostingError::UnknownRoom | HostingError::UnknownUser => Self::not_found(text),
+            HostingError::Partial => Self::new(StatusCode::NOT_FOUND, "M_UNABLE_DUE_TO_PARTIAL_STATE", text),
             HostingError::Forbidden(_) | HostingError::Membership(_) => Self::forbidden(text),
             HostingError::Incompatible(version) => incompatible(&version, text),
             HostingError::UnknownVersion(_) => Self::bad_request("M_UNSUPPORTED_ROOM_VERSION", text),

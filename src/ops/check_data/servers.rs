@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Kind, Report, Site, lines::Lines, room::Room};
 use crate::{
     params,
-    store::{StoreError, ids, members::Membership, room_servers},
+    store::{StoreError, events::flag, ids, members::Membership, room_servers},
 };
 
 /// A stretch: from which position, and to which.
@@ -25,11 +25,14 @@ pub(super) fn check(site: &Site<'_>, room: &Room, lines: &Lines, report: &mut Re
         }
     }
     let own = ids::server_nid(site.read, site.server_name)?;
+    let given_up = room.events.iter().any(|event| event.is(flag::PARTIAL_STATE));
     for server in wanted.keys().chain(stored.keys().filter(|server| !wanted.contains_key(server))) {
         let none = (Vec::new(), 0);
         let (mut is, joined) = stored.get(server).unwrap_or(&none).clone();
         let (should, count) = wanted.get(server).unwrap_or(&none);
         is.retain(|stretch| stretch.1 != Some(stretch.0) || should.contains(stretch));
+        // Where we left before the members of a room were here, servers were said to be in it.
+        is.retain(|stretch| !given_up || stretch.1.is_none() || should.contains(stretch));
         let place = format!("{} server {server}", room.key.room_id);
         if joined != *count {
             report.add(Kind::Servers, &place, format_args!("{joined} joined members are counted, should be {count}"));

@@ -28,7 +28,7 @@ use crate::{
         membership::MembershipError,
         server_acl::ServerAcls,
     },
-    store::{Read, Store, StoreError, ids, ids::RoomKey, room_servers, rooms},
+    store::{Read, Store, StoreError, ids, ids::RoomKey, partial_joins, room_servers, rooms},
 };
 
 /// Why another server's request was not done.
@@ -37,6 +37,9 @@ pub enum HostingError {
     /// The room is not here, or we are not in it: which of the two is not told.
     #[error("this server is not in the room")]
     UnknownRoom,
+    /// The room's members are still to be fetched (MSC3706).
+    #[error("this server does not know the room's members yet")]
+    Partial,
     /// The rules do not allow it.
     #[error("{0}")]
     Forbidden(String),
@@ -148,6 +151,9 @@ fn open(
     }
     if !acls.permits(read, room.nid, origin)? {
         return Err(HostingError::Forbidden("the room's access control list shuts your server out".into()));
+    }
+    if partial_joins::is_partial(read, room.nid)? {
+        return Err(HostingError::Partial);
     }
     let rules = rules(&room.version).ok_or_else(|| StoreError::Damaged(format!("room version {}", room.version)))?;
     Ok((room, rules))

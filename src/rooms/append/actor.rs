@@ -120,6 +120,12 @@ impl Appender {
             Work::Import(join, reply) => {
                 let _ = reply.send(self.import(*join).await);
             }
+            Work::Complete(state, reply) => {
+                let _ = reply.send(self.complete(state).await);
+            }
+            Work::GiveUp(reply) => {
+                let _ = reply.send(self.give_up().await.map_err(AppendError::from));
+            }
             Work::Outside(change, reply) => {
                 let _ = reply.send(self.outside(*change).await);
             }
@@ -371,6 +377,7 @@ pub(super) async fn commit_batch(
         planned: planned.clone(),
         members: head.members.clone(),
         now_ms,
+        partial: head.partial,
     };
     let room = head.room.nid;
     let committed = shared

@@ -28,6 +28,13 @@ impl Appender {
     pub(super) async fn backfill(&mut self, events: Vec<Incoming>) -> Result<Vec<Received>, StoreError> {
         let (site, now_ms) = (self.shared.site.clone(), self.shared.clock.now_ms());
         let head = self.load().await?;
+        if head.partial {
+            // Its state would be a change of one that is about to be written anew.
+            return Ok(events
+                .iter()
+                .map(|_| Received::Malformed("the room's members are still to be fetched"))
+                .collect());
+        }
         let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
         let mut stretch = Stretch {
             site,

@@ -46,6 +46,8 @@ pub(super) struct MainCommit {
     pub(super) planned: Arc<Vec<Planned>>,
     pub(super) members: LocalMembers,
     pub(super) now_ms: i64,
+    /// Whether the room's members are still to be fetched.
+    pub(super) partial: bool,
 }
 
 /// Where a batch goes.
@@ -131,7 +133,10 @@ impl MainCommit {
             key = Some(number);
         }
         let set = |bit, is| if is { bit } else { 0 };
-        let flags = planned.class.flags | set(flag::LINEAR, planned.linear) | set(flag::RELAY, planned.relay);
+        let flags = planned.class.flags
+            | set(flag::LINEAR, planned.linear)
+            | set(flag::RELAY, planned.relay)
+            | set(flag::PARTIAL_STATE, self.partial);
         out.running = out.running.plus(flags);
         out.row.last_position = position;
         let place_in = Written { nid, position, key, before, after, flags, running: out.running, stored: false };
@@ -241,6 +246,30 @@ pub(super) fn write_event(
         mention(tx, &place, &mentioned, thread, at.flags)?;
     }
     Ok(local.then_some((sender, thread)))
+}
+
+/// What an event changes beside the room's state that clients may see now, though not when it came.
+pub(super) fn come_to_light(
+    tx: &WriteTx<'_>,
+    context: &Context<'_>,
+    planned: &Planned,
+    (nid, position, flags): (EventNid, i64, i64),
+    sender: UserNid,
+    thread: Option<EventNid>,
+    concerned: &mut Concerned,
+) -> Result<(), StoreError> {
+    let (pdu, room) = (&planned.pdu, context.room);
+    if let Some(target) = redacted_id(planned, context.rules) {
+        let redaction = Redaction { nid, sender: pdu.sender(), redacts_others: planned.redacts_others };
+        apply_redaction(tx, room, context.rules, &redaction, &target, concerned)?;
+    }
+    apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
+    if !planned.class.mentions.is_empty() {
+        let mentioned = mentioned(tx, context, planned, sender)?;
+        let place = Place { room, server_name: &context.site.server_name, position };
+        mention(tx, &place, &mentioned, thread, flags)?;
+    }
+    Ok(())
 }
 
 /// Mentioned users who are joined local members, the sender left out.

@@ -48,6 +48,7 @@ pub(super) async fn create(
         planned: Arc::new(batch.planned),
         members: head.members,
         now_ms,
+        partial: false,
     };
     let committed = shared
         .store

@@ -9,7 +9,7 @@ use super::{
     classify::classify,
     commit::{Context, Site, Written, announce, set_current, write_event},
     effects::{Concerned, Place, adopt_thread, state_changed},
-    forks::{Judged, Judgement, Way},
+    forks::{Judged, Judgement},
     plan::{AuthRef, Planned},
     resolution::{Resolver, Virtual},
 };
@@ -57,7 +57,7 @@ impl ForkCommit {
             Some(key) => Some(ids::intern_state_key(tx, &self.pdu.event_type().to_string(), key)?),
             None => None,
         };
-        let after = self.state_after(tx, before, key, nid, epoch, &row)?;
+        let after = self.state_after(tx, before, key, nid, (epoch, epoch), &row)?;
         let accepted = self.judged.judgement == Judgement::Accepted;
         let mut concerned = Concerned::default();
         let planned = self.planned();
@@ -114,14 +114,14 @@ impl ForkCommit {
         }
     }
 
-    fn planned(&self) -> Planned {
+    pub(super) fn planned(&self) -> Planned {
         let may_notify_room = self.judged.may_notify_room;
         let mut class = classify(&self.pdu, |_| may_notify_room);
         if self.judged.judgement != Judgement::Accepted {
             class.flags = 0;
             class.mentions.clear();
         }
-        if self.judged.way != Way::Live {
+        if !self.judged.way.is_live() {
             class.mentions.clear();
         }
         Planned {
@@ -136,13 +136,14 @@ impl ForkCommit {
         }
     }
 
-    fn flags(&self, class: i64) -> i64 {
+    pub(super) fn flags(&self, class: i64) -> i64 {
         let set = |bit, is| if is { bit } else { 0 };
         class
             | set(flag::LINEAR, self.judged.linear)
             | set(flag::TOLD, self.judged.told)
             | set(flag::RELAY, self.relay)
-            | set(flag::BACKFILLED, self.judged.way != Way::Live)
+            | set(flag::BACKFILLED, !self.judged.way.is_live())
+            | set(flag::PARTIAL_STATE, self.judged.partial)
             | set(flag::POLICY_CHECKED, self.by_policy)
             | match self.judged.judgement {
                 Judgement::Accepted => 0,
@@ -160,7 +161,12 @@ impl ForkCommit {
         adopt_thread(tx, self.room.nid, nid, self.pdu.event_id())
     }
 
-    fn move_extremities(&self, tx: &WriteTx<'_>, nid: EventNid, row: &RoomHeadRow) -> Result<(), StoreError> {
+    pub(super) fn move_extremities(
+        &self,
+        tx: &WriteTx<'_>,
+        nid: EventNid,
+        row: &RoomHeadRow,
+    ) -> Result<(), StoreError> {
         if let Some(memo) = &self.judged.current_memo {
             let current = StateRef { line: self.room.main_line, epoch: row.state_position };
             state::put_resolution(tx, self.room.nid, memo, current)?;
@@ -175,7 +181,7 @@ impl ForkCommit {
     }
 
     /// Stores the state before the event, if it is not stored yet.
-    fn store_state(&self, tx: &WriteTx<'_>, state: &Virtual) -> Result<StateRef, StoreError> {
+    pub(super) fn store_state(&self, tx: &WriteTx<'_>, state: &Virtual) -> Result<StateRef, StoreError> {
         if let (Some(base), true) = (state.base, state.changes.is_empty()) {
             self.remember(tx, state, base)?;
             return Ok(base);
@@ -200,14 +206,15 @@ impl ForkCommit {
         }
     }
 
-    /// The state after the event: that before it, or a change on a line.
-    fn state_after(
+    /// The state after the event: that before it, or a change on a line, at the first of the epochs on the main line and at the
+    /// second on another.
+    pub(super) fn state_after(
         &self,
         tx: &WriteTx<'_>,
         before: StateRef,
         key: Option<i64>,
         nid: EventNid,
-        epoch: i64,
+        (main, epoch): (i64, i64),
         row: &RoomHeadRow,
     ) -> Result<StateRef, StoreError> {
         let (Some(key), false) = (key, matches!(self.judged.judgement, Judgement::Rejected(_))) else {
@@ -218,7 +225,7 @@ impl ForkCommit {
             |(k, event): &(i64, Option<i64>)| (*k == key || *k == Resolver::NEW) && *event == Some(self.judged.own);
         if before == current && matches!(self.judged.current.as_slice(), [only] if own(only)) {
             // The current state becomes exactly the state after this event: the main line carries both.
-            return Ok(StateRef { line: current.line, epoch });
+            return Ok(StateRef { line: current.line, epoch: main });
         }
         let newest = state::newest_epoch(tx, before.line)?;
         let line = if before.line != current.line && newest.is_none_or(|newest| newest <= before.epoch) {

@@ -27,7 +27,7 @@ use crate::{
         Read, StoreError, events,
         events::{EventRow, Standing, StateRef, flag},
         ids::{self, EventNid, RoomKey},
-        rooms,
+        partial_joins, rooms,
         rooms::RoomHeadRow,
         state,
     },
@@ -54,6 +54,29 @@ pub(super) enum Way {
         /// A stored state that is likely to be near to the one before it.
         near: Option<StateRef>,
     },
+    /// It was judged while the room's members were still to be fetched, and now they are here: as it was then, without what
+    /// came later.
+    Again {
+        /// Its number.
+        nid: EventNid,
+        /// Its place.
+        position: i64,
+    },
+}
+
+impl Way {
+    /// Whether the current state has a say.
+    pub(super) fn is_live(self) -> bool {
+        !matches!(self, Self::History { .. })
+    }
+
+    /// Whether an event was here when this one came.
+    fn was_here(self, row: &EventRow) -> bool {
+        match self {
+            Self::Again { position, .. } => row.position.is_none_or(|at| at < position),
+            _ => true,
+        }
+    }
 }
 
 /// An event that was judged, and what writing it will change.
@@ -84,6 +107,8 @@ pub(super) struct Judged {
     pub(super) redacts_others: bool,
     pub(super) may_notify_room: bool,
     pub(super) linear: bool,
+    /// Whether the room's members are still to be fetched: nothing of it is remembered.
+    pub(super) partial: bool,
 }
 
 /// Why an event can't be judged yet.
@@ -130,19 +155,27 @@ pub(super) fn judge(
     site: &Site,
 ) -> Result<Judged, NotJudged> {
     let (pdu, pdus) = (&incoming.pdu, &site.pdus);
-    let outlier = outlier(read, room, pdu)?;
-    let (prev, missing) = previous(read, room, pdu)?;
+    let partial = !matches!(way, Way::Again { .. }) && partial_joins::is_partial(read, room.nid)?;
+    let (outlier, stored) = match way {
+        Way::Again { nid, .. } => (None, Some(nid)),
+        _ => {
+            let outlier = outlier(read, room, pdu)?;
+            (outlier, outlier.filter(|outlier| !outlier.loose).map(|outlier| outlier.nid))
+        }
+    };
+    let (prev, missing) = previous(read, room, pdu, way)?;
     check_place(read, room, incoming, way, (&prev, &missing), outlier.as_ref())?;
     let auth = auth_events(read, pdu, pdus)?;
     let tips = rooms::extremities(read, room.nid)?;
     let head = rooms::head(read, room.nid)?;
     let current = StateRef { line: room.main_line, epoch: head.state_position };
-    resolver.begin(read, pdu, outlier.filter(|outlier| !outlier.loose).map(|outlier| outlier.nid))?;
+    resolver.begin(read, pdu, stored)?;
 
     let near = if let Way::History { near } = way { near } else { None };
+    let near = (near, partial);
     let before = before(read, room, rules, (incoming, &prev, &missing, near), (&tips, &head), resolver, site)?;
-    let current_says = (way == Way::Live).then_some(current);
-    let mut judgement = checks(read, rules, pdu, &auth, &before, current_says, resolver, pdus)?;
+    let current_says = way.is_live().then_some(current);
+    let mut judgement = checks(read, rules, pdu, &auth, (&before, current_says, partial), resolver, pdus)?;
     if let (Judgement::Accepted, Some(reason)) = (&judgement, &incoming.soft_fail) {
         judgement = Judgement::SoftFailed(reason.clone());
     }
@@ -160,11 +193,14 @@ pub(super) fn judge(
         redacts_others: false,
         may_notify_room: false,
         linear: false,
+        partial,
         before,
         judgement,
     };
     match way {
-        Way::Live => move_tips(read, room, rules, (pdu, &prev), (&tips, current), &mut judged, resolver, pdus)?,
+        Way::Live | Way::Again { .. } => {
+            move_tips(read, room, rules, (pdu, &prev), (&tips, current), &mut judged, resolver, pdus)?
+        }
         Way::History { .. } if follows_tip(read, room, &prev, &tips, pdus)? => return Err(NotJudged::News),
         Way::History { .. } => {}
     }
@@ -199,7 +235,7 @@ fn check_place(
         return Err(NotJudged::Malformed("the room's state is not here"));
     };
     if is_create(&incoming.pdu) {
-        let own = way != Way::Live && outlier.is_some_and(|outlier| outlier.nid == create);
+        let own = !way.is_live() && outlier.is_some_and(|outlier| outlier.nid == create);
         return if own { Ok(()) } else { Err(NotJudged::Malformed("it is not the event that created the room")) };
     }
     if prev.is_empty() && missing.is_empty() {
@@ -220,7 +256,7 @@ fn before(
     read: &dyn Read,
     room: &Arc<RoomKey>,
     rules: &RoomVersionRules,
-    (incoming, prev, missing, near): (&Incoming, &[EventRow], &[OwnedEventId], Option<StateRef>),
+    (incoming, prev, missing, (near, partial)): (&Incoming, &[EventRow], &[OwnedEventId], (Option<StateRef>, bool)),
     (tips, head): (&[EventNid], &RoomHeadRow),
     resolver: &mut Resolver,
     site: &Site,
@@ -239,6 +275,9 @@ fn before(
         _ => {}
     }
     let before = resolver.resolve(read, room, rules, states, current, &site.pdus)?;
+    if partial {
+        return Ok(Virtual { memo: None, ..before });
+    }
     Ok(share(read, room, &site.hash_key, head, before)?)
 }
 
@@ -269,7 +308,7 @@ fn move_tips(
     pdus: &PduCache,
 ) -> Result<(), StoreError> {
     let accepted = judged.judgement == Judgement::Accepted;
-    let fills_gap = is_behind(read, room, pdu)?;
+    let fills_gap = is_behind(read, room, pdu, judged.way)?;
     if accepted || fills_gap {
         let named: BTreeSet<EventNid> = prev.iter().map(|row| row.nid).collect();
         let covered = behind_hidden(read, room, prev, pdus)?;
@@ -291,16 +330,19 @@ fn move_tips(
     }
     let after = resolver.resolve(read, room, rules, states, current, pdus)?;
     judged.current = difference(read, current, &after)?;
-    judged.current_memo = after.memo;
+    judged.current_memo = after.memo.filter(|_| !judged.partial);
     Ok(())
 }
 
 /// Whether an accepted event that is here has the event behind it, directly or through soft-failed and rejected ones.
-fn is_behind(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<bool, StoreError> {
+fn is_behind(read: &dyn Read, room: &RoomKey, pdu: &Pdu, way: Way) -> Result<bool, StoreError> {
     let mut todo = rooms::children(read, room.nid, pdu.event_id())?;
     let mut seen: BTreeSet<EventNid> = todo.iter().copied().collect();
     while let Some(nid) = todo.pop() {
         let row = events::by_nid(read, nid)?;
+        if !way.was_here(&row) {
+            continue;
+        }
         if !row.is(flag::HIDDEN) {
             return Ok(true);
         }
@@ -343,11 +385,17 @@ fn share(
 }
 
 /// The event's previous events: those that are here with a state, and the ids of the others.
-fn previous(read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<(Vec<EventRow>, Vec<OwnedEventId>), StoreError> {
+fn previous(
+    read: &dyn Read,
+    room: &RoomKey,
+    pdu: &Pdu,
+    way: Way,
+) -> Result<(Vec<EventRow>, Vec<OwnedEventId>), StoreError> {
     let mut rows: Vec<EventRow> = Vec::new();
     let mut missing = Vec::new();
     for id in pdu.prev_events() {
-        match events::by_id(read, id)?.filter(|row| row.room == room.nid && row.after.is_some()) {
+        let here = |row: &EventRow| row.room == room.nid && row.after.is_some() && way.was_here(row);
+        match events::by_id(read, id)?.filter(here) {
             Some(row) if rows.iter().any(|other| other.nid == row.nid) => {}
             Some(row) => rows.push(row),
             None => missing.push(id.clone()),
@@ -401,15 +449,14 @@ fn auth_events(read: &dyn Read, pdu: &Pdu, pdus: &PduCache) -> Result<Vec<Auth>,
     if missing.is_empty() { Ok(found) } else { Err(NotJudged::MissingAuth(missing)) }
 }
 
-/// Checks 4 to 6 of the spec's list.
-#[expect(clippy::too_many_arguments, reason = "the checks look at all there is")]
+/// Checks 4 to 6 of the spec's list, by the state before the event and, where that has a say, the current one. Of a member whom
+/// these lack because they are still to be fetched, the event's auth events say what they are.
 fn checks(
     read: &dyn Read,
     rules: &RoomVersionRules,
     pdu: &Pdu,
     auth: &[(EventNid, Arc<Pdu>)],
-    before: &Virtual,
-    current: Option<StateRef>,
+    (before, current, partial): (&Virtual, Option<StateRef>, bool),
     resolver: &Resolver,
     pdus: &PduCache,
 ) -> Result<Judgement, StoreError> {
@@ -434,10 +481,12 @@ fn checks(
     }
     let failed = std::cell::RefCell::new(None);
     let look = |state: &Virtual, kind: &ruma::events::StateEventType, key: &str| {
-        resolver.event_at(read, state, &kind.to_string(), key, pdus).unwrap_or_else(|error| {
+        let found = resolver.event_at(read, state, &kind.to_string(), key, pdus).unwrap_or_else(|error| {
             failed.borrow_mut().get_or_insert(error);
             None
-        })
+        });
+        let lacking = partial && *kind == ruma::events::StateEventType::RoomMember;
+        found.or_else(|| if lacking { in_auth(kind, key) } else { None })
     };
     let judgement = if let Err(denied) = check_against_state(rules, pdu, |kind, key| look(before, kind, key)) {
         Judgement::Rejected(format!("by the state before it: {}", denied.reason()))

@@ -13,7 +13,7 @@ use crate::{
         events::Running,
         ids,
         ids::{EventNid, RoomKey, RoomNid},
-        members, rooms,
+        members, partial_joins, rooms,
         rooms::RoomHeadRow,
     },
 };
@@ -51,6 +51,8 @@ pub(super) struct Head {
     pub(super) running: Running,
     pub(super) members: LocalMembers,
     pub(super) power: KnownPower,
+    /// Whether its members are still to be fetched.
+    pub(super) partial: bool,
     state: HashMap<String, HashMap<String, Option<Entry>>>,
     entries: usize,
     /// Whether `state` is the whole state: what it lacks does not exist.
@@ -117,6 +119,7 @@ impl Head {
             running: Running::default(),
             members: LocalMembers::default(),
             power: KnownPower::default(),
+            partial: false,
             state: HashMap::new(),
             entries: 0,
             complete: true,
@@ -142,6 +145,7 @@ impl Head {
             running,
             members: Arc::new(std::sync::RwLock::new(members)),
             power: KnownPower::default(),
+            partial: partial_joins::is_partial(read, room.nid)?,
             state: HashMap::new(),
             entries: 0,
             complete: false,
@@ -152,6 +156,7 @@ impl Head {
     /// Reads again all that another write changed; the members are kept up to date elsewhere.
     pub(super) fn reload(mut self, read: &dyn Read) -> Result<Self, StoreError> {
         self.row = rooms::head(read, self.room.nid)?;
+        self.partial = partial_joins::is_partial(read, self.room.nid)?;
         self.tips = rooms::extremities(read, self.room.nid)?
             .into_iter()
             .map(|nid| tip(read, self.rules, nid))

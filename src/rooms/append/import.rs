@@ -9,10 +9,10 @@ use std::{
 };
 
 use linkim_federation::{Pdu, RoomVersionRules, check_against_state, check_auth_events};
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, RoomVersionId, UserId};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, RoomVersionId, UserId, events::StateEventType};
 
 use super::{
-    AppendError, Appended, Incoming, LocalMembers, Received, RemoteJoin,
+    AppendError, Appended, Incoming, LocalMembers, PartialJoin, Received, RemoteJoin,
     actor::Appender,
     classify::classify,
     commit::{Context, Site, Written, announce, write_event},
@@ -28,7 +28,7 @@ use crate::{
         ids::{self, EventNid, RoomKey},
         members,
         members::{MemberRow, Membership},
-        rooms,
+        partial_joins, room_servers, rooms,
         rooms::RoomHeadRow,
         state,
     },
@@ -38,9 +38,6 @@ impl Appender {
     /// Makes the room, or takes it up again.
     pub(super) async fn import(&mut self, join: RemoteJoin) -> Result<(Arc<RoomKey>, Appended), AppendError> {
         check_shape(&join, &self.shared.site.server_name)?;
-        if join.partial.is_some() {
-            return Err(malformed("a state without its members can't be taken yet"));
-        }
         self.take_version(&join.version).await?;
         let head = self.load().await?;
         let (room, rules, inside) = (head.room.clone(), head.rules, head.row.local_joined > 0);
@@ -50,9 +47,12 @@ impl Appender {
         let create = create.map(|(_, pdu)| pdu.clone()).ok_or_else(|| malformed("the state has no create event"))?;
         check_create(&create, &join.version)?;
         if inside {
+            if join.partial.is_some() {
+                return Err(malformed("a state without its members is of no use in a room that we are in"));
+            }
             return self.join_inside(join, room).await;
         }
-        check_join(rules, &join.join, &state, &join.auth_chain)?;
+        check_join(rules, &join, &state)?;
         let import = Import {
             site: self.shared.site.clone(),
             room: room.clone(),
@@ -60,6 +60,7 @@ impl Appender {
             members: self.load().await?.members.clone(),
             join: join.join,
             state,
+            partial: join.partial,
             now_ms: self.shared.clock.now_ms(),
         };
         // Whatever happens now, what is in memory is older than the room.
@@ -166,7 +167,9 @@ fn valid_state(state: &[Arc<Pdu>], stored: &[Stored]) -> State {
 }
 
 /// Checks 4 and 5 of the spec's list. The state before the join is the current one.
-fn check_join(rules: &RoomVersionRules, join: &Pdu, state: &State, auth_chain: &[Arc<Pdu>]) -> Result<(), AppendError> {
+/// Members whom that leaves out are what the join's auth events say.
+fn check_join(rules: &RoomVersionRules, answer: &RemoteJoin, state: &State) -> Result<(), AppendError> {
+    let (join, auth_chain, partial) = (&*answer.join, &answer.auth_chain, answer.partial.is_some());
     let known: HashMap<&EventId, &Arc<Pdu>> =
         auth_chain.iter().chain(state.values().map(|(_, pdu)| pdu)).map(|pdu| (pdu.event_id(), pdu)).collect();
     if let Some(id) = join.auth_events().iter().find(|id| !known.contains_key(&***id)) {
@@ -175,10 +178,19 @@ fn check_join(rules: &RoomVersionRules, join: &Pdu, state: &State, auth_chain: &
     check_auth_events(rules, join, |id| known.get(id).map(|pdu| Arc::clone(pdu)))
         .and_then(|()| {
             check_against_state(rules, join, |kind, key| {
-                state.get(&(kind.to_string(), key.to_owned())).map(|(_, pdu)| pdu.clone())
+                let found = state.get(&(kind.to_string(), key.to_owned())).map(|(_, pdu)| pdu.clone());
+                let lacking = partial && *kind == StateEventType::RoomMember;
+                found.or_else(|| if lacking { by_auth(&known, join, key) } else { None })
             })
         })
         .map_err(|denied| AppendError::Denied(denied.reason().to_owned()))
+}
+
+/// The member event of a user among a join's auth events.
+fn by_auth(known: &HashMap<&EventId, &Arc<Pdu>>, join: &Pdu, user: &str) -> Option<Arc<Pdu>> {
+    let mut auth = join.auth_events().iter().filter_map(|id| known.get(&**id));
+    let member = |pdu: &Pdu| pdu.event_type().to_string() == "m.room.member" && pdu.state_key() == Some(user);
+    auth.find(|pdu| member(pdu)).map(|pdu| Arc::clone(pdu))
 }
 
 /// What is to be written in one transaction.
@@ -189,6 +201,8 @@ struct Import {
     members: LocalMembers,
     join: Arc<Pdu>,
     state: State,
+    /// Given if the state lacks members.
+    partial: Option<PartialJoin>,
     now_ms: i64,
 }
 
@@ -201,13 +215,27 @@ impl Import {
             let event_id = self.join.event_id().to_owned();
             return Ok(Appended { nid: known.nid, event_id, position, repeated: true });
         }
+        // What was to be fetched since an earlier join is of no interest any more.
+        partial_joins::give_up(tx, self.room.nid)?;
         let mut row = rooms::head(tx, self.room.nid)?;
         let mut concerned = Concerned::default();
         let before = self.set_state(tx, &mut row, &mut concerned)?;
         let appended = self.append_join(tx, before, known, &mut row, &mut concerned)?;
         rooms::put_head(tx, self.room.nid, &row)?;
+        self.note_partial(tx, before, appended.nid)?;
         announce(tx, &self.site, self.room.nid, &row, Some(&self.members), concerned);
         Ok(appended)
+    }
+
+    /// Notes what is still to be fetched, and which servers are in the room meanwhile.
+    fn note_partial(&self, tx: &WriteTx<'_>, before: StateRef, join: EventNid) -> Result<(), StoreError> {
+        let Some(partial) = &self.partial else { return Ok(()) };
+        let servers = partial.servers_in_room.iter().chain([&partial.via]);
+        for server in servers.filter(|server| **server != self.site.server_name) {
+            let server = ids::intern_server(tx, server.as_str())?;
+            room_servers::named(tx, self.room.nid, server, before.epoch)?;
+        }
+        partial_joins::begin(tx, self.room.nid, join, &partial.via)
     }
 
     /// Makes the given state the current one; what differs from what was known before is a row of the main line each.
@@ -246,6 +274,10 @@ impl Import {
             let pair = ids::state_key(tx, key)?;
             let load = || Ok(event.map(|(nid, pdu)| (pdu.clone(), nid)));
             state_changed(tx, &place, (&pair.0, &pair.1), load, row, concerned)?;
+        }
+        if self.partial.is_some() {
+            // What is filled in there is in no state from before.
+            row.state_position = epoch;
         }
         Ok(StateRef { line: self.room.main_line, epoch: row.state_position })
     }
@@ -308,7 +340,8 @@ impl Import {
         let auth = self.auth(tx)?;
         rooms::put_auth_edges(tx, room, nid, &auth)?;
         let class = classify(pdu, |_| false);
-        let flags = class.flags | flag::TOLD | flag::ANEW;
+        let partial = if self.partial.is_some() { flag::PARTIAL_STATE } else { 0 };
+        let flags = class.flags | flag::TOLD | flag::ANEW | partial;
         let running = rooms::newest_event(tx, room)?.map(|(_, running)| running).unwrap_or_default().plus(flags);
         let planned = Planned {
             pdu: pdu.clone(),

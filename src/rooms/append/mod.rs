@@ -5,10 +5,12 @@
 //! once it is durable; only then do wake-ups and followers hear of it.
 
 mod actor;
+mod again;
 mod backfill;
 mod calls;
 mod classify;
 mod commit;
+mod complete;
 mod countersign;
 mod create;
 mod effects;
@@ -23,6 +25,7 @@ mod receive;
 mod resolution;
 mod run;
 mod told;
+mod whereabouts;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -135,6 +138,8 @@ enum Work {
     Outliers(Vec<Arc<Pdu>>, Reply<Vec<Received>>),
     Backfill(Vec<Incoming>, Reply<Vec<Received>>),
     Import(Box<RemoteJoin>, Reply<(Arc<RoomKey>, Appended)>),
+    Complete(Vec<OwnedEventId>, Reply<bool>),
+    GiveUp(Reply<()>),
     Outside(Box<OutsideMembership>, Reply<Appended>),
     Members(Reply<LocalMembers>),
 }
@@ -216,6 +221,23 @@ impl Appenders {
     pub async fn import(&self, join: RemoteJoin) -> Result<(Arc<RoomKey>, Appended), AppendError> {
         let room = self.ensure(&join.room_id, &join.version).await?;
         self.ask(room.nid, |reply| Work::Import(Box::new(join), reply)).await
+    }
+
+    /// Fills in the members that the answer to our join left out: `state` is the whole state before the join, all of whose
+    /// events must be here, outliers counting. What came since is judged again. False if nothing was to be filled in.
+    ///
+    /// # Errors
+    /// `Malformed` if that can't be the state before the join, `Denied` if it does not allow it; nothing was written then.
+    pub async fn complete(&self, room: RoomNid, state: Vec<OwnedEventId>) -> Result<bool, AppendError> {
+        self.ask(room, |reply| Work::Complete(state, reply)).await
+    }
+
+    /// Gives up filling in the members of a room that all of ours have left; in one with a member of ours, does nothing.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub async fn give_up_partial(&self, room: RoomNid) -> Result<(), AppendError> {
+        self.ask(room, Work::GiveUp).await
     }
 
     /// Notes a membership of a local user in a room that we are not in. The room gets a row if it has none; the event becomes

@@ -41,7 +41,9 @@ pub(super) struct Facts {
 pub(super) fn length(head: &Head, events: &[Incoming]) -> usize {
     let mut before: BTreeSet<&EventId> = head.tips.iter().map(|tip| &*tip.event_id).collect();
     let mut count = 0;
-    for event in events.iter().take(MAX_RUN) {
+    // What is judged by its auth events where the state has no member goes one by one.
+    let most = if head.partial { 0 } else { MAX_RUN };
+    for event in events.iter().take(most) {
         let prev: BTreeSet<&EventId> = event.pdu.prev_events().iter().map(|id| &**id).collect();
         if event.soft_fail.is_some() || prev.is_empty() || prev != before || event.pdu.room_id() != head.room.room_id {
             break;

@@ -5,6 +5,7 @@ mod history;
 mod large;
 mod oracle;
 mod outside;
+mod partial;
 mod remote;
 mod runs;
 
@@ -296,6 +297,7 @@ async fn copy_room(from: &Fixture, to: &Fixture, room: &RoomKey, first: &[Append
         planned: Arc::new(planned),
         members: unborn.members,
         now_ms: 1,
+        partial: false,
     };
     to.store.write::<_, StoreError, _>(move |tx| commit.run(tx)).await.unwrap().room
 }

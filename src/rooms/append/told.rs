@@ -45,7 +45,7 @@ pub(super) fn state(
 }
 
 /// Which event each key has, and what is not here of it.
-fn keys(
+pub(super) fn keys(
     read: &dyn Read,
     room: RoomNid,
     told: &[OwnedEventId],

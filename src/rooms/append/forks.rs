@@ -251,12 +251,15 @@ fn is_create(pdu: &Pdu) -> bool {
     pdu.state_key() == Some("") && pdu.event_type().to_string() == "m.room.create"
 }
 
+/// A stored state that is likely to be near, and whether the room's members are still to be fetched.
+type Surroundings = (Option<StateRef>, bool);
+
 /// The state before the event.
 fn before(
     read: &dyn Read,
     room: &Arc<RoomKey>,
     rules: &RoomVersionRules,
-    (incoming, prev, missing, (near, partial)): (&Incoming, &[EventRow], &[OwnedEventId], (Option<StateRef>, bool)),
+    (incoming, prev, missing, (near, partial)): (&Incoming, &[EventRow], &[OwnedEventId], Surroundings),
     (tips, head): (&[EventNid], &RoomHeadRow),
     resolver: &mut Resolver,
     site: &Site,

@@ -23,7 +23,15 @@ struct State {
 impl Gate {
     /// An open gate that leads nowhere yet.
     pub fn new() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
+        Self::at(0)
+    }
+
+    /// A gate on this port, for a server whose data has the port in its name; 0 is any.
+    ///
+    /// # Panics
+    /// If the port is taken.
+    pub fn at(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a loopback port that is free");
         let port = listener.local_addr().expect("a bound port").port();
         let state = Arc::new(Mutex::new(State { target: None, open: true, streams: Vec::new(), passed: 0 }));
         let accepting = state.clone();

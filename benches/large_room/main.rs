@@ -136,8 +136,14 @@ async fn reads(server: &Server, room: &Arc<RoomKey>, members: usize) {
 }
 
 fn page(open: &mut OpenRoom<'_>) -> usize {
-    let asked =
-        Asked { from: None, to: None, direction: Direction::Backwards, limit: 100, filter: RoomEventFilter::default() };
+    let asked = Asked {
+        from: None,
+        to: None,
+        direction: Direction::Backwards,
+        limit: 100,
+        filter: RoomEventFilter::default(),
+        pause: None,
+    };
     timeline::page(open, &asked).unwrap().chunk.len()
 }
 

@@ -72,7 +72,7 @@ impl Server {
         let appenders = appenders(&store, &wake);
         let typing = Arc::new(Typing::new(store.clone(), appenders.clone(), notifier.clone(), notes));
         Self {
-            v3: Arc::new(V3::new(store.clone(), notifier.clone(), typing, clock)),
+            v3: Arc::new(V3::new(store.clone(), notifier.clone(), typing, Arc::default(), clock)),
             store,
             notifier,
             appenders,

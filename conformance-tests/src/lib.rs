@@ -27,6 +27,7 @@ mod folders;
 mod gate;
 pub mod keys;
 mod options;
+pub mod peer;
 mod reply;
 mod rooms;
 mod server;

@@ -59,7 +59,7 @@ CREATE TABLE fallback_keys (
 ) WITHOUT ROWID;
 
 -- Messages to devices of this server that wait for their delivery; deleted once the device comes with a token from behind
--- them. Bound: the newest 10,000 of a device, 64 KiB each.
+-- them. Bound: about the newest 10,000 of a device, 64 KiB each.
 CREATE TABLE to_device (
     device   INTEGER NOT NULL,
     position INTEGER NOT NULL,

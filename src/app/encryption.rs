@@ -25,7 +25,7 @@ pub(super) struct Encryption {
 
 impl Encryption {
     pub(super) fn new(base: &Base, peers: &Peers) -> Self {
-        let Base { store, clock, notifier, .. } = base;
+        let Base { config, store, clock, random, notifier, .. } = base;
         let (client, reachability) = (&peers.client, &peers.reachability);
         let lists = Arc::new(DeviceLists::new(notifier.clone()));
         lists.tell_peers(base.sender_notes.clone());
@@ -43,7 +43,14 @@ impl Encryption {
             claims: Arc::new(KeyClaims::new(store.clone(), counts.clone())),
             cross_signing: Arc::new(CrossSigning::new(store.clone(), lists.clone())),
             signatures: Arc::new(Signatures::new(store.clone(), lists.clone())),
-            to_device: Arc::new(ToDevice::new(store.clone(), clock.clone(), notifier.clone())),
+            to_device: Arc::new(ToDevice::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                notifier.clone(),
+                peers.sender.clone(),
+                config.server_name.clone(),
+            )),
             backups: Arc::new(KeyBackups::new(store.clone())),
             remote_queries: Arc::new(RemoteQueries::new(
                 store.clone(),

@@ -21,6 +21,9 @@ mod sweep;
 mod to_device;
 mod upload;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     claim::{Claimed, KeyClaims, Wanted},
     cross_signing::{CrossSigning, CrossSigningError, CrossSigningUpload},
@@ -34,6 +37,6 @@ pub use self::{
     remote_queries::{Failures, RemoteQueries},
     signatures::{Refusal, Signatures},
     sweep::sweep,
-    to_device::{Messages, ToDevice, ToDeviceError},
+    to_device::{Messages, Outbox, ToDevice, ToDeviceError},
     upload::{KeyUpload, KeyUploads, UploadError},
 };

@@ -4,12 +4,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ruma::{CanonicalJsonObject, OwnedUserId};
+use ruma::{CanonicalJsonObject, OwnedServerName, OwnedUserId, ServerName, UserId};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::key_shapes::canonical;
 use crate::{
     accounts::Session,
     clock::Clock,
+    peers::sender::Sender,
+    random::Random,
     rooms::wake::WakeMembers,
     store::{
         Store, StoreError, WriteTx, devices,
@@ -44,17 +48,51 @@ pub enum ToDeviceError {
     Store(#[from] StoreError),
 }
 
-/// Takes messages and puts them before their devices.
+/// Where messages to devices of other servers wait until those have them.
+pub trait Outbox: Send + Sync + 'static {
+    /// Owes a server the content of an `m.direct_to_device` EDU, from the commit of this transaction on.
+    fn to_device(
+        &self,
+        tx: &WriteTx<'_>,
+        destination: &ServerName,
+        message_id: &str,
+        content: &str,
+    ) -> Result<(), StoreError>;
+}
+
+impl Outbox for Sender {
+    fn to_device(
+        &self,
+        tx: &WriteTx<'_>,
+        destination: &ServerName,
+        message_id: &str,
+        content: &str,
+    ) -> Result<(), StoreError> {
+        Self::to_device(self, tx, destination, message_id, content)
+    }
+}
+
+/// Takes messages and puts them before their devices, or on the way to them.
 pub struct ToDevice {
     store: Store,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
     wake: Arc<dyn WakeMembers>,
+    outbox: Arc<dyn Outbox>,
+    server_name: OwnedServerName,
 }
 
 impl ToDevice {
-    /// `wake` tells long polls.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, wake: Arc<dyn WakeMembers>) -> Self {
-        Self { store, clock, wake }
+    /// `wake` tells long polls, `outbox` other servers; `server_name` is ours.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        wake: Arc<dyn WakeMembers>,
+        outbox: Arc<dyn Outbox>,
+        server_name: OwnedServerName,
+    ) -> Self {
+        Self { store, clock, random, wake, outbox, server_name }
     }
 
     /// Takes what a device sends; returns once it is durable. A request of the same type and transaction id that was taken
@@ -69,9 +107,12 @@ impl ToDevice {
         if kind.len() > MAX_TYPE {
             return Err(ToDeviceError::TypeTooLong);
         }
-        let messages = written(messages)?;
+        let (ours, others): (Written, Written) =
+            written(messages)?.into_iter().partition(|(user, _)| user.server_name() == self.server_name);
+        let edus = self.edus(&session.user_id, &kind, others)?;
         let key = hash([&kind, txn_id]);
-        let (session, wake, now) = (session.clone(), self.wake.clone(), self.clock.now_ms());
+        let (session, wake, outbox, now) =
+            (session.clone(), self.wake.clone(), self.outbox.clone(), self.clock.now_ms());
         self.store
             .write(move |tx| {
                 if devices::locked(tx, session.device)?.is_none() {
@@ -80,13 +121,82 @@ impl ToDevice {
                 if !to_device::begin_transaction(tx, session.device, &key, now)? {
                     return Ok(());
                 }
-                for (user_id, of_user) in &messages {
+                for (user_id, of_user) in &ours {
                     deliver(tx, &wake, session.user_id.as_str(), &kind, user_id, of_user)?;
+                }
+                for Direct { destination, message_id, content } in &edus {
+                    outbox.to_device(tx, destination, message_id, content)?;
                 }
                 Ok(())
             })
             .await
     }
+
+    /// The EDUs that carry messages to devices of other servers.
+    fn edus(&self, sender: &UserId, kind: &str, messages: Written) -> Result<Vec<Direct>, StoreError> {
+        let mut by_server: BTreeMap<OwnedServerName, Vec<Recipient>> = BTreeMap::new();
+        for (user, devices) in messages {
+            let of_server = by_server.entry(user.server_name().to_owned()).or_default();
+            of_server.extend(devices.into_iter().map(|(device, content)| (user.clone(), device, content)));
+        }
+        let mut out = Vec::new();
+        for (destination, recipients) in by_server {
+            for chunk in chunks(recipients) {
+                let message_id = self.random.letters(24);
+                let content = direct(sender, kind, &message_id, chunk)?;
+                out.push(Direct { destination: destination.clone(), message_id, content });
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// An `m.direct_to_device`.
+struct Direct {
+    destination: OwnedServerName,
+    message_id: String,
+    content: String,
+}
+
+/// User, device, content.
+type Recipient = (OwnedUserId, String, String);
+
+/// Splits messages so that the contents in an EDU have about as many bytes as one of them may have.
+fn chunks(recipients: Vec<Recipient>) -> Vec<Vec<Recipient>> {
+    let mut out: Vec<Vec<Recipient>> = Vec::new();
+    let mut size = usize::MAX;
+    for recipient in recipients {
+        let length = recipient.2.len();
+        match out.last_mut() {
+            Some(chunk) if size.saturating_add(length) <= MAX_CONTENT => {
+                size += length;
+                chunk.push(recipient);
+            }
+            _ => {
+                size = length;
+                out.push(vec![recipient]);
+            }
+        }
+    }
+    out
+}
+
+fn direct(sender: &UserId, kind: &str, message_id: &str, messages: Vec<Recipient>) -> Result<String, StoreError> {
+    #[derive(Serialize)]
+    struct Content<'a> {
+        sender: &'a UserId,
+        #[serde(rename = "type")]
+        kind: &'a str,
+        message_id: &'a str,
+        messages: BTreeMap<OwnedUserId, BTreeMap<String, Box<RawValue>>>,
+    }
+    let failed = |error: serde_json::Error| StoreError::Damaged(format!("a message to a device: {error}"));
+    let mut content = Content { sender, kind, message_id, messages: BTreeMap::new() };
+    for (user, device, json) in messages {
+        let json = RawValue::from_string(json).map_err(failed)?;
+        content.messages.entry(user).or_default().insert(device, json);
+    }
+    serde_json::to_string(&content).map_err(failed)
 }
 
 /// A short name for these texts together.
@@ -124,7 +234,7 @@ pub(super) fn deliver(
     wake: &Arc<dyn WakeMembers>,
     sender: &str,
     kind: &str,
-    user_id: &ruma::UserId,
+    user_id: &UserId,
     messages: &BTreeMap<String, String>,
 ) -> Result<(), StoreError> {
     let Some(user) = ids::user_nid(tx, user_id)? else { return Ok(()) };
@@ -154,4 +264,25 @@ pub(super) fn deliver(
 fn wake_after(tx: &WriteTx<'_>, wake: &Arc<dyn WakeMembers>, user: UserNid) {
     let wake = wake.clone();
     tx.after_commit(move || wake.wake_user(user));
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+
+    #[test]
+    fn no_edu_is_much_larger_than_a_message_may_be() {
+        let user = user_id!("@bob:b.example").to_owned();
+        let of = |sizes: &[usize]| -> Vec<Recipient> {
+            let content = |(at, size): (usize, &usize)| (user.clone(), at.to_string(), "x".repeat(*size));
+            sizes.iter().enumerate().map(content).collect()
+        };
+        let sizes = |sizes: &[usize]| chunks(of(sizes)).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(&[]), [] as [usize; 0]);
+        assert_eq!(sizes(&[MAX_CONTENT, 1, 1]), [1, 2]);
+        assert_eq!(sizes(&[10_000; 14]), [6, 6, 2]);
+        assert_eq!(chunks(of(&[1; 100])).concat(), of(&[1; 100]));
+    }
 }

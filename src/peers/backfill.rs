@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    json::First,
     rooms::{
         append::{AppendError, Appenders, Incoming, Received},
         gaps::Gap,
@@ -135,7 +136,7 @@ pub struct Parts {
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
-    pdus: Vec<Box<RawValue>>,
+    pdus: First<Box<RawValue>, STRETCH>,
 }
 
 impl Backfill {
@@ -255,10 +256,9 @@ impl Backfill {
             uri.push_str(&encode(id.as_str()));
         }
         let call = Call::get(uri).timeout(TIMEOUT).limit(MAX_ANSWER);
-        let mut answer: Answer = self.parts.peers.json(server, call).await?;
-        answer.pdus.truncate(STRETCH);
+        let answer: Answer = self.parts.peers.json(server, call).await?;
         let rules = rules(&room.version).ok_or(Failure::Nothing)?;
-        let checked = self.parts.checker.check(rules, answer.pdus).await;
+        let checked = self.parts.checker.check(rules, answer.pdus.items).await;
         let events = checked.into_iter().filter_map(|event| match event {
             Ok(pdu) => Some(pdu).filter(|pdu| pdu.room_id() == room.room_id),
             Err(problem) => {

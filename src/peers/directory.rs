@@ -15,7 +15,10 @@ use super::{
     client::{Call, PeerClient, PeerError},
     published,
 };
-use crate::rooms::directory::{DirectoryPage, DirectoryQuery};
+use crate::{
+    json::First,
+    rooms::directory::{DirectoryPage, DirectoryQuery},
+};
 
 /// How long a server may take, as a client waits.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,7 +68,7 @@ struct AliasAnswer {
 #[derive(Deserialize)]
 struct PageAnswer {
     #[serde(default)]
-    chunk: Vec<Box<RawValue>>,
+    chunk: First<Box<RawValue>, { 10 * MAX_PAGE }>,
     next_batch: Option<String>,
     prev_batch: Option<String>,
     total_room_count_estimate: Option<i64>,
@@ -122,7 +125,7 @@ impl RemoteDirectory {
         let answer: PageAnswer = self.peers.json(server, call.timeout(TIMEOUT)).await?;
         let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(MAX_PAGE).min(MAX_PAGE);
         let token = |token: Option<String>| token.filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN);
-        let rooms = answer.chunk.iter().filter_map(|room| published::summary(room));
+        let rooms = answer.chunk.items.iter().filter_map(|room| published::summary(room));
         let chunk: Vec<_> = rooms.take(limit).map(|summary| summary.published).collect();
         let total = answer.total_room_count_estimate.and_then(|total| usize::try_from(total).ok());
         Ok(DirectoryPage {

@@ -27,6 +27,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
+    json::First,
     rooms::append::{AppendError, Appenders},
     store::{Store, StoreError, events, ids::RoomKey},
 };
@@ -103,13 +104,13 @@ pub struct Missing {
 #[derive(Deserialize)]
 struct Events<'a> {
     #[serde(borrow)]
-    events: Vec<&'a RawValue>,
+    events: First<&'a RawValue, MAX_MISSING>,
 }
 
 #[derive(Deserialize)]
 struct Transaction<'a> {
     #[serde(borrow)]
-    pdus: Vec<&'a RawValue>,
+    pdus: First<&'a RawValue, 1>,
 }
 
 impl Missing {
@@ -139,7 +140,7 @@ impl Missing {
         let call = Call::post(uri, body.to_string()).timeout(SHORT).limit(FEW_EVENTS_BYTES);
         let answer = self.ask(via, "get_missing_events", call).await?;
         let events: Events<'_> = parse(via, &answer)?;
-        let events = events.events.into_iter().take(MAX_MISSING).map(ToOwned::to_owned).collect();
+        let events = events.events.items.into_iter().map(ToOwned::to_owned).collect();
         self.checked(room, events, via).await
     }
 
@@ -151,7 +152,7 @@ impl Missing {
         let uri = format!("/_matrix/federation/v1/event/{}", component(event.as_str()));
         let answer = self.ask(via, "event", Call::get(uri).timeout(SHORT).limit(FEW_EVENTS_BYTES)).await?;
         let transaction: Transaction<'_> = parse(via, &answer)?;
-        let events = transaction.pdus.into_iter().take(1).map(ToOwned::to_owned).collect();
+        let events = transaction.pdus.items.into_iter().map(ToOwned::to_owned).collect();
         let found = self.checked(room, events, via).await?;
         found
             .into_iter()

@@ -143,13 +143,12 @@ impl Found<'_> {
         for key in keys {
             let user = UserNid(-key);
             let row = members::of(self.read, user, room.nid)?;
-            match row {
-                Some(row) if row.membership == Membership::Join => {
-                    if row.since > self.since {
-                        self.changed.insert(user);
-                    }
+            let joined = row.filter(|row| row.membership == Membership::Join);
+            match joined {
+                Some(row) if row.since > self.since => {
+                    self.changed.insert(user);
                 }
-                _ if self.was_joined(&room, user)? => {
+                None if self.was_joined(&room, user)? => {
                     self.gone.insert(user);
                 }
                 _ => {}

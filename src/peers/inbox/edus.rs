@@ -10,13 +10,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use ruma::ServerName;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::wire::read_edu;
 use crate::store::StoreError;
-
-/// EDUs in a transaction at most («Must not include more than 100 EDUs»).
-pub const MAX_EDUS: usize = 100;
 
 /// Why an EDU was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -58,17 +55,6 @@ pub trait EduHandler: Send + Sync + 'static {
     }
 }
 
-/// An EDU as it comes.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Edu<'a> {
-    /// Its type.
-    #[serde(borrow, rename = "edu_type")]
-    kind: &'a RawValue,
-    /// Its content.
-    #[serde(borrow)]
-    content: &'a RawValue,
-}
-
 /// The handlers, by type.
 #[derive(Default)]
 pub struct Edus {
@@ -91,15 +77,14 @@ impl Edus {
     pub async fn apply(&self, origin: &ServerName, edus: &[Box<RawValue>]) -> Result<bool, StoreError> {
         let mut kinds: Vec<(&'static str, Vec<&RawValue>)> = Vec::new();
         for edu in edus {
-            let Ok(edu) = serde_json::from_str::<Edu<'_>>(edu.get()) else {
+            let Some((kind, content)) = read_edu(edu) else {
                 tracing::debug!(%origin, "an EDU without edu_type or content is passed over");
                 continue;
             };
-            let kind: String = serde_json::from_str(edu.kind.get()).unwrap_or_default();
             let Some((kind, _)) = self.handlers.get_key_value(kind.as_str()) else { continue };
             match kinds.iter_mut().find(|(known, _)| known == kind) {
-                Some((_, contents)) => contents.push(edu.content),
-                None => kinds.push((kind, vec![edu.content])),
+                Some((_, contents)) => contents.push(content),
+                None => kinds.push((kind, vec![content])),
             }
         }
         let mut durable = false;

@@ -18,6 +18,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod wire;
 mod worker;
 
 use std::{
@@ -36,7 +37,8 @@ use tokio::{
 use self::{desk::Desk, edus::Edus, transactions::Gates, worker::Worker};
 pub use self::{
     desk::{Bound, Bounds},
-    transactions::{Transaction, TransactionError},
+    transactions::TransactionError,
+    wire::{Transaction, WireError},
 };
 use super::{events::EventChecker, missing::Missing, reachability::Reachability, slots::Slots};
 use crate::{

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use linkim_federation::Pdu;
-use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomVersionId, ServerName, UserId};
-use serde::Deserialize;
+use ruma::{OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::value::RawValue;
 
-use super::Shared;
+use super::{
+    Shared,
+    wire::{Outline, guessed_id, named_id},
+};
 use crate::store::{
     Read, StoreError, ids,
     ids::RoomKey,
@@ -26,13 +28,6 @@ pub(super) struct Sorted {
     pub(super) staged: Vec<NewStaged>,
     /// The answer for each event that has an id.
     pub(super) answers: Answers,
-}
-
-/// The members of an event that decide how the others are read.
-#[derive(Deserialize)]
-struct Outline {
-    room_id: Option<OwnedRoomId>,
-    event_id: Option<String>,
 }
 
 impl Shared {
@@ -72,7 +67,7 @@ impl Shared {
                 sorted.answers.entry(id).or_insert(Some(why));
             }
         };
-        let Ok(outline) = serde_json::from_str::<Outline>(json.get()) else {
+        let Some(outline) = Outline::read(json) else {
             refuse(sorted, named_id(json), "the event is malformed".into());
             return Ok(());
         };
@@ -146,27 +141,4 @@ impl Shared {
         let member = members::of(read, user, room.nid)?;
         Ok(member.is_some_and(|member| matches!(member.membership, Membership::Invite | Membership::Knock)))
     }
-}
-
-/// The `event_id` in a text that has one: events of room versions 1 and 2 do.
-fn named_id(json: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Named {
-        event_id: String,
-    }
-    serde_json::from_str::<Named>(json.get()).ok().map(|named| named.event_id)
-}
-
-/// The id under which an event is refused whose room version is not known, or which is malformed: the one inside, or what it
-/// has by newer rules, if it has one at all.
-fn guessed_id(json: &RawValue, room: Option<&RoomId>, named: Option<String>) -> Option<String> {
-    if named.is_some() {
-        return named;
-    }
-    let version = match room {
-        Some(room) if room.server_name().is_some() => RoomVersionId::V11,
-        _ => RoomVersionId::V12,
-    };
-    let rules = linkim_federation::rules(&version)?;
-    Some(Pdu::from_peer(json.get().as_bytes(), rules).ok()?.event_id().to_string())
 }

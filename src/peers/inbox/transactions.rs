@@ -17,6 +17,7 @@ use super::{
     Inbox, Shared,
     desk::{Full, Item},
     reading::{Answers, Sorted},
+    wire::Transaction,
 };
 use crate::store::{
     StoreError,
@@ -26,15 +27,6 @@ use crate::store::{
 /// Transactions of one origin that are in hand or wait for the one that is. A server sends one at a time, so these are
 /// repetitions after time-outs.
 const WAITING: usize = 4;
-
-/// What a transaction carries.
-#[derive(Debug, Default)]
-pub struct Transaction {
-    /// Events.
-    pub pdus: Vec<Box<RawValue>>,
-    /// What is no event.
-    pub edus: Vec<Box<RawValue>>,
-}
 
 impl Transaction {
     /// A hash by which it is known again.

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     accounts::Session,
+    json::First,
     rooms::{
         append::{AppendError, Appenders, RemoteJoin},
         membership::{Membership, MembershipError},
@@ -248,11 +249,11 @@ impl Joining {
     ) -> Result<Arc<Pdu>, String> {
         #[derive(Deserialize)]
         struct Transaction {
-            pdus: Vec<Box<RawValue>>,
+            pdus: First<Box<RawValue>, 1>,
         }
         let call = Call::get(format!("/_matrix/federation/v1/event/{}", segment(id.as_str())));
         let answer: Transaction = self.handshake.peers().json(via, call).await.map_err(|error| error.to_string())?;
-        let pdu = answer.pdus.into_iter().next().ok_or("no event")?;
+        let pdu = answer.pdus.items.into_iter().next().ok_or("no event")?;
         match self.checker.check(rules, vec![pdu]).await.pop() {
             Some(Ok(pdu)) if pdu.event_id() == *id => Ok(pdu),
             Some(Err(problem)) => Err(problem.to_string()),

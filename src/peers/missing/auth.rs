@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{CHUNK, Missing, MissingError, component, distinct, parse, rules};
 use crate::{
+    json::First,
     peers::{client::Call, inbox::order::in_auth_order},
     rooms::append::Received,
     store::ids::RoomKey,
@@ -31,7 +32,7 @@ const CHAIN_TIME: Duration = Duration::from_secs(60);
 #[derive(Deserialize)]
 struct AuthChain<'a> {
     #[serde(borrow)]
-    auth_chain: Vec<&'a RawValue>,
+    auth_chain: First<&'a RawValue, MAX_CHAIN>,
 }
 
 /// An event that a peer sent, and its id.
@@ -69,9 +70,7 @@ impl Missing {
         let call = Call::get(uri).timeout(CHAIN_TIME).limit(MAX_CHAIN_BYTES);
         let answer = self.ask(via, "event_auth", call).await?;
         let named = self
-            .named(room, via, answer, |via, answer| {
-                Ok(parse::<AuthChain<'_>>(via, answer)?.auth_chain.into_iter().take(MAX_CHAIN).collect())
-            })
+            .named(room, via, answer, |via, answer| Ok(parse::<AuthChain<'_>>(via, answer)?.auth_chain.items))
             .await?;
         self.take_outliers(room, named, via).await
     }

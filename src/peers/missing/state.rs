@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{CHUNK, Missing, MissingError, component, distinct, parse};
 use crate::{
+    json::First,
     peers::client::Call,
     store::{StoreError, events, ids::RoomKey},
 };
@@ -30,16 +31,16 @@ const STATE_TIME: Duration = Duration::from_secs(120);
 
 #[derive(Deserialize)]
 struct StateIds {
-    pdu_ids: Vec<OwnedEventId>,
-    auth_chain_ids: Vec<OwnedEventId>,
+    pdu_ids: First<OwnedEventId, MAX_STATE>,
+    auth_chain_ids: First<OwnedEventId, { 2 * MAX_STATE }>,
 }
 
 #[derive(Deserialize)]
 struct State<'a> {
     #[serde(borrow)]
-    pdus: Vec<&'a RawValue>,
+    pdus: First<&'a RawValue, MAX_STATE>,
     #[serde(borrow)]
-    auth_chain: Vec<&'a RawValue>,
+    auth_chain: First<&'a RawValue, { 2 * MAX_STATE }>,
 }
 
 impl Missing {
@@ -55,8 +56,8 @@ impl Missing {
         via: &ServerName,
     ) -> Result<Vec<OwnedEventId>, MissingError> {
         let ids = self.state_ids(room, event, via).await?;
-        let state = distinct(ids.pdu_ids);
-        let all = distinct(state.iter().cloned().chain(ids.auth_chain_ids));
+        let state = distinct(ids.pdu_ids.items);
+        let all = distinct(state.iter().cloned().chain(ids.auth_chain_ids.items));
         let missing = self.not_here(room, all).await?;
         if missing.len() > FEW {
             self.whole_state(room, event, via).await?;
@@ -72,7 +73,7 @@ impl Missing {
         let uri = format!("/_matrix/federation/v1/state_ids/{room_id}?event_id={event_id}");
         let answer = self.ask(via, "state_ids", Call::get(uri).timeout(IDS_TIME).limit(MAX_IDS_BYTES)).await?;
         let ids: StateIds = parse(via, &answer)?;
-        if ids.pdu_ids.len() > MAX_STATE || ids.auth_chain_ids.len() > 2 * MAX_STATE {
+        if ids.pdu_ids.more || ids.auth_chain_ids.more {
             return Err(MissingError::Unbacked(format!("{via} answered a state of more than {MAX_STATE} events")));
         }
         Ok(ids)
@@ -87,7 +88,7 @@ impl Missing {
         let named = self
             .named(room, via, answer, |via, answer| {
                 let state: State<'_> = parse(via, answer)?;
-                Ok(state.auth_chain.into_iter().chain(state.pdus).take(3 * MAX_STATE).collect())
+                Ok(state.auth_chain.items.into_iter().chain(state.pdus.items).collect())
             })
             .await?;
         self.take_outliers(room, named, via).await

@@ -253,7 +253,7 @@ impl Board {
             entry.running = true;
             start.push(entry.peer.clone());
         }
-        start.sort_by(|a, b| a.nid.cmp(&b.nid));
+        start.sort_by_key(|peer: &Peer| peer.nid);
         start
     }
 

@@ -241,6 +241,12 @@ impl Sender {
     }
 }
 
+impl TellsElsewhere for Sender {
+    fn owe(&self, tx: &WriteTx<'_>, destination: &ServerName, event: EventNid) -> Result<(), StoreError> {
+        Self::owe(self, tx, destination, event)
+    }
+}
+
 impl Core {
     /// The server of this name, unless it is this one or the configuration does not permit to talk to it.
     fn permitted(&self, name: &str) -> Option<OwnedServerName> {
@@ -346,11 +352,5 @@ impl Core {
         self.reachability.restore(failing);
         self.board.resume(head, resumed.into_values().collect());
         Ok(())
-    }
-}
-
-impl TellsElsewhere for Sender {
-    fn owe(&self, tx: &WriteTx<'_>, destination: &ServerName, event: EventNid) -> Result<(), StoreError> {
-        Sender::owe(self, tx, destination, event)
     }
 }

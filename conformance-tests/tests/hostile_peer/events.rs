@@ -1,0 +1,468 @@
+//! Events that are not what they say: each is dropped, redacted or rejected by itself, and the rest of its transaction is kept.
+//!
+//! Source: Server-Server API, "Checks performed on receipt of a PDU"; room versions, "Event format", "Signing key validity
+//! period".
+
+use conformance_tests::peer::{Answer, Event, RawPeer};
+use conformance_tests::{Client, v3};
+use linkim_federation::SigningKey;
+use linkim_federation::server_keys::{OldVerifyKey, build_key_document};
+use serde_json::{Value, json};
+
+use crate::{World, not_shown, raw, shared, shown, still_there, world, world_of};
+
+/// Rooms whose events differ in form: with ids inside, hashes as ids, strict JSON, restricted joins, the create event as id.
+const VERSIONS: [&str; 5] = ["1", "3", "6", "10", "12"];
+
+fn of_version(version: &str) -> Value {
+    json!({ "preset": "public_chat", "room_version": version })
+}
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+fn now_ms() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis().try_into().expect("in range")
+}
+
+#[tokio::test]
+async fn an_honest_event_of_each_version_arrives() {
+    let server = shared();
+    for version in 1..=12 {
+        let world = world_of(&server, of_version(&version.to_string())).await;
+        let since = world.alice.now().await;
+        let event = world.say("hello");
+        let answer = world.peer.transact(&server, &[&event], &[]).await.ok();
+        assert_eq!(answer["pdus"][&event.id], json!({}), "version {version}: {answer}");
+        world.alice.wait_for_event(&since, &world.room.id, &event.id).await;
+        let seen = world.alice.event(&world.room.id, &event.id).await;
+        assert_eq!((&seen["content"]["body"], &seen["sender"]), (&json!("hello"), &json!(world.mallory)));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_signature_is_dropped() {
+    let server = shared();
+    for version in VERSIONS {
+        let world = world_of(&server, of_version(version)).await;
+        let forger = SigningKey::generate([3; 32], world.peer.key.key_id()).expect("a key");
+        let bad = Event::sign(world.draft("forged"), world.room.rules, world.peer.name.as_str(), &forger);
+        world.beside_a_good_one(&server, &bad).await;
+        not_shown(&world.alice, &world.room.id, &bad).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_is_not_there_is_dropped() {
+    let server = shared();
+    let world = world(&server).await;
+    let mut none = world.peer.sign(&world.room, world.draft("unsigned"));
+    none.json["signatures"] = json!({});
+    let mut of_another = world.peer.sign(&world.room, world.draft("signed by another"));
+    of_another.json["signatures"] =
+        json!({ "elsewhere.example": of_another.json["signatures"][world.peer.name.as_str()] });
+    let mut nonsense = world.peer.sign(&world.room, world.draft("signed with nonsense"));
+    nonsense.json["signatures"] = json!({ world.peer.name.as_str(): { "ed25519:raw": 7, "x": {}, "ed25519:y": "!!" } });
+    let unknown = SigningKey::generate([3; 32], "unpublished").expect("a key");
+    let unknown = Event::sign(world.draft("an unknown key"), world.room.rules, world.peer.name.as_str(), &unknown);
+    for bad in [none, of_another, nonsense, unknown] {
+        world.beside_a_good_one(&server, &bad).await;
+        not_shown(&world.alice, &world.room.id, &bad).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_content_hash_leaves_the_event_redacted() {
+    let server = shared();
+    for version in VERSIONS {
+        let world = world_of(&server, of_version(version)).await;
+        let mut changed = world.peer.sign(&world.room, world.draft("as it was signed"));
+        changed.json["content"]["body"] = "as somebody changed it".into();
+        world.beside_a_good_one(&server, &changed).await;
+        let seen = shown(&world.alice, &world.room.id, &changed.id).await;
+        assert_eq!(seen["content"], json!({}), "version {version}: {seen}");
+        assert_eq!(seen["sender"], world.mallory);
+    }
+}
+
+#[tokio::test]
+async fn a_member_whose_hash_is_wrong_keeps_what_is_protected() {
+    let server = shared();
+    let world = world(&server).await;
+    let content = json!({ "membership": "join", "displayname": "Mallory" });
+    let draft = world.room.draft(&world.mallory, "m.room.member", Some(&world.mallory), content);
+    let mut changed = world.peer.sign(&world.room, draft);
+    changed.json["content"]["displayname"] = "The Administrator".into();
+    world.beside_a_good_one(&server, &changed).await;
+    let member = world.alice.state(&world.room.id, "m.room.member", &world.mallory).await;
+    assert_eq!(member["membership"], "join");
+    assert_ne!(member["displayname"], "The Administrator", "{member}");
+}
+
+/// A peer that has stopped using a key and publishes it as an old one, expired this long ago.
+async fn with_an_old_key(expired_ms_ago: u64) -> (RawPeer, SigningKey) {
+    let mut peer = raw().await;
+    let old = peer.key.clone();
+    peer.key = SigningKey::generate([5; 32], "new").expect("a key");
+    let expired = OldVerifyKey { key: old.public_key_base64(), expired_ts: now_ms() - expired_ms_ago };
+    let old_keys = [(old.key_id().to_owned(), expired)].into();
+    let document = build_key_document(&peer.name, &[peer.key.clone()], &old_keys, now_ms() + DAY_MS);
+    let document: Value = serde_json::from_str(document.json()).expect("a document");
+    peer.script(move |asked| asked.path.starts_with("/_matrix/key/v2/server").then(|| Answer::json(document.clone())));
+    (peer, old)
+}
+
+async fn world_with(server: &conformance_tests::Server, peer: RawPeer, version: &str) -> World {
+    let alice: Client = server.register("alice").await;
+    let room = alice.create_room(of_version(version)).await;
+    let mallory = peer.user("mallory");
+    let room = peer.join(server, &room, &mallory).await;
+    World { peer, alice, mallory, room }
+}
+
+#[tokio::test]
+async fn a_key_that_had_expired_signs_nothing_from_version_5_on() {
+    let server = shared();
+    for (version, believed) in [("4", true), ("5", false), ("11", false), ("12", false)] {
+        let (peer, old) = with_an_old_key(DAY_MS).await;
+        let world = world_with(&server, peer, version).await;
+        let name = world.peer.name.to_string();
+        // Made after the key expired.
+        let late = Event::sign(world.draft("late"), world.room.rules, &name, &old);
+        world.beside_a_good_one(&server, &late).await;
+        match believed {
+            // «verify_keys … the key's validity is not enforced» before version 5.
+            true => drop(shown(&world.alice, &world.room.id, &late.id).await),
+            false => not_shown(&world.alice, &world.room.id, &late).await,
+        }
+        // Made while it was good.
+        let mut draft = world.draft("in time");
+        draft["origin_server_ts"] = (now_ms() - 2 * DAY_MS).into();
+        let in_time = Event::sign(draft, world.room.rules, &name, &old);
+        world.beside_a_good_one(&server, &in_time).await;
+        shown(&world.alice, &world.room.id, &in_time.id).await;
+    }
+}
+
+#[tokio::test]
+async fn no_key_is_good_for_longer_than_a_week_ahead() {
+    let server = shared();
+    for (version, believed) in [("4", true), ("5", false), ("12", false)] {
+        let peer = raw().await;
+        let document =
+            build_key_document(&peer.name, &[peer.key.clone()], &Default::default(), now_ms() + 365 * DAY_MS);
+        let document: Value = serde_json::from_str(document.json()).expect("a document");
+        peer.script(move |asked| {
+            asked.path.starts_with("/_matrix/key/v2/server").then(|| Answer::json(document.clone()))
+        });
+        let world = world_with(&server, peer, version).await;
+        let mut draft = world.draft("from the future");
+        draft["origin_server_ts"] = (now_ms() + 30 * DAY_MS).into();
+        let future = world.peer.sign(&world.room, draft);
+        world.beside_a_good_one(&server, &future).await;
+        match believed {
+            true => drop(shown(&world.alice, &world.room.id, &future.id).await),
+            // «Servers MUST use the lesser of this field and 7 days into the future».
+            false => not_shown(&world.alice, &world.room.id, &future).await,
+        }
+    }
+}
+
+/// The ids of the current state as Alice sees it.
+async fn state_ids(world: &World) -> Vec<String> {
+    let state = world.alice.all_state(&world.room.id).await;
+    let mut ids: Vec<String> = conformance_tests::event_ids(&state).into_iter().map(str::to_owned).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn what_the_rules_do_not_allow_is_rejected_and_never_shown() {
+    let server = shared();
+    for version in VERSIONS {
+        let world = world_of(&server, of_version(version)).await;
+        let (room, mallory, alice) = (&world.room, world.mallory.as_str(), world.alice.user_id.as_str());
+        let eve = world.peer.user("eve");
+        let text = json!({ "msgtype": "m.text", "body": "x" });
+        let drafts = [
+            ("a message of nobody in the room", room.draft(&eve, "m.room.message", None, text)),
+            ("state without power", room.draft(mallory, "m.room.topic", Some(""), json!({ "topic": "mine" }))),
+            (
+                "power for oneself",
+                room.draft(mallory, "m.room.power_levels", Some(""), json!({ "users": { mallory: 100 } })),
+            ),
+            ("a kick", room.draft(mallory, "m.room.member", Some(alice), json!({ "membership": "leave" }))),
+            ("a ban", room.draft(mallory, "m.room.member", Some(alice), json!({ "membership": "ban" }))),
+            ("a join for another", room.draft(mallory, "m.room.member", Some(&eve), json!({ "membership": "join" }))),
+            (
+                "a membership that is none",
+                room.draft(mallory, "m.room.member", Some(mallory), json!({ "membership": 7 })),
+            ),
+            ("a state key of another", room.draft(mallory, "org.example.x", Some(alice), json!({}))),
+            (
+                "a second create event",
+                room.draft(mallory, "m.room.create", Some(""), json!({ "room_version": version })),
+            ),
+        ];
+        let before = state_ids(&world).await;
+        for (what, draft) in drafts {
+            let bad = world.peer.sign(room, draft);
+            world.beside_a_good_one(&server, &bad).await;
+            not_shown(&world.alice, &room.id, &bad).await;
+            assert_eq!(state_ids(&world).await, before, "version {version}: {what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_rejected_event_is_kept() {
+    let server = shared();
+    let world = world(&server).await;
+    let topic = world.room.draft(&world.mallory, "m.room.topic", Some(""), json!({ "topic": "mine" }));
+    let rejected = world.peer.sign(&world.room, topic);
+    let mut draft = world.draft("after what was rejected");
+    draft["prev_events"] = world.room.references(&[rejected.id.clone()]);
+    world.room.keep(&rejected);
+    let after = world.peer.sign(&world.room, draft);
+    world.peer.transact(&server, &[&rejected, &after], &[]).await.ok();
+    shown(&world.alice, &world.room.id, &after.id).await;
+    not_shown(&world.alice, &world.room.id, &rejected).await;
+    let reply = world.alice.get(&v3!("/rooms/{}/state/m.room.topic", world.room.id)).await;
+    assert_eq!(reply.status, 404, "{reply}");
+}
+
+#[tokio::test]
+async fn what_stands_on_a_rejected_authority_is_rejected() {
+    let server = shared();
+    let world = world(&server).await;
+    let powers = json!({ "users": { &world.alice.user_id: 100, &world.mallory: 100 } });
+    let powers = world.room.draft(&world.mallory, "m.room.power_levels", Some(""), powers);
+    let powers = world.peer.sign(&world.room, powers);
+    world.room.keep(&powers);
+    let mut topic = world.room.draft(&world.mallory, "m.room.topic", Some(""), json!({ "topic": "mine" }));
+    let mut auth = world.room.auth_events(&world.mallory, "m.room.topic", Some(""), &json!({}));
+    let old = world.room.state_id("m.room.power_levels", "").expect("power levels");
+    auth.retain(|id| *id != old);
+    auth.push(powers.id.clone());
+    topic["auth_events"] = world.room.references(&auth);
+    let topic = world.peer.sign(&world.room, topic);
+    world.peer.transact(&server, &[&powers], &[]).await.ok();
+    world.beside_a_good_one(&server, &topic).await;
+    for bad in [&powers, &topic] {
+        not_shown(&world.alice, &world.room.id, bad).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_signs_for_the_users_of_another_server() {
+    let server = shared();
+    for version in VERSIONS {
+        let world = world_of(&server, of_version(version)).await;
+        let third = raw().await;
+        let third_user = third.user("third");
+        third.join(&server, &world.room.id, &third_user).await;
+        for sender in [world.alice.user_id.as_str(), &third_user] {
+            let content = json!({ "msgtype": "m.text", "body": "forged" });
+            let mut draft = world.room.draft(sender, "m.room.message", None, content);
+            if let Some(id) = draft.get_mut("event_id") {
+                // An id of the peer's own: its signature is needed for that, but does not suffice.
+                *id = format!("${}:{}", conformance_tests::unique("forged"), world.peer.name).into();
+            }
+            let forged = world.peer.sign(&world.room, draft);
+            world.beside_a_good_one(&server, &forged).await;
+            not_shown(&world.alice, &world.room.id, &forged).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_another_servers_is_taken_from_whom_it_comes() {
+    let server = shared();
+    let world = world(&server).await;
+    let third = raw().await;
+    let third_user = third.user("third");
+    let room = third.join(&server, &world.room.id, &third_user).await;
+    let relayed = third.say(&room, &third_user, "through another");
+    world.peer.transact(&server, &[&relayed], &[]).await.ok();
+    shown(&world.alice, &world.room.id, &relayed.id).await;
+}
+
+/// What each change makes of an event, by the version of its room.
+#[tokio::test]
+async fn an_event_of_another_format_is_dropped() {
+    let server = shared();
+    for version in VERSIONS {
+        let world = world_of(&server, of_version(version)).await;
+        let ids: Vec<String> = world.room.tips();
+        let twenty_one: Vec<Value> = (0..21).map(|n| json!(format!("${n}:{}", world.peer.name))).collect();
+        let as_pairs: Value = ids.iter().map(|id| json!([id, { "sha256": "AAAA" }])).collect();
+        let mut changes: Vec<(&str, &str, Value)> = vec![
+            ("the depth is text", "depth", json!("7")),
+            ("the depth is negative", "depth", json!(-1)),
+            ("the time is text", "origin_server_ts", json!("7")),
+            ("the sender is no user", "sender", json!("mallory")),
+            ("the type is a number", "type", json!(7)),
+            ("the content is a list", "content", json!([])),
+            ("more than 20 events before it", "prev_events", twenty_one.clone().into()),
+            ("more than 10 auth events", "auth_events", twenty_one[..11].to_vec().into()),
+            ("events before it are no list", "prev_events", json!({})),
+            ("the state key is a number", "state_key", json!(7)),
+            ("the type is too long", "type", json!("x".repeat(256))),
+            ("the state key is too long", "state_key", json!("x".repeat(256))),
+        ];
+        changes.push(match version {
+            "1" => ("references as of version 3", "prev_events", json!(ids)),
+            _ => ("references as of version 1", "prev_events", as_pairs),
+        });
+        for (what, field, value) in changes {
+            let mut draft = world.draft("another format");
+            draft[field] = value;
+            if version == "1"
+                && field == "prev_events"
+                && draft["prev_events"][0].is_string()
+                && what.starts_with("more")
+            {
+                draft["prev_events"] = twenty_one.iter().map(|id| json!([id, { "sha256": "AAAA" }])).collect();
+            }
+            // Signed as it stands, where that can be said of it at all.
+            let bad = match draft["type"].is_string() && draft["content"].is_object() {
+                true => world.peer.sign(&world.room, draft),
+                false => {
+                    let mut event = world.peer.sign(&world.room, world.draft("another format"));
+                    event.json[field] = draft[field].clone();
+                    event
+                }
+            };
+            world.beside_a_good_one(&server, &bad).await;
+            not_shown(&world.alice, &world.room.id, &bad).await;
+            still_there(&server, &world.alice, &world.peer).await;
+            let state = world.alice.all_state(&world.room.id).await;
+            assert!(state.iter().all(|event| event["type"] != "x".repeat(256)), "version {version}: {what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn numbers_that_canonical_json_forbids_are_dropped_from_version_6_on() {
+    let server = shared();
+    for number in ["1.5", "9007199254740992", "-9007199254740992", "1e3", "-0.0"] {
+        let world = world_of(&server, of_version("6")).await;
+        let good = world.say("good");
+        let mut bad = world.peer.sign(&world.room, world.draft("NUMBER"));
+        bad.json["content"]["n"] = "NUMBER".into();
+        let uri = format!("/_matrix/federation/v1/send/{}", conformance_tests::unique("txn"));
+        let body = conformance_tests::peer::transaction(world.peer.name.as_str(), &[&bad, &good], &[]);
+        let body = body.to_string().replace("\"n\":\"NUMBER\"", &format!("\"n\":{number}"));
+        let mut sending = world.peer.sending(&server, "PUT", &uri, None);
+        sending.sent_body = Some(body.clone().into_bytes());
+        sending.body = sending.sent_body.clone();
+        let answer = world.peer.send(&server, sending).await.ok();
+        assert_eq!(answer["pdus"][&good.id], json!({}), "{number}: {answer}");
+        shown(&world.alice, &world.room.id, &good.id).await;
+        not_shown(&world.alice, &world.room.id, &bad).await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_large_is_dropped() {
+    let server = shared();
+    for version in VERSIONS {
+        let world = world_of(&server, of_version(version)).await;
+        let bad = world.peer.sign(&world.room, world.draft(&"x".repeat(65_536)));
+        let answer = world.beside_a_good_one(&server, &bad).await;
+        // Under its id, if that can be said of an event that is none.
+        assert_ne!(answer["pdus"][&bad.id], json!({}), "version {version}: {answer}");
+        not_shown(&world.alice, &world.room.id, &bad).await;
+        // The largest that may be.
+        let small = world.peer.sign(&world.room, world.draft("")).json.to_string().len();
+        let largest = world.peer.sign(&world.room, world.draft(&"x".repeat(65_536 - small - 16)));
+        world.peer.transact(&server, &[&largest], &[]).await.ok();
+        shown(&world.alice, &world.room.id, &largest.id).await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_for_a_room_that_we_are_not_in_is_answered_so() {
+    let server = shared();
+    let world = world(&server).await;
+    let elsewhere = world.peer.create_room(&world.mallory, "11");
+    let bad = world.peer.say(&elsewhere, &world.mallory, "elsewhere");
+    let answer = world.beside_a_good_one(&server, &bad).await;
+    // Without the room its version is not known, and with it what the event's id is.
+    let errors: Vec<&Value> =
+        answer["pdus"].as_object().into_iter().flatten().map(|(_, answer)| &answer["error"]).collect();
+    assert!(errors.len() <= 2 && errors.iter().filter(|error| error.is_string()).count() <= 1, "{answer}");
+    world.alice.get(&v3!("/rooms/{}/state", elsewhere.id)).await.expect_error(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_in_the_room_adds_nothing_to_it() {
+    let server = shared();
+    let world = world(&server).await;
+    let outsider = raw().await;
+    let eve = outsider.user("eve");
+    let draft = world.room.draft(&eve, "m.room.message", None, json!({ "msgtype": "m.text", "body": "let me in" }));
+    let bad = outsider.sign(&world.room, draft);
+    let join = world.room.draft(&eve, "m.room.member", Some(&eve), json!({ "membership": "join" }));
+    let with_power = world.room.draft(&eve, "m.room.power_levels", Some(""), json!({ "users": { &eve: 100 } }));
+    outsider.transact(&server, &[&bad, &outsider.sign(&world.room, with_power)], &[]).await.ok();
+    world.never_shown(&server, &bad).await;
+    // A join of a public room is allowed, however it comes.
+    let join = outsider.sign(&world.room, join);
+    outsider.transact(&server, &[&join], &[]).await.ok();
+    shown(&world.alice, &world.room.id, &join.id).await;
+}
+
+#[tokio::test]
+async fn authority_of_another_room_authorises_nothing() {
+    let server = shared();
+    let world = world(&server).await;
+    let other = world.alice.create_room(json!({ "preset": "public_chat" })).await;
+    let other = world.peer.join(&server, &other, &world.mallory).await;
+    let mut draft = world.draft("authorised elsewhere");
+    let auth = other.auth_events(&world.mallory, "m.room.message", None, &json!({}));
+    draft["auth_events"] = other.references(&auth);
+    let bad = world.peer.sign(&world.room, draft);
+    let mut draft = world.draft("from elsewhere");
+    draft["prev_events"] = other.references(&other.tips());
+    let follows = world.peer.sign(&world.room, draft);
+    for bad in [bad, follows] {
+        world.beside_a_good_one(&server, &bad).await;
+        not_shown(&world.alice, &world.room.id, &bad).await;
+    }
+}
+
+#[tokio::test]
+async fn a_redaction_without_power_takes_nothing() {
+    let server = shared();
+    for version in ["3", "11", "12"] {
+        let world = world_of(&server, of_version(version)).await;
+        let said = world.alice.send_text(&world.room.id, "stays").await;
+        let mut draft = world.room.draft(&world.mallory, "m.room.redaction", None, json!({ "redacts": said }));
+        if version == "3" {
+            draft["content"] = json!({});
+            draft["redacts"] = said.as_str().into();
+        }
+        let redaction = world.peer.sign(&world.room, draft);
+        world.beside_a_good_one(&server, &redaction).await;
+        assert_eq!(world.alice.event(&world.room.id, &said).await["content"]["body"], "stays", "version {version}");
+    }
+}
+
+#[tokio::test]
+async fn the_greatest_depth_stops_nobody() {
+    let server = shared();
+    let world = world(&server).await;
+    let mut draft = world.draft("as deep as can be");
+    draft["depth"] = (2_u64.pow(53) - 1).into();
+    let deep = world.peer.sign(&world.room, draft);
+    world.room.add(&deep);
+    world.peer.transact(&server, &[&deep], &[]).await.ok();
+    shown(&world.alice, &world.room.id, &deep.id).await;
+    let reply = world.alice.send_text(&world.room.id, "still here").await;
+    shown(&world.alice, &world.room.id, &reply).await;
+    let mut draft = world.draft("and so does this");
+    draft["depth"] = (2_u64.pow(53) - 1).into();
+    let event = world.peer.sign(&world.room, draft);
+    world.peer.transact(&server, &[&event], &[]).await.ok();
+    shown(&world.alice, &world.room.id, &event.id).await;
+}

@@ -1,15 +1,17 @@
 //! Measures federation: servers are started as the tests start them, over TLS on loopback.
 //!
-//! `federation_figures [--rounds N] [--rooms FOLDER] SCENARIO…`; benches/README.md says what each figure means. Each figure is
+//! `federation_figures [--rounds N] [--rooms FOLDER] [--perf FOLDER] SCENARIO…`; benches/README.md says what each figure means. Each figure is
 //! a line of JSON; a table follows. The exit code is 1 if an operation failed anywhere, or too few were made.
 
 mod catch_up;
 mod delivery;
+mod incoming;
 mod join;
 mod large_room;
 mod listening;
 mod pair;
 mod process;
+mod profile;
 mod report;
 
 use std::path::PathBuf;
@@ -17,25 +19,28 @@ use std::process::ExitCode;
 
 use report::Report;
 
-const USAGE: &str = "federation_figures [--rounds N] [--rooms FOLDER] SCENARIO…
-scenarios: delivery, join-large, join, catch-up
+const USAGE: &str = "federation_figures [--rounds N] [--rooms FOLDER] [--perf FOLDER] SCENARIO…
+scenarios: delivery, join-large, join, incoming, catch-up
 --rounds   how often each pass is made, 2 by default
---rooms    where large rooms are kept between runs; needed by the joins";
+--rooms    where large rooms are kept between runs; needed by the joins
+--perf     where profiles of incoming are kept, for which perf is needed";
 
 /// What the command line says.
 struct Wanted {
     rounds: usize,
     rooms: Option<PathBuf>,
+    profiles: Option<PathBuf>,
     scenarios: Vec<String>,
 }
 
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Option<Wanted> {
-    let mut wanted = Wanted { rounds: 2, rooms: None, scenarios: Vec::new() };
+    let mut wanted = Wanted { rounds: 2, rooms: None, profiles: None, scenarios: Vec::new() };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => wanted.rounds = arguments.next()?.parse().ok().filter(|rounds| *rounds > 0)?,
             "--rooms" => wanted.rooms = Some(arguments.next()?.into()),
-            "delivery" | "catch-up" | "join" | "join-large" => wanted.scenarios.push(argument),
+            "--perf" => wanted.profiles = Some(arguments.next()?.into()),
+            "delivery" | "incoming" | "catch-up" | "join" | "join-large" => wanted.scenarios.push(argument),
             _ => return None,
         }
     }
@@ -45,7 +50,7 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Option<Wanted> {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
-    let Some(Wanted { rounds, rooms, scenarios }) = wanted(std::env::args().skip(1)) else {
+    let Some(Wanted { rounds, rooms, profiles, scenarios }) = wanted(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -56,6 +61,7 @@ async fn main() -> ExitCode {
             "delivery" => delivery::run(&mut report, rounds).await,
             "join" => join::small(&mut report, rounds, &rooms).await,
             "join-large" => join::large(&mut report, rounds, &rooms).await,
+            "incoming" => incoming::run(&mut report, rounds, profiles.as_deref()).await,
             _ => {
                 for _ in 0..rounds {
                     catch_up::run(&mut report, 100, 100).await;

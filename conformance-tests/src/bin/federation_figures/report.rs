@@ -36,12 +36,6 @@ impl Report {
         self.rows.push([scenario.to_owned(), who.to_owned(), what.to_owned(), format!("{value:.3} {unit}"), counted]);
     }
 
-    /// A pass that gave no figure.
-    pub(crate) fn failure(&mut self, scenario: &str, why: &str) {
-        println!("{}", json!({ "scenario": scenario, "failure": why }));
-        self.failures.push(format!("{scenario}: {why}"));
-    }
-
     /// Prints the table; gives whether the run counts.
     pub(crate) fn print(&self) -> bool {
         let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -27,9 +27,8 @@ pub(crate) async fn run(report: &mut Report, rooms: usize, each: usize) {
     // A server that has something to say is heard to be back.
     pair.bob.send_text(&pair.rooms[0], "I am back").await;
     let wanted = rooms * each;
-    let mut seen = listening.all(wanted + 1, PATIENCE).await;
+    let seen = listening.all(&pass, wanted, PATIENCE).await;
     let last = seen.values().map(|(when, _)| *when).max().unwrap_or(start);
-    seen.retain(|body, _| body.starts_with(&pass));
     let mut tally = Tally { wanted, made: seen.len(), failed: 0 };
     // One that came twice, or while the server could not be reached.
     tally.failed += seen.values().filter(|(when, times)| *times > 1 || *when < start).count();
@@ -65,9 +64,9 @@ async fn wrong_histories(pair: &Pair, each: usize, pass: &str) -> usize {
     for room in &pair.rooms {
         let [sent, got] = [&pair.alice, &pair.bob].map(|client| async {
             let history = client.whole_history(room, 1000).await;
-            let ours = history
-                .into_iter()
-                .filter(|event| event["content"]["body"].as_str().is_some_and(|body| body.starts_with(pass)));
+            let ours = history.into_iter().filter(|event| {
+                event["content"]["body"].as_str().is_some_and(|body| body.split(' ').next() == Some(pass))
+            });
             let ours: Vec<_> = ours.collect();
             event_ids(&ours).into_iter().map(str::to_owned).collect::<Vec<_>>()
         });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use conformance_tests::{Authority, v3};
+use conformance_tests::{Authority, unique, v3};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -78,12 +78,13 @@ fn note<'a>(
 /// One message after the other in one room, each sent when the last one has arrived.
 async fn idle(pair: &Pair, messages: usize) -> (Vec<f64>, Tally) {
     let mut listening = Listening::start(&pair.bob).await;
+    let pass = unique("idle");
     let (mut latencies, mut tally) = (Vec::new(), Tally { wanted: messages, ..Tally::default() });
     for number in 0..messages {
-        let body = format!("idle {number} {}", conformance_tests::unique("pass"));
+        let body = format!("{pass} {number}");
         let start = Instant::now();
         pair.alice.send_text(&pair.rooms[0], &body).await;
-        match listening.next(PATIENCE).await {
+        match listening.next(&pass, PATIENCE).await {
             Some((seen, when)) if seen == body => {
                 latencies.push(milliseconds(when - start));
                 tally.made += 1;
@@ -99,7 +100,7 @@ async fn idle(pair: &Pair, messages: usize) -> (Vec<f64>, Tally) {
 async fn at_rate(pair: &Pair, rate: u32, seconds: u32) -> (Vec<f64>, Tally) {
     let mut listening = Listening::start(&pair.bob).await;
     let wanted = (rate * seconds) as usize;
-    let pass = conformance_tests::unique("rate");
+    let pass = unique("rate");
     let pause = Duration::from_secs(1) / rate;
     let (begin, mut sending) = (Instant::now() + pause, JoinSet::new());
     let due: Arc<Vec<Instant>> = Arc::new((0..wanted as u32).map(|number| begin + pause * number).collect());
@@ -116,7 +117,7 @@ async fn at_rate(pair: &Pair, rate: u32, seconds: u32) -> (Vec<f64>, Tally) {
             tally.failed += 1;
         }
     }
-    let seen = listening.all(wanted, PATIENCE).await;
+    let seen = listening.all(&pass, wanted, PATIENCE).await;
     let mut latencies = Vec::new();
     for (number, when) in due.iter().enumerate() {
         match seen.get(&format!("{pass} {number}")) {

@@ -27,13 +27,13 @@ pub(crate) async fn large(report: &mut Report, rounds: usize, folder: &Path) {
 }
 
 /// Either server joins a room of Synapse's, and one of ours, in turns.
-pub(crate) async fn small(report: &mut Report, rounds: usize, folder: &Path) {
+pub(crate) async fn small(report: &mut Report, rounds: usize, state: usize, folder: &Path) {
     let authority = Authority::new();
     let mut taken: HashMap<(Kind, Kind), Vec<f64>> = HashMap::new();
     for _ in 0..rounds {
         for kind in [Kind::Synapse, Kind::LinkIm] {
             for joiner in [Kind::LinkIm, Kind::Synapse] {
-                let size = Size { kind, members: 1_000, state: 5_000 };
+                let size = Size { kind, members: 1_000, state };
                 let seconds = joins(report, size, joiner, &authority, folder).await;
                 taken.entry((kind, joiner)).or_default().push(seconds);
             }
@@ -68,9 +68,9 @@ async fn joins(report: &mut Report, size: Size, joiner: Kind, authority: &Arc<Au
     let answer = carol.post(&path, json!({})).await;
     let joined = start.elapsed().as_secs_f64();
     count(answer.status == 200, answer.to_string());
-    carol.send_text(&large.room, "here I am").await;
-    let heard = listening.next(PATIENCE).await;
-    count(heard.is_some_and(|(body, _)| body == "here I am"), "the owner did not hear who joined".to_owned());
+    carol.send_text(&large.room, "joined").await;
+    let heard = listening.next("joined", PATIENCE).await;
+    count(heard.is_some_and(|(body, _)| body == "joined"), "the owner did not hear who joined".to_owned());
     let talked = start.elapsed().as_secs_f64();
     let (state, whole) = whole_state(&carol, &large.room, size, start).await;
     count(state == size.state + 1, format!("{state} entries of the state in place of {}", size.state + 1));

@@ -35,16 +35,28 @@ impl Listening {
         Self { arrivals, task }
     }
 
-    /// The next message's body and when it came.
-    pub(crate) async fn next(&mut self, patience: Duration) -> Option<(String, Instant)> {
-        tokio::time::timeout(patience, self.arrivals.recv()).await.ok().flatten()
+    /// The next message of a pass: its body and when it came. Bodies begin with the name of their pass.
+    ///
+    /// Synapse answers a first `/sync` as it answered the last one of a moment ago, so what earlier passes sent may come again.
+    pub(crate) async fn next(&mut self, pass: &str, patience: Duration) -> Option<(String, Instant)> {
+        loop {
+            let (body, when) = tokio::time::timeout(patience, self.arrivals.recv()).await.ok().flatten()?;
+            if body.split(' ').next() == Some(pass) {
+                return Some((body, when));
+            }
+        }
     }
 
-    /// How often and when first each message came, until all of `wanted` are there, or none comes for so long.
-    pub(crate) async fn all(&mut self, wanted: usize, patience: Duration) -> HashMap<String, (Instant, usize)> {
+    /// How often and when first each message of a pass came, until `wanted` are there, or none comes for so long.
+    pub(crate) async fn all(
+        &mut self,
+        pass: &str,
+        wanted: usize,
+        patience: Duration,
+    ) -> HashMap<String, (Instant, usize)> {
         let mut seen = HashMap::new();
         while seen.len() < wanted {
-            let Some((body, when)) = self.next(patience).await else { break };
+            let Some((body, when)) = self.next(pass, patience).await else { break };
             seen.entry(body).or_insert((when, 0)).1 += 1;
         }
         seen

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::listening::Listening;
 use crate::pair::{Kind, Pair};
-use crate::report::{Report, Tally, quantile};
+use crate::report::{Report, Tally, median, quantile};
 
 /// Rooms that the messages of a rate go round.
 const ROOMS: usize = 10;
@@ -50,10 +50,16 @@ pub(crate) async fn run(report: &mut Report, rounds: usize) {
         let (sending, receiving) = ours.cpu();
         let each = |seconds: f64| (seconds * 1000.0 / tally.made as f64, "ms");
         report.figure("delivery", &ours.who(), "200/s, CPU of the sender, a message", each(sending - before.0), tally);
-        report.figure("delivery", &ours.who(), "200/s, CPU of the receiver", each(receiving - before.1), tally);
+        report.figure(
+            "delivery",
+            &ours.who(),
+            "200/s, CPU of the receiver, a message",
+            each(receiving - before.1),
+            tally,
+        );
     }
     for what in ["idle, p50", "idle, p99", "20/s, p50", "20/s, p99"] {
-        let [ours, theirs] = [Kind::LinkIm, Kind::Synapse].map(|kind| quantile(&figures[&(kind, what)], 0.5));
+        let [ours, theirs] = [Kind::LinkIm, Kind::Synapse].map(|kind| median(&figures[&(kind, what)]));
         let ratio = format!("{what}, median of {rounds}, share of Synapse's");
         report.figure("delivery", "ratio", &ratio, (ours / theirs, ""), Tally::default());
     }

@@ -12,7 +12,7 @@ use crate::large_room::{LargeRoom, Size};
 use crate::listening::Listening;
 use crate::pair::{Kind, Running};
 use crate::process::{cpu_seconds, memory, peak_memory};
-use crate::report::{Report, Tally, quantile};
+use crate::report::{Report, Tally, median};
 
 /// How long a join may take.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -27,20 +27,20 @@ pub(crate) async fn large(report: &mut Report, rounds: usize, folder: &Path) {
 }
 
 /// Either server joins a room of Synapse's, and one of ours, in turns.
-pub(crate) async fn small(report: &mut Report, rounds: usize, state: usize, folder: &Path) {
+pub(crate) async fn small(report: &mut Report, rounds: usize, (members, state): (usize, usize), folder: &Path) {
     let authority = Authority::new();
     let mut taken: HashMap<(Kind, Kind), Vec<f64>> = HashMap::new();
     for _ in 0..rounds {
         for kind in [Kind::Synapse, Kind::LinkIm] {
             for joiner in [Kind::LinkIm, Kind::Synapse] {
-                let size = Size { kind, members: 1_000, state };
+                let size = Size { kind, members, state };
                 let seconds = joins(report, size, joiner, &authority, folder).await;
                 taken.entry((kind, joiner)).or_default().push(seconds);
             }
         }
     }
     for kind in [Kind::Synapse, Kind::LinkIm] {
-        let [ours, theirs] = [Kind::LinkIm, Kind::Synapse].map(|joiner| quantile(&taken[&(kind, joiner)], 0.5));
+        let [ours, theirs] = [Kind::LinkIm, Kind::Synapse].map(|joiner| median(&taken[&(kind, joiner)]));
         let what = format!("joins {}: share of Synapse's time", kind.name());
         report.figure("join", "ratio", &what, (ours / theirs, ""), Tally::default());
     }

@@ -51,6 +51,17 @@ impl Report {
     }
 }
 
+/// The middle of what passes found; of an even number of them, the mean of the two in the middle.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        length if length % 2 == 1 => sorted[length / 2],
+        length => f64::midpoint(sorted[length / 2 - 1], sorted[length / 2]),
+    }
+}
+
 /// The value that this share of the values does not exceed: 0.5 is the median.
 pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
@@ -62,7 +73,13 @@ pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::quantile;
+    use super::{median, quantile};
+
+    #[test]
+    fn the_median_of_two_is_between_them() {
+        assert_eq!([&[3.0][..], &[4.0, 1.0], &[9.0, 1.0, 2.0]].map(median), [3.0, 2.5, 2.0]);
+        assert!(median(&[]).is_nan());
+    }
 
     #[test]
     fn a_quantile_is_one_of_the_values() {

@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// How many functions are listed.
 const LISTED: usize = 15;
+
+/// How long `perf` may take to begin.
+const ATTACHING: Duration = Duration::from_secs(10);
 
 /// `perf` while it looks on.
 pub(crate) struct Profile {
@@ -25,7 +29,21 @@ impl Profile {
             .stderr(Stdio::null())
             .spawn()
             .expect("perf can be run");
-        Self { perf, file: file.to_owned() }
+        let profile = Self { perf, file: file.to_owned() };
+        // A thread that begins while perf looks for those that there are would be missed.
+        let start = Instant::now();
+        while profile.watched() < entries(pid, "task") {
+            assert!(start.elapsed() < ATTACHING, "perf does not begin");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        profile
+    }
+
+    /// How many counters of threads it has open.
+    fn watched(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.perf.id())).into_iter().flatten().flatten();
+        let targets = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        targets.filter(|target| target.to_string_lossy().contains("[perf_event]")).count()
     }
 
     /// Looks no more, and prints the functions that took most, without what they call.
@@ -47,4 +65,8 @@ impl Profile {
             eprintln!("{line}");
         }
     }
+}
+
+fn entries(pid: u32, folder: &str) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/{folder}")).into_iter().flatten().count()
 }

@@ -21,7 +21,8 @@ const IDLE: usize = 300;
 /// How long a message may take that is lost by all appearance.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Both kinds of servers in turns: LinkIM, Synapse, LinkIM, Synapse. Synapse is spared the rate that it cannot sustain.
+/// Both kinds of servers in turns: LinkIM, Synapse, LinkIM, Synapse. Synapse is spared the higher rate: its messages queue at
+/// the lower one already.
 pub(crate) async fn run(report: &mut Report, rounds: usize) {
     let authority = Authority::new();
     let ours = Pair::start(Kind::LinkIm, &authority, ROOMS).await;

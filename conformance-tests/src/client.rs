@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::{Reply, v3};
 
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(60);
+
 /// An actor: a base address and, once registered or logged in, a user with a token and a device.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -32,7 +35,7 @@ impl Client {
             user_id: String::new(),
             access_token: String::new(),
             device_id: String::new(),
-            http: http_client(),
+            http: http_client(ANSWER),
             transactions: Arc::default(),
         }
     }
@@ -71,7 +74,12 @@ impl Client {
 
     /// The same user and device at another address, after a restart on another port.
     pub fn at(&self, base: &str) -> Self {
-        Self { base: base.to_owned(), http: http_client(), ..self.clone() }
+        Self { base: base.to_owned(), http: http_client(ANSWER), ..self.clone() }
+    }
+
+    /// The same user and device, who waits so long for an answer; others wait a minute.
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { http: http_client(patience), ..self.clone() }
     }
 
     /// A transaction id that this device has not used.
@@ -151,12 +159,12 @@ pub(crate) fn password_login(user: &str, password: &str) -> Value {
 }
 
 /// One pool of connections per actor: a pool may not outlive the runtime of the test that opened its connections.
-fn http_client() -> reqwest::Client {
+fn http_client(patience: Duration) -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
         .tls_built_in_root_certs(false)
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(60))
+        .timeout(patience)
         .build()
         .expect("an HTTP client with these settings can be built")
 }

@@ -23,6 +23,7 @@ mod client;
 mod command;
 mod events;
 mod files;
+mod folders;
 mod gate;
 pub mod keys;
 mod options;

@@ -1,7 +1,7 @@
 //! How a server under test is configured.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::{Authority, Gate};
@@ -55,6 +55,8 @@ pub struct Options {
     pub tables: String,
     /// Variables added to the environment of the process.
     pub environment: Vec<(String, String)>,
+    /// What [`Server::keep`](crate::Server::keep) kept of a server of this name: the server starts on a copy of it.
+    pub data: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -68,6 +70,7 @@ impl Default for Options {
             top: String::new(),
             tables: String::new(),
             environment: Vec::new(),
+            data: None,
         }
     }
 }
@@ -75,7 +78,12 @@ impl Default for Options {
 impl Options {
     /// A server named `localhost:<port>` that talks to others over TLS on loopback, all certified by `authority`.
     pub fn federating(authority: &Arc<Authority>) -> Self {
-        let gate = Arc::new(Gate::new());
+        Self::federating_at(authority, 0)
+    }
+
+    /// As [`federating`](Self::federating), with the port that others connect to; 0 is any.
+    pub fn federating_at(authority: &Arc<Authority>, port: u16) -> Self {
+        let gate = Arc::new(Gate::at(port));
         Self {
             server_name: format!("localhost:{}", gate.port()),
             federation: Some(Federation { authority: authority.clone(), gate }),

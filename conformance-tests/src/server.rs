@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::folders::copy_folder;
 use crate::{Client, Gate, Options, unique};
 
 /// How long a start may take on a busy machine.
@@ -47,6 +48,9 @@ impl Server {
             ] {
                 fs::write(folder.path().join(name), text).expect("a certificate can be written");
             }
+        }
+        if let Some(data) = &options.data {
+            copy_folder(data, &folder.path().join("data"));
         }
         let toml = options.to_toml(&folder.path().join("data"), "127.0.0.1:0", "127.0.0.1:0");
         let process = Process::start(folder.path(), &toml, &options);
@@ -116,6 +120,12 @@ impl Server {
         let process = Process::start(self.folder.path(), &toml, &self.options);
         (self.base, self.metrics) = (process.base, process.metrics);
         (self.child, self.watchdog) = (process.child, process.watchdog);
+    }
+
+    /// Ends the server and keeps its data, for [`Options::data`].
+    pub fn keep(&mut self, folder: &Path) {
+        self.terminate();
+        copy_folder(&self.data_dir(), folder);
     }
 
     /// Changes the configuration for the next [`restart`](Self::restart).
@@ -250,7 +260,7 @@ impl Process {
     }
 }
 
-/// The binary under test: `LINKIM_BIN`, else `linkim` in the profile folder of the test executable.
+/// The binary under test: `LINKIM_BIN`, else `linkim` in the profile folder, in which or in whose `deps` the executable lies.
 ///
 /// # Panics
 /// If there is none.
@@ -259,7 +269,11 @@ pub fn binary() -> PathBuf {
         return PathBuf::from(path);
     }
     let test = std::env::current_exe().expect("the test executable has a path");
-    let binary = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps").join("linkim");
+    let mut folder = test.parent().expect("executables lie in target/<profile> or its deps");
+    if folder.ends_with("deps") {
+        folder = folder.parent().expect("deps lies in target/<profile>");
+    }
+    let binary = folder.join("linkim");
     assert!(binary.exists(), "no server at {}: run `cargo build` first, or set LINKIM_BIN", binary.display());
     binary
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::folders::copy_folder;
 use crate::server::watch;
 use crate::{Authority, Client, Gate, eventually, unique};
 
@@ -29,8 +30,17 @@ impl Synapse {
     /// # Panics
     /// If it is not installed, or does not serve in time; with its log.
     pub async fn start(authority: &Arc<Authority>) -> Self {
+        Self::start_at(authority, 0, None).await
+    }
+
+    /// As [`start`](Self::start), with the port that others connect to (0 is any), on a copy of what [`keep`](Self::keep)
+    /// kept of a server that had the same port.
+    pub async fn start_at(authority: &Arc<Authority>, port: u16, data: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let gate = Gate::new();
+        if let Some(data) = data {
+            copy_folder(data, folder.path());
+        }
+        let gate = Gate::at(port);
         let (client, federation) = (free_address(), free_address());
         let issued = authority.issue(&["localhost", "127.0.0.1"]);
         for (name, text) in [
@@ -62,6 +72,22 @@ impl Synapse {
         (self.child, self.watchdog) = spawn(self.folder.path());
         self.gate.lead_to(self.federation);
         self.serves().await;
+    }
+
+    /// Ends it and keeps its data.
+    ///
+    /// # Panics
+    /// If it does not end by itself when told to.
+    pub fn keep(&mut self, folder: &Path) {
+        let told = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid())).status();
+        assert!(told.is_ok_and(|status| status.success()), "Synapse was gone before it was told to end");
+        self.child.wait().expect("a child can be waited for");
+        copy_folder(self.folder.path(), folder);
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The way to it for others.

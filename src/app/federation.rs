@@ -171,6 +171,8 @@ impl Peers {
         encryption: &Encryption,
         memberships: &Memberships,
     ) -> Result<FederationState, StoreError> {
+        let inbox = Arc::new(self.inbox(base, &client.typing, encryption).await?);
+        memberships.joining.keeping_in(inbox.clone());
         let serving =
             Serving::new(base.config.server_name.clone(), base.clock.clone(), base.store.clone(), self.acls.clone());
         Ok(FederationState::new(FederationServices {
@@ -197,7 +199,7 @@ impl Peers {
                 self.keys.clone(),
                 self.reachability.clone(),
             )),
-            inbox: Arc::new(self.inbox(base, &client.typing, encryption).await?),
+            inbox,
             missing: self.missing.clone(),
             acls: self.acls.clone(),
         }))

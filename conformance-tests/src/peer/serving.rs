@@ -27,7 +27,8 @@ pub(super) fn answer(shared: &Shared, asked: &Asked) -> Answer {
 }
 
 fn own_keys(shared: &Shared) -> Value {
-    let document = build_key_document(&shared.name, std::slice::from_ref(&shared.key), &Default::default(), now_ms() + VALID_MS);
+    let document =
+        build_key_document(&shared.name, std::slice::from_ref(&shared.key), &Default::default(), now_ms() + VALID_MS);
     serde_json::from_str(document.json()).expect("a key document")
 }
 

@@ -76,7 +76,7 @@ async fn what_follows_a_rejected_event_is_kept() {
     let topic = world.room.draft(&world.mallory, "m.room.topic", Some(""), json!({ "topic": "mine" }));
     let rejected = world.peer.sign(&world.room, topic);
     let mut draft = world.draft("after what was rejected");
-    draft["prev_events"] = world.room.references(&[rejected.id.clone()]);
+    draft["prev_events"] = world.room.references(std::slice::from_ref(&rejected.id));
     world.room.keep(&rejected);
     let after = world.peer.sign(&world.room, draft);
     world.peer.transact(&server, &[&rejected, &after], &[]).await.ok();

@@ -25,7 +25,7 @@ fn publishing(peer: &RawPeer, answer: Answer) {
 
 fn document(name: &str, key: &SigningKey, valid_until_ts: u64) -> Value {
     let name = OwnedServerName::try_from(name).expect("a name");
-    let document = build_key_document(&name, &[key.clone()], &Default::default(), valid_until_ts);
+    let document = build_key_document(&name, std::slice::from_ref(key), &Default::default(), valid_until_ts);
     serde_json::from_str(document.json()).expect("a document")
 }
 
@@ -39,7 +39,8 @@ async fn documents_that_are_none_are_not_believed() {
     let (server, model) = (shared(), raw().await);
     ask(&model, &server).await.expect_error(404, "M_NOT_FOUND");
     let other = SigningKey::generate([2; 32], "raw").expect("a key");
-    let lies: Vec<(&str, Box<dyn Fn(&RawPeer) -> Answer>)> = vec![
+    type Lie = Box<dyn Fn(&RawPeer) -> Answer>;
+    let lies: Vec<(&str, Lie)> = vec![
         ("of another server", Box::new(|peer| Answer::json(document("elsewhere.example", &peer.key, in_an_hour())))),
         ("another key", Box::new(move |peer| Answer::json(document(peer.name.as_str(), &other, in_an_hour())))),
         (

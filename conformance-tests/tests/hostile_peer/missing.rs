@@ -89,7 +89,7 @@ async fn an_event_that_nobody_can_place_is_dropped() {
     for _ in 0..3 {
         let again = world.say("floating too");
         let mut draft = world.draft("in its place too");
-        draft["prev_events"] = world.room.references(&[good.id.clone()]);
+        draft["prev_events"] = world.room.references(std::slice::from_ref(&good.id));
         let good = world.peer.sign(&world.room, draft);
         world.peer.transact(&server, &[&again, &good], &[]).await.ok();
         shown_within(&world, &good, LONGEST).await;
@@ -138,7 +138,7 @@ async fn ancestors_in_a_circle_end() {
         world.peer.transact(&server, &[&circle[0], &own, &good], &[]).await.ok();
         shown_within(&world, &good, LONGEST).await;
         let mut next = world.draft("further");
-        next["prev_events"] = world.room.references(&[good.id.clone()]);
+        next["prev_events"] = world.room.references(std::slice::from_ref(&good.id));
         let next = world.peer.sign(&world.room, next);
         world.peer.transact(&server, &[&circle[1], &circle[2], &next], &[]).await.ok();
         shown_within(&world, &next, LONGEST).await;

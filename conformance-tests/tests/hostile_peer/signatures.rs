@@ -83,7 +83,7 @@ async fn with_an_old_key(expired_ms_ago: u64) -> (RawPeer, SigningKey) {
     peer.key = SigningKey::generate([5; 32], "new").expect("a key");
     let expired = OldVerifyKey { key: old.public_key_base64(), expired_ts: now_ms() - expired_ms_ago };
     let old_keys = [(old.key_id().to_owned(), expired)].into();
-    let document = build_key_document(&peer.name, &[peer.key.clone()], &old_keys, now_ms() + DAY_MS);
+    let document = build_key_document(&peer.name, std::slice::from_ref(&peer.key), &old_keys, now_ms() + DAY_MS);
     let document: Value = serde_json::from_str(document.json()).expect("a document");
     peer.script(move |asked| asked.path.starts_with("/_matrix/key/v2/server").then(|| Answer::json(document.clone())));
     (peer, old)
@@ -126,8 +126,12 @@ async fn no_key_is_good_for_longer_than_a_week_ahead() {
     let server = shared();
     for (version, believed) in [("4", true), ("5", false), ("12", false)] {
         let peer = raw().await;
-        let document =
-            build_key_document(&peer.name, &[peer.key.clone()], &Default::default(), now_ms() + 365 * DAY_MS);
+        let document = build_key_document(
+            &peer.name,
+            std::slice::from_ref(&peer.key),
+            &Default::default(),
+            now_ms() + 365 * DAY_MS,
+        );
         let document: Value = serde_json::from_str(document.json()).expect("a document");
         peer.script(move |asked| {
             asked.path.starts_with("/_matrix/key/v2/server").then(|| Answer::json(document.clone()))

@@ -7,7 +7,7 @@ mod response;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
@@ -24,6 +24,7 @@ use super::{
     client::Call,
     events::EventChecker,
     handshake::{Handshake, HandshakeError, Kind, Template, lacks_endpoint, segment, send_uri},
+    inbox::Inbox,
     whereabouts::{ChangeError, Here, Whereabouts},
 };
 use crate::{
@@ -48,6 +49,8 @@ pub struct Joining {
     handshake: Arc<Handshake>,
     whereabouts: Arc<Whereabouts>,
     checker: Arc<EventChecker>,
+    /// Keeps what is sent into a room while it is being joined.
+    inbox: OnceLock<Arc<Inbox>>,
     /// One gate for each room that is being joined. Bound: the requests under way.
     gates: Mutex<HashMap<OwnedRoomId, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -61,7 +64,14 @@ impl Joining {
         whereabouts: Arc<Whereabouts>,
         checker: Arc<EventChecker>,
     ) -> Self {
-        Self { membership, appenders, handshake, whereabouts, checker, gates: Mutex::default() }
+        let (inbox, gates) = (OnceLock::new(), Mutex::default());
+        Self { membership, appenders, handshake, whereabouts, checker, inbox, gates }
+    }
+
+    /// From now on `inbox` keeps what others send into a room that is being joined. Called once.
+    pub fn keeping_in(&self, inbox: Arc<Inbox>) {
+        // A second call would change nothing.
+        let _ = self.inbox.set(inbox);
     }
 
     /// Joins a room, through other servers if need be: `via` first, then those that invited, that the alias names, that
@@ -172,6 +182,8 @@ impl Joining {
             return Err(lied("the room has another version".into()).into());
         }
         let join = self.handshake.complete(&template, Kind::Join, room_id, &by.user_id, content)?;
+        // From the moment that the other server has the join, events come that no server sends twice.
+        let _expecting = self.inbox.get().map(|inbox| inbox.expect(room_id.to_owned(), template.version.clone()));
         let body = self.send_join(via, &join).await?;
         let rules = template.rules;
         let mut answer = received::collect(body, rules, &self.checker).await.map_err(lied)?;

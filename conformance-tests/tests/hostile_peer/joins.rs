@@ -71,6 +71,52 @@ async fn an_honest_room_of_each_version_is_joined() {
     }
 }
 
+#[tokio::test]
+async fn what_is_said_while_a_server_joins_is_there_afterwards() {
+    let server = shared();
+    let (peer, alice) = (raw().await, server.register("alice").await);
+    let mallory = peer.user("mallory");
+    let room = peer.create_room(&mallory, "11");
+    let (answering, name) = (room.clone(), peer.name.clone());
+    peer.script(move |asked: &Asked| {
+        if !asked.path.contains("/send_join/") {
+            return None;
+        }
+        let state = answering.state_ids();
+        let answer = json!({
+            "origin": name, "state": answering.events(&state),
+            "auth_chain": answering.events(&answering.auth_chain(&state)),
+            "event": asked.json(), "members_omitted": false, "servers_in_room": answering.servers(),
+        });
+        // The end of the answer is long in coming.
+        Some(Answer::streamed(Body::Repeated {
+            start: answer.to_string().into_bytes(),
+            piece: b" ".to_vec(),
+            times: 20,
+            pause: std::time::Duration::from_millis(100),
+        }))
+    });
+    let joining = {
+        let (alice, room, path) = (alice.clone(), room.clone(), v3!("/join/{}", room.id));
+        let path = path + &format!("?via={}", encode(peer.name.as_str()));
+        tokio::spawn(async move { (room, alice.post(&path, json!({})).await) })
+    };
+    conformance_tests::eventually("the server sends its join", || {
+        std::future::ready((peer.times_asked("/send_join/") > 0).then_some(()))
+    })
+    .await;
+    let said = peer.say(&room, &mallory, "hello, whoever comes");
+    let answer = peer.transact(&server, &[&said], &[]).await.ok();
+    assert!(answer["pdus"][&said.id].get("error").is_none(), "{answer}");
+    let (_, joined) = joining.await.expect("the join ends");
+    joined.ok();
+    conformance_tests::eventually("alice reads what was said while she came", || async {
+        let reply = alice.get(&v3!("/rooms/{}/event/{}", room.id, said.id)).await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+}
+
 type Lie = Box<dyn Fn(&mut Value) + Send + Sync>;
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! The state before the join becomes whole where it stands, and everything that came since is judged again from there, in order,
 //! each as if the members had been there when it came: so in the end the room is what it would be had the answer left out
-//! nothing. All in one transaction, some 100 µs for each member and each event since; of a room that forked, more. What clients
+//! nothing. All in one transaction, whose length grows with the members and with the events since. What clients
 //! did not hear of yet is repeated at one new position.
 //!
 //! Source: Server-Server API, "Joining Rooms", `members_omitted`; MSC3706, MSC3902.

@@ -5,8 +5,6 @@
 //!
 //! Source: Client-Server API, "Content repository".
 
-use std::time::Duration;
-
 use axum::{
     Router,
     body::Body,
@@ -27,9 +25,9 @@ use crate::{
     api::{
         error::ApiError,
         extract::{Json, Path, Query},
-        files::file_body,
+        files::{ThumbnailQuery, Waiting, file_body},
     },
-    media::{CreateError, DownloadError, Method, Mxc, UploadError, Wanted, disposition},
+    media::{CreateError, DownloadError, Mxc, UploadError, disposition},
 };
 
 impl From<UploadError> for ApiError {
@@ -111,33 +109,6 @@ struct Uploaded {
 struct CreatedId {
     content_uri: String,
     unused_expires_at: i64,
-}
-
-/// How long the client waits for a content that is not here yet.
-#[derive(Deserialize)]
-struct Waiting {
-    timeout_ms: Option<u64>,
-}
-
-impl Waiting {
-    fn time(&self) -> Duration {
-        self.timeout_ms.map_or(Duration::from_secs(20), Duration::from_millis)
-    }
-}
-
-#[derive(Deserialize)]
-struct Size {
-    width: u32,
-    height: u32,
-    method: Option<ThumbnailMethod>,
-    timeout_ms: Option<u64>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ThumbnailMethod {
-    Crop,
-    Scale,
 }
 
 /// The name that a path gives.
@@ -240,19 +211,11 @@ async fn thumbnail(
     State(state): State<ClientState>,
     SessionOrGuest(_): SessionOrGuest,
     Path((server, media_id)): Path<(String, String)>,
-    Query(size): Query<Size>,
+    Query(query): Query<ThumbnailQuery>,
 ) -> Result<Response, ApiError> {
     let mxc = mxc(&server, &media_id)?;
-    if size.width == 0 || size.height == 0 {
-        return Err(ApiError::invalid_param("width and height are at least 1"));
-    }
-    let method = match size.method {
-        Some(ThumbnailMethod::Crop) => Method::Crop,
-        Some(ThumbnailMethod::Scale) | None => Method::Scale,
-    };
-    let wanted = Wanted { width: size.width, height: size.height, method };
-    let waiting = Waiting { timeout_ms: size.timeout_ms };
-    let download = state.media.thumbnail(&mxc, wanted, waiting.time(), false).await?;
+    let (wanted, wait) = query.wanted()?;
+    let download = state.media.thumbnail(&mxc, wanted, wait, false).await?;
     let disposition = disposition(&download.content_type, download.filename.as_deref());
     respond(&download.content_type, &disposition, download.size, file_body(&download.content).await?)
 }

@@ -2,8 +2,6 @@
 //!
 //! Source: Server-Server API, "Content Repository".
 
-use std::time::Duration;
-
 use axum::{
     Router,
     body::Body,
@@ -14,50 +12,22 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use serde::Deserialize;
 
 use super::{authentication::SignedEmpty, state::FederationState};
 use crate::{
     api::{
         error::ApiError,
         extract::{Path, Query},
-        files::file_body,
+        files::{ThumbnailQuery, Waiting, file_body},
     },
-    media::{Download, DownloadError, Method, Mxc, Wanted, disposition, multipart_head, multipart_tail, new_boundary},
+    media::{Download, DownloadError, Mxc, disposition, multipart_head, multipart_tail, new_boundary},
 };
-
-/// How long another server waits for a content that is not here yet, where it does not say.
-const DEFAULT_WAIT: Duration = Duration::from_secs(20);
 
 /// The routes under `/_matrix/federation/v1`.
 pub(super) fn routes() -> Router<FederationState> {
     Router::new()
         .route("/media/download/{media_id}", get(download))
         .route("/media/thumbnail/{media_id}", get(thumbnail))
-}
-
-#[derive(Deserialize)]
-struct Waiting {
-    timeout_ms: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Size {
-    width: u32,
-    height: u32,
-    method: Option<ThumbnailMethod>,
-    timeout_ms: Option<u64>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ThumbnailMethod {
-    Crop,
-    Scale,
-}
-
-fn wait(timeout_ms: Option<u64>) -> Duration {
-    timeout_ms.map_or(DEFAULT_WAIT, Duration::from_millis)
 }
 
 /// The name of a file of this server.
@@ -74,7 +44,7 @@ async fn download(
     _: SignedEmpty,
 ) -> Result<Response, ApiError> {
     let mxc = own(&state, &media_id)?;
-    let download = state.media.download(&mxc, wait(waiting.timeout_ms), true).await?;
+    let download = state.media.download(&mxc, waiting.time(), true).await?;
     respond(&state, download).await
 }
 
@@ -82,19 +52,12 @@ async fn download(
 async fn thumbnail(
     State(state): State<FederationState>,
     Path(media_id): Path<String>,
-    Query(size): Query<Size>,
+    Query(query): Query<ThumbnailQuery>,
     _: SignedEmpty,
 ) -> Result<Response, ApiError> {
     let mxc = own(&state, &media_id)?;
-    if size.width == 0 || size.height == 0 {
-        return Err(ApiError::invalid_param("width and height are at least 1"));
-    }
-    let method = match size.method {
-        Some(ThumbnailMethod::Crop) => Method::Crop,
-        Some(ThumbnailMethod::Scale) | None => Method::Scale,
-    };
-    let wanted = Wanted { width: size.width, height: size.height, method };
-    let download = state.media.thumbnail(&mxc, wanted, wait(size.timeout_ms), true).await?;
+    let (wanted, wait) = query.wanted()?;
+    let download = state.media.thumbnail(&mxc, wanted, wait, true).await?;
     respond(&state, download).await
 }
 

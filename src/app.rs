@@ -3,6 +3,7 @@
 mod admin;
 mod encryption;
 mod federation;
+mod linkim;
 mod memberships;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
@@ -40,6 +41,7 @@ use crate::{
         error::{ApiError, unknown_method, unknown_path},
         extract::MAX_BODY_BYTES,
         federation::state::FederationState,
+        linkim::state::LinkImState,
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
@@ -269,6 +271,7 @@ pub struct App {
     notifier: Arc<Notifier>,
     appenders: Arc<Appenders>,
     state: ClientState,
+    linkim: LinkImState,
     peers: Peers,
     /// None where federation is off.
     federation: Option<FederationState>,
@@ -358,6 +361,7 @@ impl App {
             true => Some(peers.state(&base, &state, &encryption, &memberships).await?),
             false => None,
         };
+        let linkim = linkim::linkim(&base, &state).await?;
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -367,7 +371,19 @@ impl App {
         tasks.push(tokio::spawn(media::run_sweeper(media)));
         tasks.push(tokio::spawn(encryption.remote_lists.clone().run()));
         let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
-        Ok(Self { store, notifier, appenders, state, peers, federation, last_seen, trusted, tasks, _lock: lock })
+        Ok(Self {
+            store,
+            notifier,
+            appenders,
+            state,
+            linkim,
+            peers,
+            federation,
+            last_seen,
+            trusted,
+            tasks,
+            _lock: lock,
+        })
     }
 
     /// The services.
@@ -414,6 +430,7 @@ impl App {
         client::routes()
             .with_state(self.state.clone())
             .merge(federation::routes(self.federation.as_ref()))
+            .merge(linkim::routes(&self.linkim))
             .route("/health", get(health))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)

@@ -13,6 +13,7 @@ pub mod json;
 pub mod listen;
 pub mod logging;
 pub mod media;
+pub mod numbers;
 pub mod ops;
 pub mod peers;
 pub mod random;

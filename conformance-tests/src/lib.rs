@@ -26,6 +26,7 @@ mod files;
 mod folders;
 mod gate;
 pub mod keys;
+mod linkim;
 mod options;
 pub mod peer;
 mod reply;

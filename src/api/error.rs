@@ -72,6 +72,21 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         self.status
     }
+
+    /// The `errcode`.
+    pub fn errcode(&self) -> &str {
+        self.body.get("errcode").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The text for people.
+    pub fn text(&self) -> &str {
+        self.body.get("error").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// After how many milliseconds the request may succeed.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.retry_after_ms
+    }
 }
 
 impl From<StoreError> for ApiError {

@@ -38,6 +38,7 @@ pub mod remote_receipts;
 pub mod reports;
 pub(crate) mod restricted;
 pub mod send;
+pub mod send_rules;
 pub mod server_acl;
 pub mod server_visibility;
 pub mod state;

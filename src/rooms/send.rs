@@ -14,6 +14,7 @@ use super::{
     guests,
     membership::{Membership, MembershipError},
     power::Power,
+    send_rules::{Refused, SendRule, Wanted},
     state,
 };
 use crate::{
@@ -45,6 +46,9 @@ pub enum SendError {
     /// The user has annotated the event in this way already.
     #[error("you have annotated this event so already")]
     DuplicateAnnotation,
+    /// A rule of the product refuses it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The content is refused.
     #[error(transparent)]
     Content(ContentError),
@@ -84,6 +88,7 @@ pub struct Sending {
     appenders: Arc<Appenders>,
     membership: Arc<Membership>,
     server_name: OwnedServerName,
+    rules: Vec<Arc<dyn SendRule>>,
 }
 
 impl Sending {
@@ -94,7 +99,14 @@ impl Sending {
         membership: Arc<Membership>,
         server_name: OwnedServerName,
     ) -> Self {
-        Self { store, appenders, membership, server_name }
+        Self { store, appenders, membership, server_name, rules: Vec::new() }
+    }
+
+    /// From now on with these rules.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Arc<dyn SendRule>>) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// Sends a message-like event; answers its id once it is durable. A repeated transaction gets the first one's id.
@@ -124,6 +136,7 @@ impl Sending {
             return Ok(earlier);
         }
         let room = self.room(room).await?;
+        let content = self.check_rules(by, &room, kind, None, content, None).await?;
         let mut event = LocalEvent::message(by.user_id.clone(), kind, content);
         event.transaction = Some(transaction);
         self.append_one(&room, event, None).await
@@ -158,6 +171,7 @@ impl Sending {
             Ok(room) => room,
             Err(earlier) => return Ok(earlier),
         };
+        let content = self.check_rules(by, &room, "m.room.redaction", None, content, Some(target)).await?;
         let mut event = LocalEvent::message(by.user_id.clone(), "m.room.redaction", content);
         event.redacts = Some(target.to_owned());
         event.transaction = Some(transaction);
@@ -196,12 +210,47 @@ impl Sending {
             && state_key.is_empty()
             && string(&content, "guest_access") != Some("can_join");
         let room = self.room(room).await?;
+        let content = self.check_rules(by, &room, kind, Some(state_key), content, None).await?;
         let event = LocalEvent::state(by.user_id.clone(), kind, state_key, content);
         let event_id = self.append_one(&room, event, None).await?;
         if shuts_guests_out {
             guests::evict(&self.store, &self.appenders, room.nid).await;
         }
         Ok(event_id)
+    }
+
+    /// Asks the rules that concern the room; gives the content back.
+    async fn check_rules(
+        &self,
+        by: &Session,
+        room: &Arc<RoomKey>,
+        kind: &str,
+        state_key: Option<&str>,
+        content: CanonicalJsonObject,
+        redacts: Option<&EventId>,
+    ) -> Result<CanonicalJsonObject, SendError> {
+        let rules: Vec<_> = self.rules.iter().filter(|rule| rule.concerns(room)).cloned().collect();
+        if rules.is_empty() {
+            return Ok(content);
+        }
+        let (by, room, kind) = (by.clone(), room.clone(), kind.to_owned());
+        let (state_key, redacts) = (state_key.map(str::to_owned), redacts.map(ToOwned::to_owned));
+        self.store
+            .read_short(move |read| {
+                let wanted = Wanted {
+                    kind: &kind,
+                    state_key: state_key.as_deref(),
+                    content: &content,
+                    redacts: redacts.as_deref(),
+                };
+                for rule in rules {
+                    if let Some(refused) = rule.check(read, &by, &room, wanted)? {
+                        return Err(refused.into());
+                    }
+                }
+                Ok(content)
+            })
+            .await
     }
 
     async fn append_one(

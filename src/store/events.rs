@@ -174,6 +174,11 @@ pub fn by_nid(read: &dyn Read, nid: EventNid) -> Result<EventRow, StoreError> {
         .ok_or_else(|| StoreError::Damaged(format!("no event {}", nid.0)))
 }
 
+/// The room of the event with this number, if it is one of ours.
+pub fn room_of(read: &dyn Read, nid: EventNid) -> Result<Option<RoomNid>, StoreError> {
+    read.one("SELECT room FROM events WHERE nid = ?1", params![nid], |row| row.get(0))
+}
+
 /// The event with this id, whatever its room and flags.
 pub fn by_id(read: &dyn Read, id: &EventId) -> Result<Option<EventRow>, StoreError> {
     read.one(select!("WHERE event_id = ?1"), params![&event_id::encode(id)], |r| row(read, r))

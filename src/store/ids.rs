@@ -125,6 +125,16 @@ pub fn user_id(read: &dyn Read, nid: UserNid) -> Result<OwnedUserId, StoreError>
     Ok(user)
 }
 
+/// The user with this number, if it is one of ours: for numbers that come from outside.
+pub fn known_user(read: &dyn Read, number: i64) -> Result<Option<(UserNid, OwnedUserId)>, StoreError> {
+    let nid = UserNid(number);
+    if let Some(user) = read.ids().user_ids.get(&nid) {
+        return Ok(Some((nid, user)));
+    }
+    let found = read.one("SELECT nid FROM users WHERE nid = ?1", params![nid], |row| row.get::<UserNid>(0))?;
+    found.map(|nid| Ok((nid, user_id(read, nid)?))).transpose()
+}
+
 /// The number of a user, made if we never met them.
 pub fn intern_user(tx: &WriteTx<'_>, user: &UserId) -> Result<UserNid, StoreError> {
     if let Some(nid) = user_nid(tx, user)? {
@@ -194,6 +204,12 @@ pub fn room_by_nid(read: &dyn Read, nid: RoomNid) -> Result<Arc<RoomKey>, StoreE
     let found =
         read.one("SELECT nid, room_id, version, main_line FROM rooms WHERE nid = ?1", params![nid], room_key)?;
     remember_room(read, found)?.ok_or_else(|| StoreError::Damaged(format!("no room {}", nid.0)))
+}
+
+/// What never changes about the room with this number, if it is one of ours: for numbers that come from outside.
+pub fn known_room(read: &dyn Read, number: i64) -> Result<Option<Arc<RoomKey>>, StoreError> {
+    let found = read.one("SELECT nid FROM rooms WHERE nid = ?1", params![number], |row| row.get::<RoomNid>(0))?;
+    found.map(|nid| room_by_nid(read, nid)).transpose()
 }
 
 fn room_key(row: &super::Row<'_>) -> Result<RoomKey, StoreError> {

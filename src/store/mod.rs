@@ -28,6 +28,7 @@ pub mod key_backups;
 pub mod knocks;
 pub mod media;
 pub mod members;
+pub mod message_numbers;
 mod migrate;
 pub mod one_time_keys;
 pub mod outbox;

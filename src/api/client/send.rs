@@ -52,7 +52,7 @@ impl From<SendError> for ApiError {
         match error {
             SendError::UnknownRoom | SendError::UnknownEvent => Self::not_found(text),
             SendError::NameTooLong => too_large(text),
-            SendError::Forbidden(_) => Self::forbidden(text),
+            SendError::Forbidden(_) | SendError::Refused(_) => Self::forbidden(text),
             SendError::Suspended => suspended(),
             SendError::DuplicateAnnotation => Self::bad_request("M_DUPLICATE_ANNOTATION", text),
             SendError::Content(error) => error.into(),

@@ -1,0 +1,108 @@
+//! What LinkIM's handlers take from a request.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRef, FromRequest, FromRequestParts, Request},
+    http::{Method, StatusCode, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use super::{errcode, refusal::Refusal};
+use crate::{
+    accounts::{Session, Sessions},
+    api::{
+        client::authentication::Active,
+        extract::{Query, body_error, parse_json},
+    },
+    numbers::UserRef,
+};
+
+/// What a request says: its JSON body; for GET and DELETE without a body, its query. Old LinkIM clients send a body with GET.
+///
+/// In a query every value is a string, so numbers are read from it; in a body a number is a number, but where the field's
+/// type takes both.
+#[derive(Debug)]
+pub struct Input<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        let asks = matches!(parts.method, Method::GET | Method::DELETE);
+        let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await.map_err(body_error)?;
+        if asks && bytes.trim_ascii().is_empty() {
+            return Ok(Self(Query::from_request_parts(&mut parts, state).await?.0));
+        }
+        Ok(Self(parse_json(&bytes)?))
+    }
+}
+
+/// Who asks: anybody but guests. A suspended account may read.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Session);
+
+/// Who asks for a change: as [`Caller`], and not suspended.
+#[derive(Clone, Debug)]
+pub struct ActiveCaller(pub Session);
+
+impl<S: Sync> FromRequestParts<S> for Caller
+where
+    Arc<Sessions>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        Ok(Self(Session::from_request_parts(parts, state).await?))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ActiveCaller
+where
+    Arc<Sessions>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Active(session) = Active::from_request_parts(parts, state).await?;
+        Ok(Self(session))
+    }
+}
+
+/// Holds that the user whom a request names as its sender, if it names one, is the one whose token it carries.
+///
+/// # Errors
+/// 403: it is another.
+pub fn is_caller(session: &Session, named: Option<&UserRef>) -> Result<(), Refusal> {
+    let same = match named {
+        None => true,
+        Some(UserRef::Number(number)) => *number == session.user.0,
+        Some(UserRef::Id(user_id)) => *user_id == session.user_id,
+    };
+    if same {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::FORBIDDEN, errcode::NO_PERMISSION, "the token is another user's"))
+}
+
+/// Entries of a page where the request does not say how many.
+pub const PAGE_SIZE: usize = 20;
+
+/// Entries of a page at most; who asks for more gets this many.
+pub const MAX_PAGE_SIZE: usize = 200;
+
+/// The size of a page.
+///
+/// # Errors
+/// 400: less than one entry is asked for.
+pub fn page_size(wanted: Option<i64>) -> Result<usize, Refusal> {
+    match wanted {
+        None => Ok(PAGE_SIZE),
+        Some(wanted) => match usize::try_from(wanted) {
+            Ok(0) | Err(_) => Err(Refusal::argument("page_size is less than 1")),
+            Ok(wanted) => Ok(wanted.min(MAX_PAGE_SIZE)),
+        },
+    }
+}

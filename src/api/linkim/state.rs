@@ -1,0 +1,54 @@
+//! What the handlers of LinkIM's API call.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::{
+    accounts::{Login, Profiles, RateLimits, Registration, Sessions},
+    api::client::state::ClientState,
+    config::Config,
+    media::Media,
+    numbers::Numbers,
+    rooms::{membership::Membership, receipts::Receipts, send::Sending},
+    store::Store,
+};
+
+/// The services. Every request takes a clone, so it is one reference.
+#[derive(Clone)]
+pub struct LinkImState(Arc<LinkImServices>);
+
+/// The services, one field each.
+pub struct LinkImServices {
+    /// Those of the client-server API: both act on the same accounts and rooms.
+    pub client: ClientState,
+    /// The database, for look-ups that no service is needed for.
+    pub store: Store,
+    /// What users, conversations, groups and messages are called.
+    pub numbers: Arc<Numbers>,
+}
+
+impl LinkImState {
+    /// These services.
+    pub fn new(services: LinkImServices) -> Self {
+        Self(Arc::new(services))
+    }
+}
+
+macro_rules! of_linkim {
+    ($($field:ident: $service:ty),* $(,)?) => {$(
+        impl FromRef<LinkImState> for $service {
+            fn from_ref(state: &LinkImState) -> Self { state.0.$field.clone() }
+        }
+    )*};
+}
+of_linkim!(numbers: Arc<Numbers>, store: Store);
+
+macro_rules! of_client {
+    ($($service:ty),* $(,)?) => {$(
+        impl FromRef<LinkImState> for Arc<$service> {
+            fn from_ref(state: &LinkImState) -> Self { FromRef::from_ref(&state.0.client) }
+        }
+    )*};
+}
+of_client!(Config, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);

@@ -28,8 +28,8 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     }))
 }
 
-/// The routes with their services.
+/// The routes with their services, and the pages that describe them.
 pub(super) fn routes(state: &LinkImState) -> Router {
-    let (routes, _) = linkim::routes().split_for_parts();
-    routes.with_state(state.clone())
+    let (routes, paths) = linkim::routes().split_for_parts();
+    routes.with_state(state.clone()).merge(linkim::docs::routes(&linkim::docs::document(paths)))
 }

@@ -2,6 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream};
 use ruma::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
 
 use super::{
@@ -22,6 +23,10 @@ use crate::{
 
 /// How long the maker of a room waits for the invitations of other servers' users; what is left is done without them.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Users of other servers that are invited at once. Such invitations stand side by side, and the room's next event joins them:
+/// it can name 20.
+const AT_ONCE: usize = 10;
 
 /// Why another server did not do what it was asked, or could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +63,8 @@ pub trait TellsElsewhere: Send + Sync + 'static {
 }
 
 impl Membership {
-    /// Invites users of other servers to a room that was just made, one after the other: each invitation stands on the one
-    /// before it. Failures are logged: the room is there all the same.
+    /// Invites users of other servers to a room that was just made, ten at once: they don't all wait for a server that does
+    /// not answer. Failures are logged: the room is there all the same.
     pub async fn invite_elsewhere(
         self: &Arc<Self>,
         by: &Session,
@@ -77,7 +82,8 @@ impl Membership {
                 if let Err(error) = this.put(&by, &room, user.as_str(), content).await {
                     tracing::info!(%room, %user, %error, "a user of another server was not invited");
                 }
-            }
+            };
+            stream::iter(users).for_each_concurrent(AT_ONCE, inviting).await;
         });
         if tokio::time::timeout(PATIENCE, inviting).await.is_err() {
             tracing::info!("inviting users of other servers goes on");

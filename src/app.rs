@@ -193,7 +193,8 @@ impl App {
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
-        tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership)));
+        let rejecting = memberships.leaving.clone();
+        tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership, rejecting)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         tasks.push(tokio::spawn(media::run_sweeper(media)));

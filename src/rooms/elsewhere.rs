@@ -15,9 +15,9 @@ use super::{
 use crate::{
     accounts::Session,
     store::{
-        StoreError, WriteTx, ids,
-        ids::{EventNid, RoomKey},
-        knocks,
+        Read, StoreError, WriteTx, ids,
+        ids::{EventNid, RoomKey, RoomNid, UserNid},
+        knocks, room_servers, rooms,
     },
 };
 
@@ -42,6 +42,17 @@ pub struct Refusal {
     pub room_version: Option<String>,
 }
 
+/// Whether what is stored of a room is its state: this server is in it, or nobody else is.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_here(read: &dyn Read, room: RoomNid, own: &ServerName) -> Result<bool, StoreError> {
+    if rooms::create_event(read, room)?.is_none() {
+        return Ok(false);
+    }
+    Ok(room_servers::server_in_room(read, room, own)? || room_servers::servers(read, room)?.is_empty())
+}
+
 /// The answer of [`InvitesElsewhere::invite`].
 pub type Inviting<'a> = Pin<Box<dyn Future<Output = Result<Appended, MembershipError>> + Send + 'a>>;
 
@@ -50,6 +61,16 @@ pub trait InvitesElsewhere: Send + Sync + 'static {
     /// Has an invitation of another server's user signed there, and appends it. `event` is the member event as it would be
     /// appended for a user of ours.
     fn invite(&self, room: Arc<RoomKey>, event: LocalEvent) -> Inviting<'_>;
+}
+
+/// The answer of [`RejectsElsewhere::reject`].
+pub type Rejecting<'a> = Pin<Box<dyn Future<Output = Result<bool, MembershipError>> + Send + 'a>>;
+
+/// Ends what users have in rooms that this server is not in.
+pub trait RejectsElsewhere: Send + Sync + 'static {
+    /// Rejects a user's invitation to such a room, or takes back their knock at it, whether or not another server takes that.
+    /// `false`, and nothing is done, if there is neither, or this server is in the room.
+    fn reject<'a>(&'a self, user: UserNid, user_id: &'a UserId, room: &'a RoomId) -> Rejecting<'a>;
 }
 
 /// Sees to it that servers hear of what concerns their users although none of them is in the room.
@@ -74,12 +95,13 @@ impl Membership {
     ) {
         let (this, by, room) = (self.clone(), by.clone(), room.clone());
         let inviting = tokio::spawn(async move {
-            for user in users {
-                let mut content = object([("membership", "invite".into())]);
-                if is_direct {
-                    content.insert("is_direct".into(), true.into());
-                }
-                if let Err(error) = this.put(&by, &room, user.as_str(), content).await {
+            let mut content = object([("membership", "invite".into())]);
+            if is_direct {
+                content.insert("is_direct".into(), true.into());
+            }
+            let (this, by, room, content) = (&this, &by, &room, &content);
+            let inviting = async |user: OwnedUserId| {
+                if let Err(error) = this.put(by, room, user.as_str(), content.clone()).await {
                     tracing::info!(%room, %user, %error, "a user of another server was not invited");
                 }
             };

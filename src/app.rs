@@ -37,7 +37,7 @@ use crate::{
         linkim::state::LinkImState,
     },
     clock::{Clock, SystemClock},
-    config::{Config, StorageUrl},
+    config::{Config, Secret, StorageUrl},
     listen::tls::TlsError,
     media::{self, Media},
     ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
@@ -274,6 +274,11 @@ impl App {
                 axum::response::IntoResponse::into_response(ApiError::internal("a handler panicked"))
             }))
             .layer(cors)
+    }
+
+    /// The gRPC services, for who knows the token.
+    fn grpc(&self, token: Secret) -> Router {
+        linkim::grpc(&self.linkim, token).layer(middleware::from_fn(metrics::count))
     }
 
     /// Stops the tasks and closes the store.

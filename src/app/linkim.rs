@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, extract::FromRef};
 
 use super::Base;
 use crate::{
     api::{
         client::state::ClientState,
+        grpc::{self, GrpcState},
         linkim,
         linkim::state::{LinkImServices, LinkImState},
     },
+    config::Secret,
     numbers::{GroupIdKey, Numbers},
     store,
     store::StoreError,
@@ -32,4 +34,9 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
 pub(super) fn routes(state: &LinkImState) -> Router {
     let (routes, paths) = linkim::routes().split_for_parts();
     routes.with_state(state.clone()).merge(linkim::docs::routes(&linkim::docs::document(paths)))
+}
+
+/// The gRPC services.
+pub(super) fn grpc(state: &LinkImState, token: Secret) -> Router {
+    grpc::routes(GrpcState { store: FromRef::from_ref(state), numbers: FromRef::from_ref(state) }, token)
 }

@@ -56,6 +56,13 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let routes = metrics_routes(&app, handle.clone());
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
+    if let Some(token) = &config.linkim.grpc_token {
+        for address in &config.listen.grpc {
+            let (listener, real) = bind(*address).await?;
+            line.push_str(&format!(" grpc http://{real}"));
+            tasks.push(tokio::spawn(listen::serve(listener, app.grpc(token.clone()), stopping.clone())));
+        }
+    }
     tasks.extend(admin_socket(&config, &app, &stopping));
     if config.federation.enabled {
         app.peers.sender.start().await?;

@@ -13,6 +13,7 @@ use crate::{
         linkim::state::{LinkImServices, LinkImState},
     },
     config::Secret,
+    contacts::{Collaborators, Contacts, Policy},
     numbers::{GroupIdKey, Numbers},
     store,
     store::StoreError,
@@ -23,7 +24,16 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     let seed = base.random.bytes32();
     let key = base.store.write::<_, StoreError, _>(move |tx| store::secret(tx, "group_id_key", seed)).await?;
     let numbers = Numbers::new(base.store.clone(), base.config.server_name.clone(), GroupIdKey::new(key));
+    let contacts = Collaborators {
+        store: base.store.clone(),
+        appenders: base.appenders.clone(),
+        creation: client.room_creation.clone(),
+        membership: client.membership.clone(),
+        joining: client.joining.clone(),
+        leaving: client.leaving.clone(),
+    };
     Ok(LinkImState::new(LinkImServices {
+        contacts: Arc::new(Contacts::new(contacts, Policy::from(&base.config.linkim))),
         client: client.clone(),
         store: base.store.clone(),
         numbers: Arc::new(numbers),

@@ -10,6 +10,7 @@ pub mod client_event;
 pub(crate) mod content;
 pub mod create;
 mod create_plan;
+pub mod direct;
 pub mod directory;
 pub mod elsewhere;
 pub mod event_filter;

@@ -8,6 +8,7 @@ use crate::{
     accounts::{Login, Profiles, RateLimits, Registration, Sessions},
     api::client::state::ClientState,
     config::Config,
+    contacts::Contacts,
     media::Media,
     numbers::Numbers,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
@@ -24,6 +25,8 @@ pub struct LinkImServices {
     pub client: ClientState,
     /// The database, for look-ups that no service is needed for.
     pub store: Store,
+    /// Whom users know.
+    pub contacts: Arc<Contacts>,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
 }
@@ -42,7 +45,7 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(numbers: Arc<Numbers>, store: Store);
+of_linkim!(contacts: Arc<Contacts>, numbers: Arc<Numbers>, store: Store);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(

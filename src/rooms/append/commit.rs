@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, PoisonError},
+    sync::{Arc, OnceLock, PoisonError},
 };
 
 use linkim_federation::RoomVersionRules;
@@ -16,7 +16,7 @@ use super::{
     plan::{Planned, redacted_id, stored_auth},
 };
 use crate::{
-    rooms::{state::load_pdu, state_hash::StateHashKey},
+    rooms::{direct::MemberWatcher, state::load_pdu, state_hash::StateHashKey},
     store::{
         Read, StoreError, WriteTx, events,
         events::{NewEvent, Running, StateRef, flag},
@@ -33,6 +33,8 @@ pub(super) struct Site {
     pub(super) hash_key: StateHashKey,
     pub(super) wake: Arc<dyn Wake>,
     pub(super) pdus: super::PduCache,
+    /// Set once, after the services that watch are made.
+    pub(super) watcher: OnceLock<Arc<dyn MemberWatcher>>,
 }
 
 /// A batch to be written, and the room as it is before.
@@ -117,7 +119,7 @@ impl MainCommit {
         let position = tx.next_position();
         let nid = EventNid(position);
         let pdu = &planned.pdu;
-        let place = Place { room: room.nid, server_name: &self.site.server_name, position };
+        let place = Place { room: room.nid, site: &self.site, position };
         let before = StateRef { line: room.main_line, epoch: out.row.state_position };
         let mut after = before;
         let mut key = None;
@@ -242,7 +244,7 @@ pub(super) fn write_event(
     }
     if !planned.class.mentions.is_empty() {
         let mentioned = mentioned(tx, context, planned, sender)?;
-        let place = Place { room, server_name: &context.site.server_name, position: at.position };
+        let place = Place { room, site: context.site, position: at.position };
         mention(tx, &place, &mentioned, thread, at.flags)?;
     }
     Ok(local.then_some((sender, thread)))
@@ -266,7 +268,7 @@ pub(super) fn come_to_light(
     apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
     if !planned.class.mentions.is_empty() {
         let mentioned = mentioned(tx, context, planned, sender)?;
-        let place = Place { room, server_name: &context.site.server_name, position };
+        let place = Place { room, site: context.site, position };
         mention(tx, &place, &mentioned, thread, flags)?;
     }
     Ok(())

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod groups;
 pub mod json;
 pub mod listen;
 pub mod logging;

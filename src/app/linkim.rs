@@ -11,6 +11,7 @@ use crate::{
         linkim,
         linkim::state::{LinkImServices, LinkImState},
     },
+    groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
     store,
     store::StoreError,
@@ -21,8 +22,19 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     let seed = base.random.bytes32();
     let key = base.store.write::<_, StoreError, _>(move |tx| store::secret(tx, "group_id_key", seed)).await?;
     let numbers = Numbers::new(base.store.clone(), base.config.server_name.clone(), GroupIdKey::new(key));
+    let server_name = &base.config.server_name;
+    let service = ServiceUser::ensure(&base.store, server_name, base.clock.now_ms()).await?;
+    let groups = Groups::new(
+        base.store.clone(),
+        base.appenders.clone(),
+        client.membership.clone(),
+        base.clock.clone(),
+        server_name.clone(),
+        service,
+    );
     Ok(LinkImState::new(LinkImServices {
         client: client.clone(),
+        groups: Arc::new(groups),
         store: base.store.clone(),
         numbers: Arc::new(numbers),
     }))

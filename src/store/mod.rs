@@ -22,6 +22,7 @@ pub mod event_id;
 pub mod event_pages;
 pub mod events;
 pub mod filters;
+pub mod groups;
 pub mod ids;
 pub mod inbox;
 pub mod key_backups;

@@ -6,6 +6,8 @@
 pub mod errcode;
 pub mod extract;
 mod getinfo;
+mod group_members;
+mod groups;
 pub mod refusal;
 pub mod reply;
 pub mod state;
@@ -22,5 +24,8 @@ struct Frame;
 
 /// All routes with their descriptions.
 pub fn routes() -> OpenApiRouter<LinkImState> {
-    OpenApiRouter::with_openapi(Frame::openapi()).merge(getinfo::routes())
+    OpenApiRouter::with_openapi(Frame::openapi())
+        .merge(getinfo::routes())
+        .merge(groups::routes())
+        .merge(group_members::routes())
 }

@@ -8,6 +8,7 @@ use crate::{
     accounts::{Login, Profiles, RateLimits, Registration, Sessions},
     api::client::state::ClientState,
     config::Config,
+    groups::Groups,
     media::Media,
     numbers::Numbers,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
@@ -26,6 +27,8 @@ pub struct LinkImServices {
     pub store: Store,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
+    /// Groups.
+    pub groups: Arc<Groups>,
 }
 
 impl LinkImState {
@@ -42,7 +45,7 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(numbers: Arc<Numbers>, store: Store);
+of_linkim!(groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(

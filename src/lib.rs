@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod contacts;
 pub mod crypto;
+pub mod groups;
 pub mod json;
 pub mod listen;
 pub mod logging;

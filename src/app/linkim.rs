@@ -14,6 +14,7 @@ use crate::{
     },
     config::Secret,
     contacts::{Collaborators, Contacts, Policy},
+    groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
     store,
     store::StoreError,
@@ -32,9 +33,20 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         joining: client.joining.clone(),
         leaving: client.leaving.clone(),
     };
+    let server_name = &base.config.server_name;
+    let service = ServiceUser::ensure(&base.store, server_name, base.clock.now_ms()).await?;
+    let groups = Groups::new(
+        base.store.clone(),
+        base.appenders.clone(),
+        client.membership.clone(),
+        base.clock.clone(),
+        server_name.clone(),
+        service,
+    );
     Ok(LinkImState::new(LinkImServices {
         contacts: Arc::new(Contacts::new(contacts, Policy::from(&base.config.linkim))),
         client: client.clone(),
+        groups: Arc::new(groups),
         store: base.store.clone(),
         numbers: Arc::new(numbers),
     }))

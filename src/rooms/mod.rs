@@ -28,7 +28,7 @@ pub mod policy;
 pub mod power;
 mod predecessor;
 pub mod presets;
-mod profile;
+pub(crate) mod profile;
 pub mod reading;
 #[cfg(test)]
 mod reading_fixture;

@@ -24,6 +24,7 @@ pub mod event_pages;
 pub mod events;
 pub mod filters;
 pub mod friend_requests;
+pub mod groups;
 pub mod ids;
 pub mod inbox;
 pub mod key_backups;

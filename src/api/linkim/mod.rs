@@ -8,6 +8,8 @@ pub mod docs;
 pub mod errcode;
 pub mod extract;
 mod getinfo;
+mod group_members;
+mod groups;
 pub mod refusal;
 pub mod reply;
 pub mod state;
@@ -24,5 +26,8 @@ struct Frame;
 
 /// All routes with their descriptions.
 pub fn routes() -> OpenApiRouter<LinkImState> {
-    OpenApiRouter::with_openapi(Frame::openapi()).merge(getinfo::routes())
+    OpenApiRouter::with_openapi(Frame::openapi())
+        .merge(getinfo::routes())
+        .merge(groups::routes())
+        .merge(group_members::routes())
 }

@@ -61,6 +61,9 @@ pub trait Wake: Send + Sync + 'static {
     /// A room has something new at `position`. For `members`, its joined local members, and for `also`: those whom it newly
     /// concerns or no longer does.
     fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]);
+
+    /// The room's current state changed. Before [`Self::room_changed`].
+    fn state_changed(&self, _room: RoomNid) {}
 }
 
 /// A room's joined members with an account here, kept by its appender while it is awake.

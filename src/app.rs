@@ -178,6 +178,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     tasks.extend(admin_socket(&config, &app, &stopping));
     if config.federation.enabled {
         app.peers.sender.start().await?;
+        app.state.filling.resume().await?;
     }
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
@@ -431,6 +432,7 @@ impl App {
         for task in &self.tasks {
             task.abort();
         }
+        self.state.filling.stop();
         if let Some(federation) = &self.federation {
             federation.inbox.stop();
         }
@@ -525,6 +527,7 @@ async fn services(
             .talking_to_others(config.federation.enabled),
         ),
         joining: memberships.joining.clone(),
+        filling: memberships.filling.clone(),
         knocking: memberships.knocking.clone(),
         leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
@@ -540,7 +543,7 @@ async fn services(
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
         remote_timestamps: Arc::new(RemoteTimestamps::new(server_name.clone(), store.clone(), peers.client.clone())),
-        backfill: Arc::new(peers.backfill(base)),
+        backfill: Arc::new(peers.backfill(base, memberships.filling.clone())),
         key_uploads: encryption.uploads.clone(),
         key_queries: encryption.queries.clone(),
         key_claims: encryption.claims.clone(),

@@ -27,6 +27,7 @@ use crate::{
             acl::RoomPolicy,
             edus::{Edus, receipts::ReceiptEdus, typing::TypingEdus},
         },
+        joining::Filling,
         keys::{Notary, OwnKeys, RemoteKeys},
         missing::Missing,
         policy::PolicyServers,
@@ -153,7 +154,7 @@ impl Peers {
     }
 
     /// What fetches history.
-    pub(super) fn backfill(&self, base: &Base) -> Backfill {
+    pub(super) fn backfill(&self, base: &Base, filling: Arc<Filling>) -> Backfill {
         Backfill::new(backfill::Parts {
             own: base.config.server_name.clone(),
             store: base.store.clone(),
@@ -163,6 +164,7 @@ impl Peers {
             missing: self.missing.clone(),
             reachability: self.reachability.clone(),
             receipts: self.receipts.clone(),
+            filling,
             clock: base.clock.clone(),
         })
     }

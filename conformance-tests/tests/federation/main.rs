@@ -12,6 +12,7 @@ mod encryption;
 mod history;
 mod memberships;
 mod outage;
+mod partial_joins;
 mod partition;
 mod room_versions;
 mod upgrade;

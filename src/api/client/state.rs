@@ -14,8 +14,14 @@ use crate::{
     crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, RemoteQueries, Signatures, ToDevice},
     media::Media,
     peers::{
-        backfill::Backfill, directory::RemoteDirectory, hierarchy::RemoteRooms, joining::Joining, knocking::Knocking,
-        leaving::Leaving, profiles::RemoteProfiles, timestamps::RemoteTimestamps,
+        backfill::Backfill,
+        directory::RemoteDirectory,
+        hierarchy::RemoteRooms,
+        joining::{Filling, Joining},
+        knocking::Knocking,
+        leaving::Leaving,
+        profiles::RemoteProfiles,
+        timestamps::RemoteTimestamps,
     },
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
@@ -79,6 +85,8 @@ pub struct ClientServices {
     pub membership: Arc<Membership>,
     /// Joining rooms, here and elsewhere.
     pub joining: Arc<Joining>,
+    /// Members that answers to joins left out.
+    pub filling: Arc<Filling>,
     /// Knocking at rooms, here and elsewhere.
     pub knocking: Arc<Knocking>,
     /// Leaving rooms, here and elsewhere.
@@ -179,6 +187,7 @@ from_client_state!(
     room_creation: RoomCreation,
     membership: Membership,
     joining: Joining,
+    filling: Filling,
     knocking: Knocking,
     leaving: Leaving,
     reading: Reading,

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{
+    api::client::state::ClientState,
     app::App,
     clock::SystemClock,
     config::Config,
@@ -182,6 +183,11 @@ impl Server {
         let router = app.router();
         network.connect(&name, router.clone());
         Self { name, app, router, _folder: folder }
+    }
+
+    /// Its services.
+    pub(crate) fn services(&self) -> &ClientState {
+        self.app.state()
     }
 
     /// Ends it, as if it had crashed: nobody reaches it any more.

@@ -141,7 +141,7 @@ enum Work {
     Outliers(Vec<Arc<Pdu>>, Reply<Vec<Received>>),
     Backfill(Vec<Incoming>, Reply<Vec<Received>>),
     Import(Box<RemoteJoin>, Reply<(Arc<RoomKey>, Appended)>),
-    Complete(Vec<OwnedEventId>, Reply<bool>),
+    Complete(OwnedEventId, Vec<OwnedEventId>, Reply<bool>),
     GiveUp(Reply<()>),
     Outside(Box<OutsideMembership>, Reply<Appended>),
     Members(Reply<LocalMembers>),
@@ -239,12 +239,18 @@ impl Appenders {
     }
 
     /// Fills in the members that the answer to our join left out: `state` is the whole state before the join, all of whose
-    /// events must be here, outliers counting. What came since is judged again. False if nothing was to be filled in.
+    /// events must be here, outliers counting. What came since is judged again. False if nothing was to be filled in of this
+    /// `join`.
     ///
     /// # Errors
     /// `Malformed` if that can't be the state before the join, `Denied` if it does not allow it; nothing was written then.
-    pub async fn complete(&self, room: RoomNid, state: Vec<OwnedEventId>) -> Result<bool, AppendError> {
-        self.ask(room, |reply| Work::Complete(state, reply)).await
+    pub async fn complete(
+        &self,
+        room: RoomNid,
+        join: OwnedEventId,
+        state: Vec<OwnedEventId>,
+    ) -> Result<bool, AppendError> {
+        self.ask(room, |reply| Work::Complete(join, state, reply)).await
     }
 
     /// Gives up filling in the members of a room that all of ours have left; in one with a member of ours, does nothing.

@@ -2,6 +2,7 @@
 //! them.
 
 pub mod backfill;
+mod bounded_body;
 pub mod budgets;
 mod candidates;
 pub mod client;

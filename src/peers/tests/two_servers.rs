@@ -242,6 +242,11 @@ impl Server {
         answer.body["membership"].as_str().unwrap_or("none").to_owned()
     }
 
+    /// Sends what other servers are owed, from now on.
+    pub(crate) async fn tell_others(&self) {
+        self.app.peers().sender.start().await.unwrap();
+    }
+
     /// How many receipts wait for their events.
     pub(crate) async fn pending_receipts(&self) -> i64 {
         let count = self.app.store().read::<_, StoreError, _>(|read| {

@@ -8,6 +8,7 @@ mod actor;
 mod again;
 mod backfill;
 mod calls;
+mod checks;
 mod classify;
 mod commit;
 mod complete;

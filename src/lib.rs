@@ -15,6 +15,7 @@ pub mod logging;
 pub mod media;
 pub mod ops;
 pub mod peers;
+pub mod presence;
 pub mod random;
 pub mod rooms;
 pub mod store;

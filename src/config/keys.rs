@@ -74,7 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     key("linkim.multi_device_policy", Effect::NotYet),
     key("linkim.invitation_required", Effect::NotYet),
     secret("linkim.grpc_token", Effect::NotYet),
-    key("presence.enabled", Effect::NotYet),
+    key("presence.enabled", Effect::Yes),
     key("appservices.registrations", Effect::NotYet),
     key("rooms.default_version", Effect::Yes),
     key("turn.uris", Effect::Yes),

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0007_remote_joins.sql"),
     include_str!("../../migrations/sqlite/0008_encryption.sql"),
     include_str!("../../migrations/sqlite/0009_media.sql"),
+    include_str!("../../migrations/sqlite/0010_presence.sql"),
 ];
 
 /// The newest schema version that this binary knows.

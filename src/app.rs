@@ -501,8 +501,7 @@ async fn services(
     let hear = Arc::new(ServersHearReceipts { next: notifier.clone(), notes: sender_notes.clone() });
     let summaries = Arc::new(Summaries::new(store.clone()));
     let ends = Arc::new(EndsPresence { next: follower.clone(), presence: presence.clone() });
-    let sync =
-        V3::new(store.clone(), notifier.clone(), typing.clone(), encryption.counts.clone(), clock.clone());
+    let sync = V3::new(store.clone(), notifier.clone(), typing.clone(), encryption.counts.clone(), clock.clone());
     Ok(ClientState::new(ClientServices {
         sync: Arc::new(sync.showing(presence.clone())),
         presence: presence.clone(),

@@ -17,10 +17,7 @@ use super::{
 use crate::store::ids::{DeviceNid, RoomNid, UserNid};
 
 /// Users of this server, and users of others, of whom something is noted, at most: some 300 bytes each, and 8 a room.
-const MAX_EACH: usize = 50_000;
-
-/// People looked at to find one who is offline and can give way.
-const SEARCHED: usize = 256;
+pub(super) const MAX_EACH: usize = 50_000;
 
 /// Other servers are told again of those who are there after so long: one that lost what it knew, or an update on the way,
 /// knows again.
@@ -102,6 +99,8 @@ pub(super) struct Board {
     local: usize,
     serial: i64,
     changes: BTreeMap<i64, UserNid>,
+    /// Those who were told as offline, users of others and ours apart, the longest ago first.
+    gone: [BTreeSet<(i64, UserNid)>; 2],
     looks: BTreeSet<(i64, UserNid)>,
     /// Those whose change waits.
     waiting: VecDeque<UserNid>,
@@ -143,20 +142,21 @@ impl Board {
         self.people.get_mut(&user)
     }
 
-    /// Forgets somebody who is offline, of those whose change is longest ago.
+    /// Forgets who has been offline longest; answers whether there was somebody.
     fn give_way(&mut self, local: bool) -> bool {
-        let found = self.changes.values().take(SEARCHED).copied().find(|user| {
-            self.people.get(user).is_some_and(|person| {
-                matches!(person.home, Home::Here(_)) == local && person.shown.state == State::Offline && !person.waits
-            })
-        });
+        let still = |user: &UserNid| {
+            self.people.get(user).is_some_and(|person| person.shown.state == State::Offline && !person.waits)
+        };
+        let found = self.gone[usize::from(local)].iter().map(|(_, user)| *user).find(still);
         found.is_some_and(|user| self.forget(user))
     }
 
     fn forget(&mut self, user: UserNid) -> bool {
         let Some(person) = self.people.remove(&user) else { return false };
-        self.local -= usize::from(matches!(person.home, Home::Here(_)));
+        let local = usize::from(matches!(person.home, Home::Here(_)));
+        self.local -= local;
         self.changes.remove(&person.serial);
+        self.gone[local].remove(&(person.serial, user));
         if let Some(look_ms) = person.look_ms {
             self.looks.remove(&(look_ms, user));
         }
@@ -290,6 +290,19 @@ impl Board {
         users.iter().fold(false, |any, user| self.wait(*user) | any)
     }
 
+    /// Users of ours who were online before the start, as far as anybody was told: those who did not come back are told as
+    /// offline.
+    pub(super) fn resume(&mut self, users: Vec<(UserNid, OwnedUserId)>) -> bool {
+        let mut any = false;
+        for (user, user_id) in users {
+            if !self.people.contains_key(&user) {
+                self.place(user, &user_id, || Home::Here(Local::default()));
+                any |= self.wait(user);
+            }
+        }
+        any
+    }
+
     /// Looks at those whose time has come.
     pub(super) fn look(&mut self, now_ms: i64) {
         while let Some(&(look_ms, user)) = self.looks.first()
@@ -362,20 +375,23 @@ impl Board {
                 self.forget(user);
                 continue;
             }
-            self.serial += 1;
+            let gone = &mut self.gone[usize::from(matches!(person.home, Home::Here(_)))];
+            gone.remove(&(person.serial, user));
             self.changes.remove(&person.serial);
+            self.serial += 1;
             person.serial = self.serial;
             person.told_ms = now_ms;
             self.changes.insert(self.serial, user);
             // Looks at the next time for other servers, and sees what the facts change: that is told with this change.
             let waited = person.waits;
             self.settle(user, now_ms);
-            if let Some(person) = self.people.get_mut(&user)
-                && person.waits
-                && !waited
-            {
+            let Some(person) = self.people.get_mut(&user) else { continue };
+            if person.waits && !waited {
                 person.waits = false;
                 self.waiting.pop_back();
+            }
+            if person.shown.state == State::Offline {
+                self.gone[usize::from(matches!(person.home, Home::Here(_)))].insert((person.serial, user));
             }
         }
     }

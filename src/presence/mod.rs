@@ -32,7 +32,7 @@ pub const MAX_STATUS: usize = 255;
 
 /// What somebody is; of several devices the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum State {
     /// Not connected, or not willing to be seen.
     Offline,
@@ -50,6 +50,20 @@ impl State {
             Self::Unavailable => "unavailable",
             Self::Online => "online",
         }
+    }
+}
+
+/// A text is none of the states.
+#[derive(Debug, thiserror::Error)]
+#[error("presence is not online, unavailable or offline")]
+pub struct NoState;
+
+// By way of a text: read directly, a number counts as malformed JSON.
+impl TryFrom<String> for State {
+    type Error = NoState;
+
+    fn try_from(text: String) -> Result<Self, NoState> {
+        [Self::Offline, Self::Unavailable, Self::Online].into_iter().find(|state| state.as_str() == text).ok_or(NoState)
     }
 }
 

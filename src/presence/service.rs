@@ -14,7 +14,8 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Heard, MAX_STATUS, MAX_TOLD_AT_ONCE, Shown, State, TellsServers, WakeWatchers,
-    board::{Board, Change, Facts, Taken},
+    board::{Board, Change, Facts, MAX_EACH, Taken},
+    person::GRACE_MS,
     telling::Telling,
 };
 use crate::{
@@ -32,6 +33,9 @@ const ROUND: Duration = Duration::from_secs(1);
 
 /// Longest pause without a round, should the clock have been set meanwhile.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// Who was seen so long before the last one who was seen before the start counts as online then.
+const LAST_SEEN_MS: i64 = 15 * 60_000;
 
 /// People told of in a round at most: each costs a look at their memberships.
 const BATCH: usize = 1_000;
@@ -226,13 +230,7 @@ impl Presence {
 
     /// The changes after `serial` that `viewer`, who is joined to `rooms` (ascending), may see, their own included, in order,
     /// `limit` at most; and the number up to which these are all. Whom the viewer ignores is for the caller to leave out.
-    pub fn changes_since(
-        &self,
-        viewer: UserNid,
-        rooms: &[RoomNid],
-        serial: i64,
-        limit: usize,
-    ) -> (Vec<Change>, i64) {
+    pub fn changes_since(&self, viewer: UserNid, rooms: &[RoomNid], serial: i64, limit: usize) -> (Vec<Change>, i64) {
         self.board().changes_since((viewer, rooms), serial, limit)
     }
 
@@ -319,6 +317,28 @@ impl Presence {
         if !self.enabled {
             return;
         }
+        let started_ms = self.clock.now_ms();
+        let resume = async {
+            tokio::time::sleep(Duration::from_millis(GRACE_MS.unsigned_abs())).await;
+            if let Err(error) = self.resume(started_ms).await {
+                tracing::warn!(%error, "some who were online before the start may be shown so for long");
+            }
+        };
+        tokio::join!(resume, self.rounds());
+    }
+
+    /// Tells as offline who was online before `started_ms` and is not here now.
+    pub(crate) async fn resume(&self, started_ms: i64) -> Result<(), StoreError> {
+        let seen = self
+            .store
+            .read::<_, StoreError, _>(move |read| presence::seen_last(read, started_ms, LAST_SEEN_MS, MAX_EACH));
+        let seen = seen.await?;
+        let news = self.board().resume(seen);
+        self.noted(news);
+        Ok(())
+    }
+
+    async fn rounds(&self) {
         loop {
             if self.telling().is_empty() {
                 let next_ms = self.board().next_look();
@@ -340,7 +360,7 @@ impl Presence {
     }
 
     /// One round.
-    pub(super) async fn round(&self) -> Result<(), StoreError> {
+    pub(crate) async fn round(&self) -> Result<(), StoreError> {
         let now_ms = self.clock.now_ms();
         let taken = {
             let mut board = self.board();

@@ -1,7 +1,9 @@
 //! What presence asks of the memberships, and the status messages.
 
+use ruma::OwnedUserId;
+
 use super::{
-    Read, StoreError, WriteTx,
+    Read, StoreError, WriteTx, ids,
     ids::{RoomNid, UserNid},
 };
 use crate::params;
@@ -30,6 +32,26 @@ pub fn servers(read: &dyn Read, room: RoomNid) -> Result<Vec<i64>, StoreError> {
         params![room],
         |row| row.get(0),
     )
+}
+
+/// Accounts with a device that was last used before `before_ms`, and at most `within_ms` earlier than the last of all those;
+/// `limit` at most.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn seen_last(
+    read: &dyn Read,
+    before_ms: i64,
+    within_ms: i64,
+    limit: usize,
+) -> Result<Vec<(UserNid, OwnedUserId)>, StoreError> {
+    let users: Vec<UserNid> = read.all(
+        "SELECT DISTINCT user FROM devices WHERE last_seen_ts < ?1 AND last_seen_ts >= \
+         (SELECT COALESCE(MAX(last_seen_ts), 0) FROM devices WHERE last_seen_ts < ?1) - ?2 LIMIT ?3",
+        params![before_ms, within_ms, limit as i64],
+        |row| row.get(0),
+    )?;
+    users.into_iter().map(|user| Ok((user, ids::user_id(read, user)?))).collect()
 }
 
 /// The status message of an account, if it has one.

@@ -89,8 +89,7 @@ fn newly_joined(view: &View<'_>, rooms: &[MemberRow]) -> Vec<RoomNid> {
 /// The viewer's rooms, ascending.
 fn joined(view: &View<'_>) -> Result<Vec<RoomNid>, StoreError> {
     let rows = members::of_user(view.read, view.viewer.user)?.into_iter();
-    let mut joined: Vec<RoomNid> =
-        rows.filter(|row| row.membership == Membership::Join).map(|row| row.room).collect();
+    let mut joined: Vec<RoomNid> = rows.filter(|row| row.membership == Membership::Join).map(|row| row.room).collect();
     joined.sort_unstable();
     Ok(joined)
 }

@@ -128,13 +128,19 @@ mod tests {
 
     #[test]
     fn a_token_of_this_start() {
-        assert_eq!(place(TOKEN, (80, 3), 10, &[]), Since::Place { position: 72, typing: 5, presence: 9, to_device: 72 });
+        assert_eq!(
+            place(TOKEN, (80, 3), 10, &[]),
+            Since::Place { position: 72, typing: 5, presence: 9, to_device: 72 }
+        );
         assert_eq!(place(TOKEN, (71, 3), 10, &[]), Since::Lost);
     }
 
     #[test]
     fn a_token_of_an_earlier_start_keeps_its_position_alone() {
-        assert_eq!(place(TOKEN, (80, 4), 72, &[]), Since::Place { position: 72, typing: 0, presence: 0, to_device: 72 });
+        assert_eq!(
+            place(TOKEN, (80, 4), 72, &[]),
+            Since::Place { position: 72, typing: 0, presence: 0, to_device: 72 }
+        );
     }
 
     #[test]

@@ -273,9 +273,8 @@ impl V3 {
             _ => i64::MAX,
         };
         let device = asked.device;
-        let look = move |read: &Snapshot<'_>| {
-            look(read, &asked, (&notifier, &typing, presence.as_deref()), incarnation)
-        };
+        let look =
+            move |read: &Snapshot<'_>| look(read, &asked, (&notifier, &typing, presence.as_deref()), incarnation);
         let look = match behind <= CLOSE_BEHIND {
             true => self.store.read_short(look).await?,
             false => self.store.read(look).await?,

@@ -13,6 +13,7 @@ mod history;
 mod memberships;
 mod outage;
 mod partition;
+mod presence;
 mod room_versions;
 mod upgrade;
 

@@ -3,6 +3,8 @@
 //! A change gets its number when it is told ([`Board::told`]), up to a second after it happened: what happens within that
 //! second is one change. Only the newest change of a person has a number.
 
+mod reading;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -22,9 +24,6 @@ pub(super) const MAX_EACH: usize = 50_000;
 /// Other servers are told again of those who are there after so long: one that lost what it knew, or an update on the way,
 /// knows again.
 pub(super) const REPEAT_MS: i64 = 5 * 60_000;
-
-/// Changes that are compared to say that none concerns somebody, at most.
-const COMPARED: usize = 64;
 
 #[derive(Debug)]
 struct Person {
@@ -108,12 +107,6 @@ pub(super) struct Board {
     again: VecDeque<UserNid>,
     /// Whether there are other servers to be told.
     pub(super) servers: bool,
-}
-
-/// Whether two ascending lists have an element in common.
-pub(super) fn meet(one: &[RoomNid], other: &[RoomNid]) -> bool {
-    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
-    short.iter().any(|room| long.binary_search(room).is_ok())
 }
 
 impl Board {
@@ -401,55 +394,6 @@ impl Board {
         self.serial
     }
 
-    fn change(&self, user: UserNid) -> Option<Change> {
-        let person = self.people.get(&user)?;
-        Some(Change {
-            serial: person.serial,
-            user,
-            user_id: person.user_id.clone(),
-            shown: person.shown.clone(),
-            rooms: person.rooms.clone().unwrap_or_default(),
-        })
-    }
-
-    fn concerns(&self, other: UserNid, user: UserNid, rooms: &[RoomNid]) -> bool {
-        let shares = |person: &Person| person.rooms.as_ref().is_some_and(|theirs| meet(theirs, rooms));
-        other == user || self.people.get(&other).is_some_and(shares)
-    }
-
-    /// The changes after a number that concern `user`, who is joined to `rooms` (ascending), in order, `limit` at most; and the
-    /// number up to which these are all.
-    pub(super) fn changes_since(
-        &self,
-        (user, rooms): (UserNid, &[RoomNid]),
-        serial: i64,
-        limit: usize,
-    ) -> (Vec<Change>, i64) {
-        let mut found = Vec::new();
-        for (serial, other) in self.changes.range(serial.saturating_add(1)..) {
-            if !self.concerns(*other, user, rooms) {
-                continue;
-            }
-            if found.len() >= limit {
-                return (found, serial - 1);
-            }
-            found.extend(self.change(*other));
-        }
-        (found, self.serial)
-    }
-
-    /// Whether certainly no change of others after a number concerns somebody.
-    pub(super) fn is_quiet(&self, user: UserNid, serial: i64) -> bool {
-        if serial == self.serial {
-            return true;
-        }
-        let Some(viewer) = self.people.get(&user).filter(|viewer| !viewer.waits) else { return false };
-        let Some(rooms) = &viewer.rooms else { return false };
-        let mut later = self.changes.range(serial.saturating_add(1)..).map(|(_, user)| *user);
-        !later.by_ref().take(COMPARED).any(|other| other != user && self.concerns(other, user, rooms))
-            && later.next().is_none()
-    }
-
     /// What somebody is now; None if nothing is known of them.
     pub(super) fn current(&mut self, user: UserNid, now_ms: i64) -> Option<Shown> {
         self.settle(user, now_ms);
@@ -462,34 +406,6 @@ impl Board {
             Home::Here(local) => local.status.is_some(),
             Home::Elsewhere(_) => true,
         })
-    }
-
-    /// Those who are not offline and concern `user`, who is joined to `rooms` (ascending): the most recently active first,
-    /// `limit` at most.
-    pub(super) fn present(&self, (user, rooms): (UserNid, &[RoomNid]), limit: usize) -> Vec<Change> {
-        let present = self.people.iter().filter(|(_, person)| person.shown.state != State::Offline);
-        let mut found: Vec<(Option<i64>, UserNid)> = present
-            .filter(|(other, _)| self.concerns(**other, user, rooms))
-            .map(|(other, person)| (person.shown.last_active_ms, *other))
-            .collect();
-        found.sort_unstable_by(|one, other| other.cmp(one));
-        found.into_iter().take(limit).filter_map(|(_, user)| self.change(user)).collect()
-    }
-
-    /// Users of this server who are not offline and in a room.
-    pub(super) fn present_in(&self, room: RoomNid) -> Vec<UserNid> {
-        let here = self.people.iter().filter(|(_, person)| {
-            person.shown.state != State::Offline
-                && matches!(person.home, Home::Here(_))
-                && person.rooms.as_ref().is_some_and(|rooms| rooms.binary_search(&room).is_ok())
-        });
-        here.map(|(user, _)| *user).collect()
-    }
-
-    /// What to tell of these.
-    pub(super) fn of(&self, users: impl IntoIterator<Item = UserNid>) -> Vec<(UserNid, OwnedUserId, Shown)> {
-        let known = users.into_iter().filter_map(|user| Some((user, self.people.get(&user)?)));
-        known.map(|(user, person)| (user, person.user_id.clone(), person.shown.clone())).collect()
     }
 
     /// How much is noted.

@@ -6,6 +6,7 @@
 //!
 //! Source: Client-Server API, "Presence"; Server-Server API, "Presence".
 
+mod audience;
 mod board;
 mod follow;
 mod person;

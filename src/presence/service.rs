@@ -1,7 +1,6 @@
 //! The service: what requests and other servers say goes in, rounds tell of it.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -14,7 +13,8 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Heard, MAX_STATUS, MAX_TOLD_AT_ONCE, Shown, State, TellsServers, WakeWatchers,
-    board::{Board, Change, Facts, MAX_EACH, Taken},
+    audience::look_up,
+    board::{Board, Change, MAX_EACH},
     person::GRACE_MS,
     telling::Telling,
 };
@@ -22,9 +22,9 @@ use crate::{
     accounts::Session,
     clock::Clock,
     store::{
-        Read, Snapshot, Store, StoreError, accounts, destinations, device_lists, ids,
+        Read, Snapshot, Store, StoreError, destinations, device_lists, ids,
         ids::{DeviceNid, RoomNid, UserNid},
-        members, presence,
+        presence,
     },
 };
 
@@ -82,13 +82,6 @@ impl Drop for Syncing {
         let news = self.presence.board().sync_ends(self.user, self.device, now_ms);
         self.presence.noted(news);
     }
-}
-
-/// What a round looked up.
-struct Found {
-    facts: Vec<Facts>,
-    watchers: HashSet<UserNid>,
-    servers: HashMap<i64, Vec<UserNid>>,
 }
 
 impl Presence {
@@ -434,41 +427,4 @@ impl Presence {
         metrics::gauge!("linkim_presence_users_to_wake").set(watchers as f64);
         metrics::gauge!("linkim_presence_owed_to_servers").set(owed as f64);
     }
-}
-
-/// Whom these changes concern. Rooms that several of them are in are looked at once.
-fn look_up(read: &dyn Read, taken: &[Taken], with_servers: bool) -> Result<Found, StoreError> {
-    let mut facts = Vec::with_capacity(taken.len());
-    let mut changed = BTreeSet::new();
-    let mut told: HashMap<RoomNid, Vec<UserNid>> = HashMap::new();
-    let mut watchers = HashSet::new();
-    for taken in taken {
-        let user = taken.user;
-        let rooms: Arc<[RoomNid]> = presence::rooms(read, user)?.into();
-        let (mut status, mut barred) = (None, false);
-        if taken.local {
-            let account = accounts::get(read, user)?;
-            barred = account.is_none_or(|account| account.locked || account.deactivated_ts.is_some());
-            if taken.wants_status {
-                status = Some(presence::status(read, user)?.map(Arc::from));
-            }
-            if with_servers {
-                rooms.iter().for_each(|room| told.entry(*room).or_default().push(user));
-            }
-        }
-        if taken.change {
-            changed.extend(rooms.iter().copied());
-        }
-        facts.push(Facts { user, change: taken.change, rooms, status, barred });
-    }
-    for room in changed {
-        watchers.extend(members::local_joined(read, room)?);
-    }
-    let mut servers: HashMap<i64, Vec<UserNid>> = HashMap::new();
-    for (room, users) in told {
-        for server in presence::servers(read, room)? {
-            servers.entry(server).or_default().extend(&users);
-        }
-    }
-    Ok(Found { facts, watchers, servers })
 }

@@ -42,6 +42,23 @@ use crate::{
     media::{self, Media},
     ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
     peers::{https::TrustError, sender, sender::ServersHear, transport::Transport},
+    ops::{
+        admin::{Admin, AdminSocket, SOCKET},
+        data_dir::{self, DataDirLock},
+        metrics, signing_key,
+        signing_key::SigningKeyError,
+        sweepers,
+    },
+    peers::{
+        hierarchy::RemoteRooms,
+        https::TrustError,
+        profiles::RemoteProfiles,
+        sender,
+        sender::{ServersHear, ServersHearReceipts},
+        timestamps::RemoteTimestamps,
+        transport::Transport,
+    },
+    presence::{EndsPresence, Presence, PresenceFollows},
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -130,6 +147,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         line.push_str(&format!(" metrics http://{real}"));
         let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
         let (reachability, sender) = (app.peers.reachability.clone(), app.peers.sender.clone());
+        let presence = app.state.presence.clone();
         let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
         let routes = metrics::routes(handle.clone(), move || {
             ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
@@ -141,6 +159,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
                 inbox.refresh_metrics();
             }
             sender.refresh_gauges();
+            presence.refresh_gauges();
         });
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
@@ -290,6 +309,9 @@ impl App {
         let typing_notes = Arc::<TypingNotes>::default();
         let sender_notes = Arc::<sender::Notes>::default();
         let hear = Arc::new(ServersHear { next: notifier.clone(), notes: sender_notes.clone() });
+        let hear = Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() });
+        let presence = Presence::new(config.presence.enabled, store.clone(), clock.clone(), notifier.clone());
+        let presence = Arc::new(presence);
         let key = keys[0].clone();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
@@ -297,7 +319,7 @@ impl App {
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() }),
+            Arc::new(PresenceFollows { next: hear, presence: presence.clone() }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
@@ -311,6 +333,7 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
             sender_notes,
+            presence: presence.clone(),
         };
         let peers = Peers::new(&base, keys, transport).await?;
         let memberships = Memberships::new(&base, &peers);
@@ -335,6 +358,8 @@ impl App {
         tasks.push(tokio::spawn(async move { typing.run().await }));
         let rejecting = memberships.leaving.clone();
         tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership, rejecting)));
+        tasks.push(tokio::spawn(async move { presence.run().await }));
+        tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         tasks.push(tokio::spawn(media::run_sweeper(media)));
@@ -447,6 +472,7 @@ struct Base {
     appenders: Arc<Appenders>,
     typing_notes: Arc<TypingNotes>,
     sender_notes: Arc<sender::Notes>,
+    presence: Arc<Presence>,
 }
 
 /// Makes the services that the handlers call.
@@ -459,7 +485,7 @@ async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, presence } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -483,14 +509,11 @@ async fn services(
     let typing = Arc::new(typing.telling(sender_notes.clone()));
     let hear = Arc::new(ServersHearReceipts { next: notifier.clone(), notes: sender_notes.clone() });
     let summaries = Arc::new(Summaries::new(store.clone()));
+    let ends = Arc::new(EndsPresence { next: follower.clone(), presence: presence.clone() });
+    let sync = V3::new(store.clone(), notifier.clone(), typing.clone(), encryption.counts.clone(), clock.clone());
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(
-            store.clone(),
-            notifier.clone(),
-            typing.clone(),
-            encryption.counts.clone(),
-            clock.clone(),
-        )),
+        sync: Arc::new(sync.showing(presence.clone())),
+        presence: presence.clone(),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -500,7 +523,7 @@ async fn services(
             random.clone(),
         )),
         devices: Arc::new(Devices::new(store.clone(), sessions.clone(), last_seen.clone())),
-        deactivation: Arc::new(Deactivation::new(store.clone(), clock.clone(), sessions.clone(), follower.clone())),
+        deactivation: Arc::new(Deactivation::new(store.clone(), clock.clone(), sessions.clone(), ends)),
         restrictions: Arc::new(Restrictions::new(store.clone(), sessions.clone(), server_name.clone())),
         profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
         tags: Arc::new(Tags::new(store.clone(), account_data.clone())),

@@ -25,6 +25,7 @@ pub mod knocking;
 pub mod leaving;
 pub mod missing;
 pub mod policy;
+pub mod presence;
 pub mod profiles;
 mod published;
 pub mod reachability;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0014_contacts.sql"),
     include_str!("../../migrations/sqlite/0015_groups.sql"),
     include_str!("../../migrations/sqlite/0011_filled_rooms.sql"),
+    include_str!("../../migrations/sqlite/0010_presence.sql"),
 ];
 
 /// The newest schema version that this binary knows.

@@ -14,6 +14,7 @@ mod memberships;
 mod outage;
 mod partial_joins;
 mod partition;
+mod presence;
 mod room_versions;
 mod upgrade;
 

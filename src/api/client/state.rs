@@ -23,6 +23,7 @@ use crate::{
         profiles::RemoteProfiles,
         timestamps::RemoteTimestamps,
     },
+    presence::Presence,
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -99,6 +100,8 @@ pub struct ClientServices {
     pub receipts: Arc<Receipts>,
     /// Who is typing.
     pub typing: Arc<Typing>,
+    /// Who is online.
+    pub presence: Arc<Presence>,
     /// What is new.
     pub sync: Arc<V3>,
     /// Room aliases.
@@ -194,6 +197,7 @@ from_client_state!(
     sending: Sending,
     receipts: Receipts,
     typing: Typing,
+    presence: Presence,
     sync: V3,
     aliases: Aliases,
     directory: Directory,

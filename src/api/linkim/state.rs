@@ -48,8 +48,7 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(contacts: Arc<Contacts>, numbers: Arc<Numbers>, store: Store);
-of_linkim!(groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
+of_linkim!(contacts: Arc<Contacts>, groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(

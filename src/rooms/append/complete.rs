@@ -7,10 +7,6 @@
 //!
 //! Source: Server-Server API, "Joining Rooms", `members_omitted`; MSC3706, MSC3902.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock},
-};
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use linkim_federation::{Pdu, RoomVersionRules, check_against_state};
@@ -56,7 +52,7 @@ impl Appender {
                 hash_key: site.hash_key.clone(),
                 wake: site.wake.clone(),
                 pdus: PduCache::new(0),
-                watcher: OnceLock::new(),
+                watcher: site.watcher.clone(),
             }),
             room,
             rules,
@@ -291,16 +287,6 @@ impl Completion {
     ) -> Result<i64, StoreError> {
         let room = self.room.nid;
         let now: Entries = state::current(tx, room)?.into_iter().collect();
-        let position = tx.next_position();
-        let at = StateRef { line: self.room.main_line, epoch: position };
-        let place = Place { room, site: &self.announcing, position };
-        for key in keys(was, &now) {
-            let event = now.get(&key).copied();
-            if was.get(&key).copied() == event {
-                continue;
-            }
-            state::put(tx, at, key, event)?;
-            row.state_position = position;
         let filled = tx.next_position();
         if let Some(create) = rooms::create_event(tx, room)? {
             // Also where nothing differs is there something to be told: that nothing is left out any more.
@@ -311,7 +297,7 @@ impl Completion {
         let corrected = tx.next_position();
         for (key, event) in differences(was, &now) {
             let position = if was.contains_key(&key) { corrected } else { filled };
-            let place = Place { room, server_name: &self.judging.server_name, position };
+            let place = Place { room, site: &self.announcing, position };
             state::put(tx, StateRef { line: self.room.main_line, epoch: position }, key, event)?;
             row.state_position = row.state_position.max(position);
             let pair = ids::state_key(tx, key)?;

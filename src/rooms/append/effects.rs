@@ -106,7 +106,7 @@ fn group_service(tx: &WriteTx<'_>, place: &Place<'_>, create: &Pdu) -> Result<Op
         return Ok(None);
     }
     let sender = ids::intern_user(tx, create.sender())?;
-    let local = create.sender().server_name() == place.server_name;
+    let local = create.sender().server_name() == place.site.server_name;
     let is_service = accounts::get(tx, sender)?.is_some_and(|account| account.kind == AccountKind::Service);
     Ok((!local || is_service).then_some(sender))
 }

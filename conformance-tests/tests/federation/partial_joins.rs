@@ -32,7 +32,11 @@ fn crowd(peer: &RawPeer, version: &str) -> PeerRoom {
 }
 
 /// The peer leaves out members where it is asked to, and says the whole state by this function, which for None is honest.
-fn leaving_out(peer: &RawPeer, room: &PeerRoom, state: impl Fn(&Asked) -> Option<Answer> + Send + std::marker::Sync + 'static) {
+fn leaving_out(
+    peer: &RawPeer,
+    room: &PeerRoom,
+    state: impl Fn(&Asked) -> Option<Answer> + Send + std::marker::Sync + 'static,
+) {
     let (room, name) = (room.clone(), peer.name.clone());
     peer.script(move |asked| {
         if asked.path.contains("/v1/state") {

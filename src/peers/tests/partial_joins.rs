@@ -107,18 +107,31 @@ async fn a_second_user_asks_a_server_that_knows_who_is_banned() {
     let a = Server::start(&network, "a.example").await;
     let b = Server::start(&network, "b.example").await;
     let (alice, bob) = (a.person("alice").await, b.person("bob").await);
-    let (carol, dave) = (a.person("carol").await, a.person("dave").await);
+    let (carol, dave, erin) = (a.person("carol").await, a.person("dave").await, a.person("erin").await);
     let room = crowd(&b, &bob, 3).await;
     b.post(&format!("/rooms/{room}/ban"), &bob, json!({ "user_id": carol.id })).await.ok();
-    hold_back(&network);
+    let liars = erin.id.clone();
+    network.tamper(move |_, line, status, body| {
+        if line.contains("/v1/state") {
+            *status = StatusCode::NOT_FOUND;
+            *body = json!({ "errcode": "M_NOT_FOUND", "error": "not yet" });
+        } else if line.contains("/send_join/") && body["event"]["sender"] == liars.as_str() {
+            body["members_omitted"] = json!(true);
+            body["servers_in_room"] = json!(["b.example"]);
+        }
+    });
     a.post(&format!("/join/{room}?via=b.example"), &alice, json!({})).await.ok();
     let path = format!("/join/{room}");
-    let (banned, joined) = tokio::join!(a.post(&path, &carol, json!({})), a.post(&path, &dave, json!({})));
+    let [carols, daves, erins] = [&carol, &dave, &erin].map(|person| a.post(&path, person, json!({})));
+    let (banned, joined, lied) = tokio::join!(carols, daves, erins);
     assert_eq!(banned.error(), (403, "M_FORBIDDEN"));
     joined.ok();
-    assert_eq!(network.count("omit_members=false"), 1, "{:?}", network.seen());
+    assert_eq!(lied.error(), (502, "M_UNKNOWN"), "what leaves out members is of no use here");
+    assert_eq!(network.count("omit_members=false"), 2, "{:?}", network.seen());
     network.tamper_no_more();
-    let members = a.get(&format!("/rooms/{room}/joined_members"), &alice).await.ok();
+    let mut members = a.get(&format!("/rooms/{room}/joined_members"), &alice).await.ok();
+    // Where her join came before Dave's, the state that came with his has her.
+    members["joined"].as_object_mut().unwrap().remove(erin.id.as_str());
     assert_eq!(members["joined"].as_object().unwrap().len(), 5, "{members}");
     assert_eq!(a.membership(&room, &alice, &carol.id).await, "ban");
 }

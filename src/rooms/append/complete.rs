@@ -19,7 +19,7 @@ use super::{
     AppendError, Incoming, LocalMembers, PduCache,
     actor::Appender,
     again::{Again, forget_verdicts, gather},
-    commit::{Site, announce, set_current},
+    commit::{News, Site, announce, set_current},
     effects::{Concerned, Place, state_changed},
     forks::NotJudged,
     resolution::Resolver,
@@ -128,7 +128,7 @@ impl Completion {
         whereabouts::correct(tx, &self.room, before.epoch)?;
         partial_joins::end(tx, room)?;
         rooms::put_head(tx, room, &row)?;
-        announce(tx, &self.announcing, room, &row, Some(&self.members), concerned);
+        announce(tx, &self.announcing, room, &row, (Some(&self.members), News::Everywhere), concerned);
         Ok(true)
     }
 

@@ -174,8 +174,8 @@ async fn at_rate(pair: &Pair, rate: u32, seconds: u32) -> (Vec<f64>, Tally) {
     (latencies, tally)
 }
 
-/// Tells the number of each of these times when it has come. A thread of its own: the runtime's timers are up to 2 ms late, which
-/// would count as the servers' time.
+/// Tells the number of each of these times when it has come. A thread of its own: the runtime's timers go by whole milliseconds,
+/// which would count as the servers' time.
 fn ticking(times: Arc<Vec<Instant>>) -> mpsc::UnboundedReceiver<usize> {
     let (sender, ticks) = mpsc::unbounded_channel();
     std::thread::spawn(move || {

@@ -108,8 +108,8 @@ impl Appender {
             Work::Signed(signed, reply) => {
                 let _ = reply.send(self.append_signed(*signed).await);
             }
-            Work::Receive(events, reply) => {
-                let _ = reply.send(self.receive(events).await.map_err(AppendError::from));
+            Work::Receive(events, beside, reply) => {
+                let _ = reply.send(self.receive(events, beside.as_ref()).await.map_err(AppendError::from));
             }
             Work::Outliers(events, reply) => {
                 let _ = reply.send(self.add_outliers(events).await.map_err(AppendError::from));
@@ -303,7 +303,7 @@ impl Appender {
         }
         let Some(planned) = batch.planned.pop() else { return Ok(Err(AppendError::Busy)) };
         let incoming = Incoming { relay: true, ..Incoming::new(planned.pdu) };
-        Ok(match self.receive_one(incoming, planned.transaction).await? {
+        Ok(match self.receive_one(incoming, planned.transaction, None).await? {
             Received::Accepted(appended) => Ok(appended),
             Received::SoftFailed(_, reason) | Received::Rejected(_, reason) => Err(AppendError::Denied(reason)),
             other => Err(AppendError::Malformed(format!("{other:?}"))),

@@ -19,6 +19,8 @@ use super::{
     again::{Again, forget_verdicts, gather},
     commit::{Site, announce, set_current},
     effects::{Concerned, Place, membership, state_changed},
+    commit::{News, Site, announce, set_current},
+    effects::{Concerned, Place, state_changed},
     forks::NotJudged,
     resolution::Resolver,
     told, whereabouts,
@@ -243,6 +245,7 @@ impl Completion {
         // So long the writer was held.
         metrics::histogram!("linkim_fill_in_seconds").record(began.elapsed().as_secs_f64());
         tracing::debug!(room = %self.room.room_id, held = ?began.elapsed(), "members filled in");
+        announce(tx, &self.announcing, room, &row, (Some(&self.members), News::Everywhere), concerned);
         Ok(true)
     }
 

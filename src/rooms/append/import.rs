@@ -15,7 +15,7 @@ use super::{
     AppendError, Appended, Incoming, LocalMembers, PartialJoin, Received, RemoteJoin,
     actor::Appender,
     classify::classify,
-    commit::{Context, Site, Written, announce, write_event},
+    commit::{Context, News, Site, Written, announce, write_event},
     effects::{Concerned, Place, adopt_thread, membership, state_changed},
     outliers::Stored,
     plan::Planned,
@@ -100,7 +100,7 @@ impl Appender {
     ) -> Result<(Arc<RoomKey>, Appended), AppendError> {
         let ids = join.state.iter().map(|pdu| pdu.owned_event_id().clone()).collect();
         let incoming = Incoming { state_before: Some(ids), ..Incoming::new(join.join) };
-        match self.receive_one(incoming, None).await? {
+        match self.receive_one(incoming, None, None).await? {
             Received::Accepted(appended) => Ok((room, appended)),
             Received::Known(nid) => {
                 let row =
@@ -228,6 +228,8 @@ impl Import {
             partial_joins::begin(tx, self.room.nid, appended.nid, &partial.via)?;
         }
         announce(tx, &self.site, self.room.nid, &row, Some(&self.members), concerned);
+        self.note_partial(tx, before, appended.nid)?;
+        announce(tx, &self.site, self.room.nid, &row, (Some(&self.members), News::Everywhere), concerned);
         Ok(appended)
     }
 

@@ -42,8 +42,8 @@ use ruma::{OwnedEventId, OwnedServerName, RoomId, RoomVersionId};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::calls::{
-    Along, AppendError, Appended, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received, RemoteJoin,
-    Transaction,
+    Along, AppendError, Appended, Beside, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received,
+    RemoteJoin, Stored, Transaction,
 };
 pub(crate) use self::{classify::classify, effects::membership};
 use super::{direct::MemberWatcher, policy::Countersigns, state_hash::StateHashKey};
@@ -65,6 +65,11 @@ pub trait Wake: Send + Sync + 'static {
 
     /// The room's current state changed. Before [`Self::room_changed`].
     fn state_changed(&self, _room: RoomNid) {}
+    /// As [`Self::room_changed`], of message events that no other server is owed: they came from one, or there is none in the
+    /// room.
+    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
+        self.room_changed(room, position, members, &[]);
+    }
 }
 
 /// A room's joined members with an account here, kept by its appender while it is awake.
@@ -138,7 +143,7 @@ const QUEUE: usize = 2048;
 enum Work {
     Append(actor::Call),
     Signed(Box<countersign::Signed>, Reply<countersign::SignedDone>),
-    Receive(Vec<Incoming>, Reply<Vec<Received>>),
+    Receive(Vec<Incoming>, Option<Beside>, Reply<Vec<Received>>),
     Outliers(Vec<Arc<Pdu>>, Reply<Vec<Received>>),
     Backfill(Vec<Incoming>, Reply<Vec<Received>>),
     Import(Box<RemoteJoin>, Reply<(Arc<RoomKey>, Appended)>),
@@ -208,7 +213,20 @@ impl Appenders {
     /// # Errors
     /// [`AppendError`]; those before the one that failed may have been written.
     pub async fn receive(&self, room: RoomNid, events: Vec<Incoming>) -> Result<Vec<Received>, AppendError> {
-        self.ask(room, |reply| Work::Receive(events, reply)).await
+        self.ask(room, |reply| Work::Receive(events, None, reply)).await
+    }
+
+    /// As [`Self::receive`]; what is to be true together with the events is written in their transactions.
+    ///
+    /// # Errors
+    /// [`AppendError`]; those before the one that failed may have been written.
+    pub async fn receive_with(
+        &self,
+        room: RoomNid,
+        events: Vec<Incoming>,
+        beside: Beside,
+    ) -> Result<Vec<Received>, AppendError> {
+        self.ask(room, |reply| Work::Receive(events, Some(beside), reply)).await
     }
 
     /// Stores state events known for auth chains and states only; one answer each, in order. Each is judged by its auth events

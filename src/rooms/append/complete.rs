@@ -17,10 +17,8 @@ use super::{
     AppendError, Incoming, LocalMembers, PduCache,
     actor::Appender,
     again::{Again, forget_verdicts, gather},
-    commit::{Site, announce, set_current},
-    effects::{Concerned, Place, membership, state_changed},
     commit::{News, Site, announce, set_current},
-    effects::{Concerned, Place, state_changed},
+    effects::{Concerned, Place, membership, state_changed},
     forks::NotJudged,
     resolution::Resolver,
     told, whereabouts,
@@ -241,11 +239,10 @@ impl Completion {
         whereabouts::correct(tx, &self.room, before.epoch)?;
         partial_joins::filled(tx, room, filled)?;
         rooms::put_head(tx, room, &row)?;
-        announce(tx, &self.announcing, room, &row, Some(&self.members), concerned);
+        announce(tx, &self.announcing, room, &row, (Some(&self.members), News::Everywhere), concerned);
         // So long the writer was held.
         metrics::histogram!("linkim_fill_in_seconds").record(began.elapsed().as_secs_f64());
         tracing::debug!(room = %self.room.room_id, held = ?began.elapsed(), "members filled in");
-        announce(tx, &self.announcing, room, &row, (Some(&self.members), News::Everywhere), concerned);
         Ok(true)
     }
 

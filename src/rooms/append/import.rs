@@ -227,8 +227,6 @@ impl Import {
         if let Some(partial) = &self.partial {
             partial_joins::begin(tx, self.room.nid, appended.nid, &partial.via)?;
         }
-        announce(tx, &self.site, self.room.nid, &row, Some(&self.members), concerned);
-        self.note_partial(tx, before, appended.nid)?;
         announce(tx, &self.site, self.room.nid, &row, (Some(&self.members), News::Everywhere), concerned);
         Ok(appended)
     }

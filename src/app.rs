@@ -5,6 +5,7 @@ mod encryption;
 mod federation;
 mod linkim;
 mod memberships;
+mod verification;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -27,12 +28,12 @@ use tower_http::{
 };
 
 pub use self::{admin::admin, federation::Peers};
-use self::{encryption::Encryption, memberships::Memberships};
+use self::{encryption::Encryption, memberships::Memberships, verification::Verification};
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
-        RateLimits, Registration, Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
-        keep_last_seen,
+        AccountData, AddressLogin, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles,
+        PushRules, RateLimits, Registration, Restrictions, Sessions, SharedSecret, SignUp, Tags, TurnServer, Uia,
+        UserNames, keep_last_seen,
     },
     api::{
         client,
@@ -404,6 +405,7 @@ impl App {
             registration: self.state.registration.clone(),
             login: self.state.login.clone(),
             deactivation: self.state.deactivation.clone(),
+            invitations: self.state.invitations.clone(),
             sender: self.peers.sender.clone(),
         }
     }
@@ -488,11 +490,12 @@ async fn services(
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
-    let sessions = Arc::new(sessions.await?);
+    let sessions = Arc::new(sessions.await?.with_policy(config.linkim.multi_device_policy));
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
-    let registration = Arc::new(Registration::new(
+    let Verification { codes, third_party_ids, token_requests, invitations } = Verification::new(base, peers).await?;
+    let registration = Registration::new(
         store.clone(),
         clock.clone(),
         random.clone(),
@@ -500,8 +503,9 @@ async fn services(
         sessions.clone(),
         names.clone(),
         config.registration.clone(),
-    ));
-    let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
+    );
+    let registration = Arc::new(registration.inviting(invitations.clone(), config.linkim.invitation_required));
+    let login = Arc::new(Login::new(store.clone(), passwords.clone(), sessions.clone(), limits.clone()));
     let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
     let membership = memberships.membership.clone();
     let typing = Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone());
@@ -518,7 +522,35 @@ async fn services(
         )),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
-        uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
+        uia: Arc::new(Uia::new(
+            login.clone(),
+            registration.clone(),
+            names.clone(),
+            third_party_ids.clone(),
+            token_requests.clone(),
+            clock.clone(),
+            random.clone(),
+        )),
+        address_login: Arc::new(AddressLogin::new(
+            store.clone(),
+            third_party_ids.clone(),
+            codes.clone(),
+            passwords,
+            login.clone(),
+            sessions.clone(),
+            limits.clone(),
+        )),
+        sign_up: Arc::new(SignUp::new(
+            store.clone(),
+            clock.clone(),
+            codes.clone(),
+            registration.clone(),
+            invitations.clone(),
+        )),
+        codes,
+        third_party_ids,
+        token_requests,
+        invitations,
         shared_secret: Arc::new(SharedSecret::new(
             config.registration.shared_secret.clone(),
             clock.clone(),

@@ -24,6 +24,7 @@ pub mod events;
 pub mod filters;
 pub mod ids;
 pub mod inbox;
+pub mod invitation_codes;
 pub mod key_backups;
 pub mod knocks;
 pub mod media;
@@ -47,10 +48,12 @@ mod sqlite;
 pub mod state;
 pub mod stripped_state;
 pub mod sync;
+pub mod third_party_ids;
 pub mod to_device;
 pub mod tokens;
 pub mod unread;
 pub mod user_directory;
+pub mod verification;
 mod writer;
 
 use std::{

@@ -300,3 +300,6 @@ fn check_sends(tx: &WriteTx<'_>, to: &ThirdPartyId, now: i64) -> Result<(), Send
         Ok(retry_after_ms) => Err(SendError::TooOften(Limited { retry_after_ms })),
     }
 }
+
+#[cfg(test)]
+mod tests;

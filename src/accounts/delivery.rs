@@ -41,7 +41,7 @@ const WEBHOOK_ANSWER: usize = 16 * 1024;
 const AT_ONCE: usize = 32;
 
 /// How long after a failure nothing is tried, in milliseconds: those who may not be told of it are answered by it.
-const AWAY_MS: i64 = 10_000;
+const AWAY_MS: i64 = 3_000;
 
 /// Why a code did not reach an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

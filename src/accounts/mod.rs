@@ -67,10 +67,7 @@ pub use self::{
     third_party_ids::{AddError, Medium, ThirdPartyId, ThirdPartyIds, split_phone},
     token_requests::{Proved, ThreepidCreds, TokenRequest, TokenRequestError, TokenRequests},
     turn::{TurnAccess, TurnServer},
-    uia::{
-        AuthData, Challenge, FORGOTTEN_PASSWORD_FLOWS, Flows, NEW_PASSWORD_FLOWS, Operation, PASSWORD_FLOWS, Stage,
-        Uia, UiaError, UserIdentifier,
-    },
+    uia::{AuthData, Challenge, Flows, Operation, PASSWORD_FLOWS, Stage, Uia, UiaError, UserIdentifier},
     user_names::{NameRefused, UserNames},
     user_settings::UserSettings,
 };

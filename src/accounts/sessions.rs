@@ -2,9 +2,19 @@
 //!
 //! Source: Client-Server API, "Using access tokens", "Refreshing access tokens", "Soft logout", "Account locking".
 
+mod new_device;
+mod openid;
+mod refreshing;
+
 use std::sync::Arc;
 
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
+
+pub(super) use self::new_device::check_device_name;
+pub use self::{
+    new_device::{DeviceRefused, NewDevice},
+    refreshing::RefreshError,
+};
 
 use super::{
     DeviceWatcher,
@@ -21,22 +31,13 @@ use crate::{
     random::Random,
     store::{
         Store, StoreError, WriteTx, accounts, device_keys, devices,
-        ids::{self, DeviceNid, UserNid},
-        tokens::{self, AccessToken, Token, TokenKind},
+        ids::{DeviceNid, UserNid},
+        tokens::{self, AccessToken, TokenKind},
     },
 };
 
 /// How long an access token is valid whose client asked for a refresh token, in milliseconds. Others do not expire.
 const ACCESS_TOKEN_MS: i64 = 60 * 60 * 1000;
-
-/// How long an OpenID token is valid, in milliseconds.
-const OPENID_MS: i64 = 60 * 60 * 1000;
-
-/// OpenID tokens of a device at once at most; the oldest go.
-const MAX_OPENID: i64 = 10;
-
-/// Longest device id and device name, in bytes.
-const MAX_DEVICE_TEXT: usize = 255;
 
 /// Ends of sessions that whoever follows them may be behind; beyond, it is told that it missed some.
 const ENDED: usize = 4096;
@@ -59,85 +60,6 @@ pub enum AuthenticateError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Why no new tokens are given for a refresh token.
-#[derive(Debug, thiserror::Error)]
-pub enum RefreshError {
-    /// It was never valid, was replaced by one that is in use, or its session has ended.
-    #[error("Unrecognised refresh token")]
-    Unknown,
-    /// The account is locked.
-    #[error("This account has been locked")]
-    Locked,
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// A device that cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeviceRefused {
-    /// Its id is empty or longer than 255 bytes.
-    #[error("A device id has 1 to {MAX_DEVICE_TEXT} bytes")]
-    Id,
-    /// Its name is longer than 255 bytes.
-    #[error("The device's display name is longer than {MAX_DEVICE_TEXT} bytes")]
-    Name,
-    /// Its id is the public half of one of the user's cross-signing keys (Client-Server API, "Cross-signing").
-    #[error("This device id is the user's cross-signing key")]
-    CrossSigningKey,
-}
-
-/// What a client says of the device that it logs in with.
-#[derive(Clone, Debug, Default)]
-pub struct NewDevice {
-    device_id: Option<OwnedDeviceId>,
-    display_name: Option<String>,
-    refresh_token: bool,
-    platform: Platform,
-}
-
-impl NewDevice {
-    /// A device with the id that the client wishes, or a new one; the name counts only if the device is new. With
-    /// `refresh_token` the access token will expire.
-    pub fn new(
-        device_id: Option<String>,
-        display_name: Option<String>,
-        refresh_token: bool,
-    ) -> Result<Self, DeviceRefused> {
-        let id_fits = |id: &String| !id.is_empty() && id.len() <= MAX_DEVICE_TEXT;
-        if !device_id.as_ref().is_none_or(id_fits) {
-            return Err(DeviceRefused::Id);
-        }
-        if let Some(name) = &display_name {
-            check_device_name(name)?;
-        }
-        Ok(Self {
-            device_id: device_id.map(OwnedDeviceId::from),
-            display_name,
-            refresh_token,
-            platform: Platform::NONE,
-        })
-    }
-
-    /// As LinkIM's clients log in: on a platform, whose name a new device without one gets.
-    #[must_use]
-    pub fn on(mut self, platform: Platform) -> Self {
-        self.platform = platform;
-        if platform != Platform::NONE && self.display_name.is_none() {
-            self.display_name = Some(format!("LinkIM {}", platform.name()));
-        }
-        self
-    }
-}
-
-/// Whether a device can have this name.
-pub(super) fn check_device_name(name: &str) -> Result<(), DeviceRefused> {
-    if name.len() > MAX_DEVICE_TEXT {
-        return Err(DeviceRefused::Name);
-    }
-    Ok(())
 }
 
 /// Tokens as the client gets them.
@@ -405,63 +327,6 @@ impl Sessions {
         Ok(Pair { access, access_token: self.keys.sign(access, TokenKind::Access, now, expires)?, refresh_token })
     }
 
-    /// Exchanges a refresh token for a new pair. The old pair stays valid until the new one is first used; until then the same
-    /// new pair is answered again, so that a client that lost the answer, or asked twice at once, is not locked out.
-    pub async fn refresh(self: &Arc<Self>, token: &str) -> Result<IssuedTokens, RefreshError> {
-        let claims = self.keys.verify(token, TokenKind::Refresh).ok_or(RefreshError::Unknown)?;
-        let this = self.clone();
-        self.store
-            .write(move |tx| {
-                let old = tokens::get(tx, claims.nid, TokenKind::Refresh)?
-                    .filter(|old| old.created_ts == claims.ts)
-                    .ok_or(RefreshError::Unknown)?;
-                this.refresh_row(tx, &old)
-            })
-            .await
-    }
-
-    fn refresh_row(&self, tx: &WriteTx<'_>, old: &Token) -> Result<IssuedTokens, RefreshError> {
-        let old_access = old.pair.ok_or(RefreshError::Unknown)?;
-        let holder = tokens::access(tx, old_access)?.ok_or(RefreshError::Unknown)?;
-        if holder.locked {
-            return Err(RefreshError::Locked);
-        }
-        if !old.used {
-            self.revoke_cached(tx, tokens::first_use(tx, old.device, old_access)?);
-        }
-        let session = entry_of(holder)?.session;
-        let device_id = session.device_id.clone();
-        let now = self.clock.now_ms();
-        let expires = now + ACCESS_TOKEN_MS;
-        let pair = match old.replaced_by {
-            Some(next) => self.issue_again(tx, next, expires)?,
-            None => {
-                let pair = self.issue(tx, session, now, Some(expires), false)?;
-                tokens::replace(tx, old.device, old.nid, pair.access)?;
-                pair
-            }
-        };
-        Ok(pair.issued(device_id, Some(ACCESS_TOKEN_MS)))
-    }
-
-    /// The pair of the access token `access`, valid for its whole time from now on.
-    fn issue_again(&self, tx: &WriteTx<'_>, access: i64, expires: i64) -> Result<Pair, RefreshError> {
-        let row = tokens::get(tx, access, TokenKind::Access)?.ok_or(RefreshError::Unknown)?;
-        let refresh = match row.pair {
-            Some(pair) => tokens::get(tx, pair, TokenKind::Refresh)?,
-            None => None,
-        };
-        let refresh = refresh.ok_or(RefreshError::Unknown)?;
-        tokens::set_expiry(tx, access, expires)?;
-        self.revoke_cached(tx, vec![access]);
-        let (access_kind, refresh_kind) = (TokenKind::Access, TokenKind::Refresh);
-        Ok(Pair {
-            access,
-            access_token: self.keys.sign(access, access_kind, row.created_ts, Some(expires))?,
-            refresh_token: Some(self.keys.sign(refresh.nid, refresh_kind, refresh.created_ts, None)?),
-        })
-    }
-
     /// Forgets tokens once this transaction is committed.
     fn revoke_cached(&self, tx: &WriteTx<'_>, tokens: Vec<i64>) {
         if tokens.is_empty() {
@@ -522,43 +387,6 @@ impl Sessions {
     pub(super) fn account_changed(&self, tx: &WriteTx<'_>, user: UserNid) -> Result<(), StoreError> {
         self.revoke_cached(tx, tokens::of_user(tx, user)?);
         Ok(())
-    }
-
-    /// A token that proves to a third party who this session's user is, and how many seconds it is valid. It ends with the
-    /// session.
-    pub async fn openid_token(self: &Arc<Self>, session: &Session) -> Result<(String, i64), AuthenticateError> {
-        let (this, user, device) = (self.clone(), session.user, session.device);
-        let now = self.clock.now_ms();
-        self.store
-            .write(move |tx| {
-                // It may have ended since the request was let in.
-                if !devices::of_user(tx, user)?.iter().any(|found| found.nid == device) {
-                    return Err(AuthenticateError::Unknown);
-                }
-                tokens::trim_openid(tx, device, now, MAX_OPENID - 1)?;
-                let (kind, expires) = (TokenKind::OpenId, now + OPENID_MS);
-                let nid = tokens::insert(tx, user, device, kind, now, Some(expires), true)?;
-                Ok((this.keys.sign(nid, kind, now, Some(expires))?, OPENID_MS / 1_000))
-            })
-            .await
-    }
-
-    /// Whose OpenID token this is (Server-Server API, `GET /openid/userinfo`); none if it is not valid, or not any more.
-    pub async fn openid_user(&self, token: &str) -> Result<Option<OwnedUserId>, StoreError> {
-        let Some(claims) = self.keys.verify(token, TokenKind::OpenId) else { return Ok(None) };
-        let now = self.clock.now_ms();
-        self.store
-            .read(move |read| {
-                let found = tokens::get(read, claims.nid, TokenKind::OpenId)?
-                    .filter(|token| token.created_ts == claims.ts)
-                    .filter(|token| token.expires_ts.is_some_and(|expires| expires > now));
-                let Some(token) = found else { return Ok(None) };
-                if accounts::get(read, token.user)?.is_none_or(|account| account.locked) {
-                    return Ok(None);
-                }
-                ids::user_id(read, token.user).map(Some)
-            })
-            .await
     }
 
     /// Ends a session (`POST /logout`).

@@ -64,11 +64,17 @@ pub type Flows = &'static [&'static [Stage]];
 /// What a logged-in user does to prove who they are.
 pub const PASSWORD_FLOWS: Flows = &[&[Stage::Password]];
 
-/// What somebody does to set a new password: by the old one, or by proof of an address.
-pub const NEW_PASSWORD_FLOWS: Flows = &[&[Stage::Password], &[Stage::EmailIdentity], &[Stage::Msisdn]];
+/// What somebody does to set a new password: by the old one, or by proof of an address where tokens can be sent to such.
+const NEW_PASSWORD: [Flows; 4] = [
+    &[&[Stage::Password]],
+    &[&[Stage::Password], &[Stage::EmailIdentity]],
+    &[&[Stage::Password], &[Stage::Msisdn]],
+    &[&[Stage::Password], &[Stage::EmailIdentity], &[Stage::Msisdn]],
+];
 
 /// What somebody without a session does to set a new password.
-pub const FORGOTTEN_PASSWORD_FLOWS: Flows = &[&[Stage::EmailIdentity], &[Stage::Msisdn]];
+const FORGOTTEN_PASSWORD: [Flows; 4] =
+    [&[], &[&[Stage::EmailIdentity]], &[&[Stage::Msisdn]], &[&[Stage::EmailIdentity], &[Stage::Msisdn]]];
 
 /// What is being authorised. A session is good for one operation of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +223,13 @@ impl Uia {
             random,
             sessions: Cache::builder().max_capacity(MAX_SESSIONS).eviction_policy(EvictionPolicy::lru()).build(),
         }
+    }
+
+    /// What somebody does to set a new password, with a session or without; empty: it takes a session.
+    pub fn password_flows(&self, with_session: bool) -> Flows {
+        let reaches = |medium| usize::from(self.token_requests.reaches(medium));
+        let flows = if with_session { NEW_PASSWORD } else { FORGOTTEN_PASSWORD };
+        flows[reaches(Medium::Email) + 2 * reaches(Medium::Msisdn)]
     }
 
     /// Answers `Ok` once a flow is complete, with the address that was proved, if one was; whoever acts on it forgets its session

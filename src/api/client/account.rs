@@ -11,14 +11,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    authentication::{MaybeSession, SessionOrGuest},
+    authentication::{MaybeSession, SessionOrGuest, missing_token},
     register::limit,
     state::ClientState,
 };
 use crate::{
     accounts::{
-        AuthData, FORGOTTEN_PASSWORD_FLOWS, Limited, LoginError, NEW_PASSWORD_FLOWS, Operation, PASSWORD_FLOWS,
-        PasswordRefused, Passwords, Rate, Session, UiaError,
+        AuthData, Limited, LoginError, Operation, PASSWORD_FLOWS, PasswordRefused, Passwords, Rate, Session, UiaError,
     },
     api::{client_ip::ClientIp, error::ApiError, extract::Json},
     store::StoreError,
@@ -29,6 +28,8 @@ use crate::{
 enum AccountError {
     #[error(transparent)]
     Uia(#[from] UiaError),
+    #[error("Missing access token")]
+    NoToken,
     #[error("No account has this address")]
     NoAccount,
     #[error(transparent)]
@@ -46,6 +47,7 @@ impl IntoResponse for AccountError {
         let text = self.to_string();
         match self {
             Self::Uia(error) => return error.into_response(),
+            Self::NoToken => missing_token(),
             Self::NoAccount => ApiError::new(StatusCode::FORBIDDEN, "M_THREEPID_AUTH_FAILED", text),
             Self::Login(error) => ApiError::from(error),
             Self::Password(refused) => refused.into(),
@@ -97,11 +99,14 @@ async fn password(
     Passwords::check(&body.new_password)?;
     let operation = Operation::ChangePassword;
     let Some(session) = session else {
+        if state.uia.password_flows(false).is_empty() {
+            return Err(AccountError::NoToken);
+        }
         limit(&state.limits, Rate::CodeTry, ip)?;
         return forgotten_password(&state, body).await;
     };
     state.limits.check(Rate::Settings, session.user)?;
-    let proved = state.uia.authorise(operation, Some(&session), NEW_PASSWORD_FLOWS, body.auth).await?;
+    let proved = state.uia.authorise(operation, Some(&session), state.uia.password_flows(true), body.auth).await?;
     state.login.change_password(&session, body.new_password, body.logout_devices).await?;
     if let Some(proved) = proved {
         state.token_requests.forget(proved).await?;
@@ -111,7 +116,7 @@ async fn password(
 
 /// Sets the password of whoever has the address that was proved.
 async fn forgotten_password(state: &ClientState, body: PasswordBody) -> Result<Json<Value>, AccountError> {
-    let (operation, flows) = (Operation::ChangePassword, FORGOTTEN_PASSWORD_FLOWS);
+    let (operation, flows) = (Operation::ChangePassword, state.uia.password_flows(false));
     let proved = state.uia.authorise(operation, None, flows, body.auth).await?;
     let proved = proved.ok_or(AccountError::NoAccount)?;
     let user = state.token_requests.owner(&proved).await?.ok_or(AccountError::NoAccount)?;

@@ -38,7 +38,7 @@ pub struct MaybeSession(pub Option<Session>);
 pub const ENDED_FIELD: &str = "org.linkim.ended";
 
 /// 401: no token was sent.
-fn missing_token() -> ApiError {
+pub(super) fn missing_token() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Missing access token")
 }
 

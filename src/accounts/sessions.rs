@@ -1,10 +1,10 @@
 //! Sessions: how one starts, how a token proves it, how it is refreshed, how it ends.
 //!
-//! Source: Client-Server API, "Using access tokens", "Refreshing access tokens", "Soft logout", "Account locking".
+//! Source: Client-Server API, "Using access tokens", "Soft logout", "Account locking".
 
 mod new_device;
 mod openid;
-mod refreshing;
+mod refresh;
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 pub(super) use self::new_device::check_device_name;
 pub use self::{
     new_device::{DeviceRefused, NewDevice},
-    refreshing::RefreshError,
+    refresh::RefreshError,
 };
 
 use super::{
@@ -300,33 +300,6 @@ impl Sessions {
         Ok(())
     }
 
-    /// Makes an access token, and with `expires` also a refresh token.
-    fn issue(
-        &self,
-        tx: &WriteTx<'_>,
-        mut session: Session,
-        now: i64,
-        expires: Option<i64>,
-        used: bool,
-    ) -> Result<Pair, StoreError> {
-        let (user, device) = (session.user, session.device);
-        let access = tokens::insert(tx, user, device, TokenKind::Access, now, expires, used)?;
-        let refresh_token = match expires {
-            None => None,
-            Some(_) => {
-                let kind = TokenKind::Refresh;
-                let refresh = tokens::insert(tx, user, device, kind, now, None, used)?;
-                tokens::pair(tx, access, refresh)?;
-                Some(self.keys.sign(refresh, kind, now, None)?)
-            }
-        };
-        session.token = access;
-        let entry = Arc::new(Entry::new(session, now, expires).with_used(used));
-        let cache = self.cache.clone();
-        tx.after_commit(move || cache.put(access, entry));
-        Ok(Pair { access, access_token: self.keys.sign(access, TokenKind::Access, now, expires)?, refresh_token })
-    }
-
     /// Forgets tokens once this transaction is committed.
     fn revoke_cached(&self, tx: &WriteTx<'_>, tokens: Vec<i64>) {
         if tokens.is_empty() {
@@ -424,19 +397,6 @@ fn gone(reason: Option<i64>) -> Result<AuthenticateError, StoreError> {
         Some(number) => AuthenticateError::Ended(EndReason::from_number(number)?),
         None => AuthenticateError::Unknown,
     })
-}
-
-/// A signed pair.
-struct Pair {
-    access: i64,
-    access_token: String,
-    refresh_token: Option<String>,
-}
-
-impl Pair {
-    fn issued(self, device_id: OwnedDeviceId, expires_in_ms: Option<i64>) -> IssuedTokens {
-        IssuedTokens { device_id, access_token: self.access_token, refresh_token: self.refresh_token, expires_in_ms }
-    }
 }
 
 fn entry_of(found: AccessToken) -> Result<Entry, StoreError> {

@@ -64,6 +64,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_we_write_fits_the_schema() {
+        let schema = include_str!("../../spec/events/org.linkim.settings.yaml");
+        // A YAML reader is no dependency: the properties are read line by line.
+        let content = serde_json::to_value(UserSettings::default()).unwrap();
+        let properties: Vec<&str> = schema
+            .lines()
+            .filter_map(|line| line.strip_prefix("      ")?.strip_suffix(':'))
+            .filter(|name| !name.starts_with(' '))
+            .collect();
+        let written: Vec<&String> = content.as_object().unwrap().keys().collect();
+        assert!(!properties.is_empty() && written.iter().all(|name| properties.contains(&name.as_str())));
+        assert!(properties.iter().all(|name| content[name].is_boolean()), "{properties:?}");
+    }
+
+    #[test]
     fn what_a_client_wrote_wrong_has_its_default() {
         let all = UserSettings::from_content("{\"find_by_phone\":true,\"strangers_may_add\":\"no\",\"x\":1}");
         assert_eq!(all, UserSettings { find_by_phone: true, ..UserSettings::default() });

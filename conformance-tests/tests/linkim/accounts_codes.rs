@@ -8,12 +8,12 @@ use std::sync::LazyLock;
 use conformance_tests::Shared;
 
 /// Where the codes of the shared server arrive.
-pub static CODES: LazyLock<Verification> = LazyLock::new(Verification::start);
+pub(crate) static CODES: LazyLock<Verification> = LazyLock::new(Verification::start);
 
 /// A server that sends codes; for tests that disturb no other.
-pub static SERVER: Shared = Shared::new(|| CODES.options());
+pub(crate) static SERVER: Shared = Shared::new(|| CODES.options());
 
-pub fn server() -> SharedServer {
+pub(crate) fn server() -> SharedServer {
     SERVER.get()
 }
 

@@ -1,4 +1,4 @@
-//! Tokens that prove to a third party who somebody is.
+//! OpenID tokens: proofs for third parties of who a session's user is.
 //!
 //! Source: Client-Server API, "OpenID".
 
@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use ruma::OwnedUserId;
 
-use super::{AuthenticateError, Session, Sessions};
-use crate::store::{
-    StoreError, accounts, devices, ids,
-    tokens::{self, TokenKind},
+use super::{AuthenticateError, Sessions};
+use crate::{
+    accounts::session::Session,
+    store::{
+        StoreError, accounts, devices, ids,
+        tokens::{self, TokenKind},
+    },
 };
 
 /// How long an OpenID token is valid, in milliseconds.

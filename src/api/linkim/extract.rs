@@ -14,7 +14,7 @@ use crate::{
     accounts::{Session, Sessions},
     api::{
         client::authentication::{Active, MaybeSession, SessionToEnd, access_token},
-        extract::{OptionalJson, Query, body_error, parse_json},
+        extract::{OptionalJson, Path, Query, body_error, parse_json},
     },
     numbers::UserRef,
 };
@@ -80,6 +80,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalInput<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let OptionalJson(input) = OptionalJson::from_request(request, state).await?;
+        Ok(Self(input))
+    }
+}
+
+/// What the path of a request says.
+#[derive(Debug)]
+pub struct PathInput<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathInput<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(input) = Path::from_request_parts(parts, state).await?;
         Ok(Self(input))
     }
 }

@@ -9,14 +9,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     errcode,
-    extract::{Caller, Input, page_size},
+    extract::{Caller, Input, PathInput, page_size},
     refusal::{Failure, Refusal},
     reply::{Done, Reply},
     state::LinkImState,
 };
 use crate::{
     accounts::{Devices, Limited, Rate, RateLimits, Seen, Session},
-    api::extract::Path,
     store::{StoreError, ids::DeviceNid},
 };
 
@@ -140,7 +139,7 @@ async fn end(
     Caller(session): Caller,
     State(devices): State<Arc<Devices>>,
     State(limits): State<Arc<RateLimits>>,
-    Path(id): Path<i64>,
+    PathInput(id): PathInput<i64>,
 ) -> Result<Done, Refusal> {
     limits.check(Rate::Settings, session.user)?;
     let device = DeviceNid(id);

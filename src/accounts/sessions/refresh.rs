@@ -1,13 +1,18 @@
-//! How a session gets new tokens.
+//! Pairs of an access token and a refresh token, and the exchange of one for the next.
 //!
 //! Source: Client-Server API, "Refreshing access tokens".
 
 use std::sync::Arc;
 
-use super::{ACCESS_TOKEN_MS, IssuedTokens, Pair, Sessions, entry_of};
-use crate::store::{
-    StoreError, WriteTx,
-    tokens::{self, Token, TokenKind},
+use ruma::OwnedDeviceId;
+
+use super::{ACCESS_TOKEN_MS, IssuedTokens, Sessions, entry_of};
+use crate::{
+    accounts::{session::Session, token_cache::Entry},
+    store::{
+        StoreError, WriteTx,
+        tokens::{self, Token, TokenKind},
+    },
 };
 
 /// Why no new tokens are given for a refresh token.
@@ -24,7 +29,47 @@ pub enum RefreshError {
     Store(#[from] StoreError),
 }
 
+/// A signed pair.
+pub(super) struct Pair {
+    access: i64,
+    access_token: String,
+    refresh_token: Option<String>,
+}
+
+impl Pair {
+    pub(super) fn issued(self, device_id: OwnedDeviceId, expires_in_ms: Option<i64>) -> IssuedTokens {
+        IssuedTokens { device_id, access_token: self.access_token, refresh_token: self.refresh_token, expires_in_ms }
+    }
+}
+
 impl Sessions {
+    /// Makes an access token, and with `expires` also a refresh token.
+    pub(super) fn issue(
+        &self,
+        tx: &WriteTx<'_>,
+        mut session: Session,
+        now: i64,
+        expires: Option<i64>,
+        used: bool,
+    ) -> Result<Pair, StoreError> {
+        let (user, device) = (session.user, session.device);
+        let access = tokens::insert(tx, user, device, TokenKind::Access, now, expires, used)?;
+        let refresh_token = match expires {
+            None => None,
+            Some(_) => {
+                let kind = TokenKind::Refresh;
+                let refresh = tokens::insert(tx, user, device, kind, now, None, used)?;
+                tokens::pair(tx, access, refresh)?;
+                Some(self.keys.sign(refresh, kind, now, None)?)
+            }
+        };
+        session.token = access;
+        let entry = Arc::new(Entry::new(session, now, expires).with_used(used));
+        let cache = self.cache.clone();
+        tx.after_commit(move || cache.put(access, entry));
+        Ok(Pair { access, access_token: self.keys.sign(access, TokenKind::Access, now, expires)?, refresh_token })
+    }
+
     /// Exchanges a refresh token for a new pair. The old pair stays valid until the new one is first used; until then the same
     /// new pair is answered again, so that a client that lost the answer, or asked twice at once, is not locked out.
     pub async fn refresh(self: &Arc<Self>, token: &str) -> Result<IssuedTokens, RefreshError> {

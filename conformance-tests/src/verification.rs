@@ -49,8 +49,8 @@ impl Verification {
     /// Starts both.
     pub fn start() -> Self {
         let (mails, texts) = (Arc::<Inbox>::default(), Arc::<Inbox>::default());
-        let mail_port = listen(mails.clone(), |stream, inbox| mail(stream, inbox));
-        let text_port = listen(texts.clone(), |stream, inbox| webhook(stream, inbox));
+        let mail_port = listen(mails.clone(), mail);
+        let text_port = listen(texts.clone(), webhook);
         Self { mails, texts, mail_port, text_port }
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::{register::limit, state::ClientState};
 use crate::{
     accounts::{
-        CodeRefused, Limited, Medium, Purpose, Rate, SendError, ThirdPartyId, ThreepidCreds, TokenRequest,
+        AddError, CodeRefused, Limited, Medium, Purpose, Rate, SendError, ThirdPartyId, ThreepidCreds, TokenRequest,
         TokenRequestError,
     },
     api::{client_ip::ClientIp, error::ApiError, extract::Json},
@@ -70,7 +70,9 @@ impl From<TokenRequestError> for ApiError {
                 SendError::Refused => Self::bad_request("M_THREEPID_DENIED", text),
                 SendError::Store(error) => error.into(),
             },
-            TokenRequestError::Add(_) => Self::bad_request("M_THREEPID_IN_USE", text),
+            TokenRequestError::Add(AddError::Taken(_)) => Self::bad_request("M_THREEPID_IN_USE", text),
+            TokenRequestError::Add(AddError::TooMany | AddError::Code(_)) => Self::invalid_param(text),
+            TokenRequestError::Add(AddError::Store(error)) => error.into(),
             TokenRequestError::Store(error) => error.into(),
         }
     }

@@ -7,6 +7,7 @@ mod linkim;
 mod listeners;
 mod memberships;
 mod services;
+mod verification;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -243,6 +244,7 @@ impl App {
             registration: self.state.registration.clone(),
             login: self.state.login.clone(),
             deactivation: self.state.deactivation.clone(),
+            invitations: self.state.invitations.clone(),
             sender: self.peers.sender.clone(),
         }
     }

@@ -27,6 +27,7 @@ pub mod friend_requests;
 pub mod groups;
 pub mod ids;
 pub mod inbox;
+pub mod invitation_codes;
 pub mod key_backups;
 pub mod knocks;
 pub mod media;
@@ -51,10 +52,12 @@ mod sqlite;
 pub mod state;
 pub mod stripped_state;
 pub mod sync;
+pub mod third_party_ids;
 pub mod to_device;
 pub mod tokens;
 pub mod unread;
 pub mod user_directory;
+pub mod verification;
 mod writer;
 
 use std::{

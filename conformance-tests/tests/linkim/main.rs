@@ -5,6 +5,12 @@
 
 use conformance_tests::{Options, Shared};
 
+mod accounts_codes;
+mod accounts_login;
+mod accounts_matrix;
+mod accounts_profile;
+mod accounts_register;
+mod accounts_sessions;
 mod conventions;
 
 /// A server for tests that disturb no other.

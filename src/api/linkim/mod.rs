@@ -3,6 +3,8 @@
 //! Conventions (spec/decisions/0014-linkim-api.md): who asks is said by the access token, and what the request says of it must
 //! agree; success is [`reply`], failure [`refusal`]; things are named as [`crate::numbers`] says; lists are paged.
 
+mod account_code;
+mod address;
 mod contacts_error;
 pub mod docs;
 pub mod errcode;
@@ -10,8 +12,14 @@ pub mod extract;
 mod getinfo;
 mod group_members;
 mod groups;
+mod login;
+mod logout;
+mod password;
+mod profile;
 pub mod refusal;
+mod register;
 pub mod reply;
+mod sessions;
 pub mod state;
 
 use utoipa::OpenApi;
@@ -27,7 +35,14 @@ struct Frame;
 /// All routes with their descriptions.
 pub fn routes() -> OpenApiRouter<LinkImState> {
     OpenApiRouter::with_openapi(Frame::openapi())
+        .merge(account_code::routes())
         .merge(getinfo::routes())
-        .merge(groups::routes())
         .merge(group_members::routes())
+        .merge(groups::routes())
+        .merge(login::routes())
+        .merge(logout::routes())
+        .merge(password::routes())
+        .merge(profile::routes())
+        .merge(register::routes())
+        .merge(sessions::routes())
 }

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use crate::{
-    accounts::{Login, Profiles, RateLimits, Registration, Sessions},
+    accounts::{
+        AccountData, AddressLogin, Codes, Devices, Login, Profiles, RateLimits, Registration, Sessions, SignUp,
+        ThirdPartyIds, UserNames,
+    },
     api::client::state::ClientState,
     config::Config,
     contacts::Contacts,
     groups::Groups,
     media::Media,
     numbers::Numbers,
+    peers::profiles::RemoteProfiles,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
 };
@@ -57,4 +61,23 @@ macro_rules! of_client {
         }
     )*};
 }
-of_client!(Config, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);
+of_client!(
+    AccountData,
+    AddressLogin,
+    Codes,
+    Config,
+    Devices,
+    Login,
+    Media,
+    Membership,
+    Profiles,
+    RateLimits,
+    Receipts,
+    Registration,
+    RemoteProfiles,
+    Sending,
+    Sessions,
+    SignUp,
+    ThirdPartyIds,
+    UserNames,
+);

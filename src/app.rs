@@ -45,6 +45,7 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
+    groups::{Changes, GroupRules, NoteChanges},
     listen,
     listen::tls::{Certificates, TlsError},
     media::{self, Media},
@@ -323,13 +324,17 @@ impl App {
         let sender_notes = Arc::<sender::Notes>::default();
         let hear = Arc::new(ServersHear { next: notifier.clone(), notes: sender_notes.clone() });
         let key = keys[0].clone();
+        let group_changes = Arc::<Changes>::default();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() }),
+            Arc::new(NoteChanges {
+                next: LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() },
+                changes: group_changes.clone(),
+            }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
@@ -343,6 +348,8 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
             sender_notes,
+            group_changes,
+            group_rules: Arc::new(GroupRules::new(clock.clone())),
         };
         let peers = Peers::new(&base, keys, transport).await?;
         let memberships = Memberships::new(&base, &peers);
@@ -362,6 +369,7 @@ impl App {
             false => None,
         };
         let linkim = linkim::linkim(&base, &state).await?;
+        tasks.push(tokio::spawn(linkim.groups().clone().follow()));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -472,6 +480,8 @@ struct Base {
     appenders: Arc<Appenders>,
     typing_notes: Arc<TypingNotes>,
     sender_notes: Arc<sender::Notes>,
+    group_changes: Arc<Changes>,
+    group_rules: Arc<GroupRules>,
 }
 
 /// Makes the services that the handlers call.
@@ -484,7 +494,7 @@ async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, group_rules, .. } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -545,7 +555,10 @@ async fn services(
         knocking: memberships.knocking.clone(),
         leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
-        sending: Arc::new(Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())),
+        sending: Arc::new(
+            Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
+                .with_rules(vec![group_rules.clone()]),
+        ),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
         hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),

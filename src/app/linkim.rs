@@ -31,6 +31,7 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         base.clock.clone(),
         server_name.clone(),
         service,
+        base.group_changes.clone(),
     );
     Ok(LinkImState::new(LinkImServices {
         client: client.clone(),

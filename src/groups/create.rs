@@ -90,6 +90,7 @@ impl Groups {
         let room = NewRoom { version: RoomVersionId::V12, creator, create_content };
         let events = self.first_events(by, &new.name, new.avatar.as_deref(), new.mode, &guests, &service);
         let (room, _) = self.appenders.create(room, events, None).await?;
+        self.changes.watch([room.nid]);
         // What is known of it was noted while it was made.
         let nid = room.nid;
         let room = self.store.read::<_, StoreError, _>(move |read| ids::room_by_nid(read, nid)).await?;

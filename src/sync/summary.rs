@@ -10,6 +10,7 @@ use crate::{
     store::{
         StoreError, ids,
         ids::{RoomKey, UserNid},
+        rooms,
         rooms::RoomHeadRow,
         sync,
     },
@@ -54,7 +55,8 @@ impl Summary {
             named = alias.and_then(|alias| alias.alias).is_some_and(|alias| !alias.is_empty());
         }
         let heroes = if named { None } else { Some(heroes(view, room, head)?) };
-        Ok(Self { heroes, joined: head.joined, invited: head.invited })
+        let joined = head.joined - rooms::hidden_members(read, room)?;
+        Ok(Self { heroes, joined, invited: head.invited })
     }
 
     /// The summary as JSON.
@@ -74,9 +76,18 @@ impl Summary {
 
 fn heroes(view: &View<'_>, room: &RoomKey, head: &RoomHeadRow) -> Result<Vec<UserNid>, StoreError> {
     let (read, me) = (view.read, view.viewer.user);
+    // One more than needed: a group's service user stands for nothing.
+    let shown = |mut members: Vec<UserNid>| {
+        members.retain(|member| room.service != Some(*member));
+        members.truncate(HEROES);
+        members
+    };
     if head.joined + head.invited > FEW {
-        return sync::some_members(read, room.nid, me, HEROES);
+        return Ok(shown(sync::some_members(read, room.nid, me, HEROES + 1)?));
     }
-    let heroes = sync::first_members(read, room.nid, me, HEROES)?;
-    if heroes.is_empty() { sync::former_members(read, room.nid, me, HEROES) } else { Ok(heroes) }
+    let heroes = shown(sync::first_members(read, room.nid, me, HEROES + 1)?);
+    if !heroes.is_empty() {
+        return Ok(heroes);
+    }
+    Ok(shown(sync::former_members(read, room.nid, me, HEROES + 1)?))
 }

@@ -6,6 +6,7 @@
 use conformance_tests::{Options, Shared};
 
 mod conventions;
+mod groups;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

@@ -6,7 +6,10 @@
 pub mod errcode;
 pub mod extract;
 mod getinfo;
+mod group_edit;
 mod group_members;
+mod group_requests;
+mod group_roles;
 mod groups;
 pub mod refusal;
 pub mod reply;
@@ -28,4 +31,7 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(getinfo::routes())
         .merge(groups::routes())
         .merge(group_members::routes())
+        .merge(group_edit::routes())
+        .merge(group_roles::routes())
+        .merge(group_requests::routes())
 }

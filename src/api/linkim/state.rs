@@ -11,6 +11,7 @@ use crate::{
     groups::Groups,
     media::Media,
     numbers::Numbers,
+    peers::knocking::Knocking,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
 };
@@ -36,6 +37,11 @@ impl LinkImState {
     pub fn new(services: LinkImServices) -> Self {
         Self(Arc::new(services))
     }
+
+    /// Groups.
+    pub fn groups(&self) -> &Arc<Groups> {
+        &self.0.groups
+    }
 }
 
 macro_rules! of_linkim {
@@ -54,4 +60,4 @@ macro_rules! of_client {
         }
     )*};
 }
-of_client!(Config, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);
+of_client!(Config, Knocking, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);

@@ -110,9 +110,14 @@ impl Groups {
             let mut rooms = self.changes.take();
             rooms.append(&mut failed);
             for room in rooms {
-                if let Err(error) = self.put_right(room).await {
-                    tracing::warn!(%error, "a change of a group was not followed; it is tried again");
-                    failed.insert(room);
+                match self.put_right(room).await {
+                    Ok(()) => {}
+                    Err(error @ (GroupError::Busy | GroupError::Store(_))) => {
+                        tracing::warn!(%error, "a change of a group was not followed; it is tried again");
+                        failed.insert(room);
+                    }
+                    // A blocked room, say: tried again when it changes, and at the next start.
+                    Err(error) => tracing::info!(%error, room = room.0, "a change of a group was not followed"),
                 }
             }
             let mut sleep = match self.lift().await {
@@ -149,7 +154,14 @@ impl Groups {
         let ended = ended.map_err(|error: StoreError| error)?;
         let any = !ended.is_empty();
         for room in ended {
-            self.lift_ended(room).await?;
+            match self.lift_ended(room).await {
+                Ok(()) => {}
+                Err(error @ (GroupError::Busy | GroupError::Store(_))) => return Err(error),
+                Err(error) => {
+                    tracing::info!(%error, room = room.0, "the mutes of a group can't be lifted");
+                    self.store.write::<_, StoreError, _>(move |tx| groups::delete_mutes(tx, room)).await?;
+                }
+            }
         }
         if any {
             return Ok(Duration::ZERO);

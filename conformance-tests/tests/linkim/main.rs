@@ -7,6 +7,10 @@ use conformance_tests::{Options, Shared};
 
 mod conventions;
 mod groups;
+mod groups_dissolution;
+mod groups_joining;
+mod groups_mutes;
+mod groups_roles;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

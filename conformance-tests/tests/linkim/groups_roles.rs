@@ -296,3 +296,48 @@ async fn an_admin_comes_before_an_earlier_member() {
         .await;
     assert_eq!(roles(next, &cast.group).await.len(), 3);
 }
+
+/// Who left is nobody special when they come back, however they went.
+#[tokio::test]
+async fn a_role_ends_with_the_membership() {
+    let server = SERVER.get();
+    let cast = cast(&server).await;
+    let [one, two] = &cast.admins;
+    one.post("/group/leave", json!({ "group_id": cast.group.id })).await.done();
+    two.leave(&cast.group.room).await;
+    eventually("nobody but the owner is named", || async {
+        let levels = cast.owner.state(&cast.group.room, "m.room.power_levels", "").await;
+        (levels["users"] == json!({ &cast.owner.user_id: 100 })).then_some(())
+    })
+    .await;
+    let back = json!({ "group_id": cast.group.id, "user_ids": [one.user_id, two.user_id] });
+    cast.owner.post("/group/invite", back).await.done();
+    assert_eq!([role(one, &cast.group, one).await, role(one, &cast.group, two).await], ["member", "member"]);
+}
+
+/// Power levels are read, changed and written whole; no change is lost to another one.
+#[tokio::test]
+async fn changes_at_once_are_all_made() {
+    let server = SERVER.get();
+    let cast = cast(&server).await;
+    let mut extra = Vec::new();
+    for _ in 0..6 {
+        extra.push(server.register(&unique("extra")).await);
+    }
+    let user_ids: Vec<&str> = extra.iter().map(|user| &*user.user_id).collect();
+    let add = json!({ "group_id": cast.group.id, "user_ids": user_ids });
+    cast.owner.post("/group/invite", add).await.done();
+    let mut running = tokio::task::JoinSet::new();
+    for (number, user) in extra.iter().enumerate() {
+        let by = if number % 2 == 0 { cast.owner.clone() } else { cast.admins[number % 4 / 2].clone() };
+        let body = json!({ "group_id": cast.group.id, "user_id": user.user_id, "seconds": 600 });
+        running.spawn(async move { by.put("/group/mute/member", body).await.done() });
+    }
+    while let Some(done) = running.join_next().await {
+        done.expect("a mute");
+    }
+    let levels = cast.owner.state(&cast.group.room, "m.room.power_levels", "").await;
+    for user in &extra {
+        assert_eq!(levels["users"][&user.user_id], -1, "{levels}");
+    }
+}

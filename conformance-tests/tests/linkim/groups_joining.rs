@@ -131,6 +131,34 @@ async fn an_open_group_is_joined() {
     assert_eq!(alice.state(&group.room, "m.room.join_rules", "").await["join_rule"], "knock_restricted");
 }
 
+/// A join rule that a plain client set hinders nobody from adding members.
+#[tokio::test]
+async fn members_are_added_whatever_the_join_rule() {
+    let server = SERVER.get();
+    let [alice, bob, carol, dave, eve] = people(&server, ["alice", "bob", "carol", "dave", "eve"]).await;
+    let group = group(&alice, &[&bob, &carol]).await;
+    for (rule, user) in [("invite", &dave), ("knock", &eve)] {
+        alice.set_state(&group.room, "m.room.join_rules", "", json!({ "join_rule": rule })).await;
+        let body = json!({ "group_id": group.id, "user_ids": [user.user_id] });
+        assert_eq!(names(&bob.post("/group/invite", body).await.done()["added"]), [&user.user_id]);
+        assert_eq!(role(user, &group, user).await, "member");
+    }
+}
+
+/// Who takes no strangers is asked.
+#[tokio::test]
+async fn who_takes_no_strangers_is_invited() {
+    let server = SERVER.get();
+    let [alice, bob, carol, dave] = people(&server, ["alice", "bob", "carol", "dave"]).await;
+    let group = group(&alice, &[&bob, &carol]).await;
+    let settings = v3!("/user/{}/account_data/org.linkim.settings", dave.user_id);
+    dave.put(&settings, json!({ "strangers_may_add": false })).await.ok();
+    let body = json!({ "group_id": group.id, "user_ids": [dave.user_id] });
+    assert_eq!(names(&bob.post("/group/invite", body).await.done()["invited"]), [&dave.user_id]);
+    assert_eq!(dave.post("/group/join", json!({ "group_id": group.id })).await.done()["joined"], true);
+    assert_eq!(role(&dave, &group, &dave).await, "member");
+}
+
 #[tokio::test]
 async fn a_nickname_outlives_a_new_profile() {
     let server = SERVER.get();

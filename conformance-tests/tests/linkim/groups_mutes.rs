@@ -110,3 +110,26 @@ async fn a_mute_ends_across_a_restart() {
     let levels = alice.state(&group.room, "m.room.power_levels", "").await;
     assert_eq!(levels["users"], json!({ &alice.user_id: 100, &carol.user_id: -1 }));
 }
+
+/// The power levels have place for 800; beyond, this server enforces alone, until there is place.
+#[tokio::test]
+async fn a_mute_holds_without_a_place_in_the_power_levels() {
+    let server = SERVER.get();
+    let [alice, bob, carol] = people(&server, ["alice", "bob", "carol"]).await;
+    let group = group(&alice, &[&bob, &carol]).await;
+    let levels = alice.state(&group.room, "m.room.power_levels", "").await;
+    let mut full = levels.clone();
+    for number in 0..800 {
+        full["users"][format!("@m{number}:b.example")] = json!(-1);
+    }
+    alice.set_state(&group.room, "m.room.power_levels", "", full).await;
+    mute(&alice, &group, &bob, 600).await;
+    assert!(alice.state(&group.room, "m.room.power_levels", "").await["users"].get(&bob.user_id).is_none());
+    assert_eq!([talk(&bob, &group).await, talk(&carol, &group).await], [403, 200]);
+    alice.set_state(&group.room, "m.room.power_levels", "", levels).await;
+    eventually("bob is at -1", || async {
+        let levels = carol.state(&group.room, "m.room.power_levels", "").await;
+        (levels["users"] == json!({ &alice.user_id: 100, &bob.user_id: -1 })).then_some(())
+    })
+    .await;
+}

@@ -39,6 +39,7 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::{Config, Secret, StorageUrl},
+    groups::{Changes, GroupRules, NoteChanges},
     listen::tls::TlsError,
     media::{self, Media},
     ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
@@ -160,13 +161,17 @@ impl App {
         let presence = Presence::new(config.presence.enabled, store.clone(), clock.clone(), notifier.clone());
         let presence = Arc::new(presence);
         let key = keys[0].clone();
+        let group_changes = Arc::<Changes>::default();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
             store.clone(),
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            Arc::new(PresenceFollows { next: hear, presence: presence.clone() }),
+            Arc::new(NoteChanges {
+                next: PresenceFollows { next: hear, presence: presence.clone() },
+                changes: group_changes.clone(),
+            }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
@@ -180,6 +185,8 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
             sender_notes,
+            group_changes,
+            group_rules: Arc::new(GroupRules::new(clock.clone())),
             presence: presence.clone(),
         };
         let peers = Peers::new(&base, keys, transport).await?;
@@ -200,6 +207,7 @@ impl App {
             false => None,
         };
         let linkim = linkim::linkim(&base, &state).await?;
+        tasks.push(tokio::spawn(linkim.groups().clone().follow()));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -319,6 +327,8 @@ struct Base {
     appenders: Arc<Appenders>,
     typing_notes: Arc<TypingNotes>,
     sender_notes: Arc<sender::Notes>,
+    group_changes: Arc<Changes>,
+    group_rules: Arc<GroupRules>,
     presence: Arc<Presence>,
 }
 

@@ -42,6 +42,7 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         base.clock.clone(),
         server_name.clone(),
         service,
+        base.group_changes.clone(),
     );
     Ok(LinkImState::new(LinkImServices {
         contacts: Arc::new(Contacts::new(contacts, Policy::from(&base.config.linkim))),

@@ -33,7 +33,7 @@ pub(super) struct Memberships {
 impl Memberships {
     /// Makes them.
     pub(super) fn new(base: &Base, peers: &Peers) -> Self {
-        let Base { config, store, clock, random, appenders, .. } = base;
+        let Base { config, store, clock, random, appenders, group_rules, .. } = base;
         let own = &config.server_name;
         let signatory = Signatory {
             server_name: own.clone(),
@@ -51,6 +51,7 @@ impl Memberships {
             signatory.clone(),
         ));
         let mut membership = Membership::new(store.clone(), appenders.clone(), own.clone());
+        membership = membership.with_rules(vec![group_rules.clone()]);
         if config.federation.enabled {
             membership = membership.inviting_elsewhere(inviting.clone()).telling_elsewhere(peers.sender.clone());
         }

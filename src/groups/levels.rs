@@ -92,3 +92,6 @@ fn integer(value: Option<&CanonicalJsonValue>) -> Option<i64> {
         _ => None,
     }
 }
+
+/// What talking takes in a muted group.
+pub(super) const OF_TALK: i64 = ADMIN_LEVEL;

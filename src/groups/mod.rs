@@ -8,30 +8,43 @@
 //! after it happened (`follower`).
 
 mod act;
+mod appoint;
 mod create;
+mod edit;
 mod error;
+mod follower;
 mod levels;
 mod members;
 mod mutes;
 mod reading;
+mod removal;
+mod requests;
 mod roles;
+mod rules;
+#[cfg(test)]
+mod schemas_tests;
 mod service_user;
 mod settings;
+mod silence;
 
 use std::sync::Arc;
 
-use ruma::{OwnedServerName, OwnedUserId};
+use ruma::OwnedServerName;
 
 pub use self::{
     act::Actor,
     create::{Created, NewGroup},
     error::GroupError,
-    members::{Added, Refusal},
+    follower::{Changes, NoteChanges},
+    members::{Added, Refusal, Source},
     mutes::Mute,
     reading::{GroupInfo, Member, MemberFilter, MemberPage},
+    requests::{Applied, RequestPage},
     roles::{Role, Roles, is_group, may_withdraw, outranks, role},
+    rules::GroupRules,
     service_user::ServiceUser,
     settings::{JoinMode, Settings},
+    silence::MAX_MUTE_SECONDS,
 };
 use crate::{
     clock::Clock,
@@ -72,10 +85,11 @@ pub struct Groups {
     clock: Arc<dyn Clock>,
     server_name: OwnedServerName,
     service: ServiceUser,
+    changes: Arc<Changes>,
 }
 
 impl Groups {
-    /// For the server of this name, whose own user is `service`.
+    /// For the server of this name, whose own user is `service`; `changes` notes changes of rooms' states.
     pub fn new(
         store: Store,
         appenders: Arc<Appenders>,
@@ -83,16 +97,13 @@ impl Groups {
         clock: Arc<dyn Clock>,
         server_name: OwnedServerName,
         service: ServiceUser,
+        changes: Arc<Changes>,
     ) -> Self {
-        Self { store, appenders, membership, clock, server_name, service }
+        Self { store, appenders, membership, clock, server_name, service, changes }
     }
 
     /// The server's own user.
     pub fn service(&self) -> &ServiceUser {
         &self.service
-    }
-
-    fn is_local(&self, user: &OwnedUserId) -> bool {
-        user.server_name() == self.server_name
     }
 }

@@ -18,6 +18,7 @@ use super::{
     invite_permission, predecessor,
     profile::MemberProfile,
     restricted::{self, Restriction},
+    send_rules::{MembershipRule, Refused, WantedMembership},
     state,
     stripped::StrippedState,
 };
@@ -64,6 +65,9 @@ pub enum MembershipError {
     /// The user has all invitations rejected.
     #[error("{0} accepts no invitations")]
     InviteBlocked(OwnedUserId),
+    /// A rule of the product refuses it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// A member event's content or state key has the wrong shape.
     #[error("{0}")]
     Malformed(String),
@@ -139,12 +143,13 @@ pub struct Membership {
     server_name: OwnedServerName,
     elsewhere: Option<Arc<dyn InvitesElsewhere>>,
     tells: Option<Arc<dyn TellsElsewhere>>,
+    rules: Arc<[Arc<dyn MembershipRule>]>,
 }
 
 impl Membership {
     /// For the server of this name.
     pub fn new(store: Store, appenders: Arc<Appenders>, server_name: OwnedServerName) -> Self {
-        Self { store, appenders, server_name, elsewhere: None, tells: None }
+        Self { store, appenders, server_name, elsewhere: None, tells: None, rules: Arc::default() }
     }
 
     /// Lets other servers' users be invited.
@@ -158,6 +163,13 @@ impl Membership {
     #[must_use]
     pub fn telling_elsewhere(mut self, tells: Arc<dyn TellsElsewhere>) -> Self {
         self.tells = Some(tells);
+        self
+    }
+
+    /// From now on with these rules.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Arc<dyn MembershipRule>>) -> Self {
+        self.rules = rules.into();
         self
     }
 
@@ -256,6 +268,7 @@ impl Membership {
             change,
             server_name: self.server_name.clone(),
             tells: self.tells.clone(),
+            rules: self.rules.clone(),
         };
         let Prepared { room, event, along } = self.store.read(move |read| request.prepare(read, content)).await?;
         let Some(event) = event else { return Ok(None) };
@@ -303,6 +316,7 @@ struct Request {
     change: Change,
     server_name: OwnedServerName,
     tells: Option<Arc<dyn TellsElsewhere>>,
+    rules: Arc<[Arc<dyn MembershipRule>]>,
 }
 
 impl Request {
@@ -315,6 +329,12 @@ impl Request {
             None => None,
         };
         let before = member.map(|member: MemberRow| member.membership);
+        let wanted = WantedMembership { target: &self.target, before, change: self.change };
+        for rule in self.rules.iter() {
+            if let Some(refused) = rule.check(read, &self.by, &room, wanted)? {
+                return Err(refused.into());
+            }
+        }
         content.insert("membership".into(), self.change.membership().into());
         let own = self.target == self.by.user_id;
         match self.change {

@@ -11,7 +11,7 @@ use super::{
     state,
 };
 use crate::store::{
-    Read, Store, StoreError, ids,
+    Read, Store, StoreError, account_data, ids,
     ids::{RoomNid, UserNid},
     members, profiles,
 };
@@ -105,19 +105,35 @@ impl Membership {
 /// Rooms whose member events are renewed at the same time.
 const PROFILE_ROOMS_AT_ONCE: usize = 8;
 
+/// Type of the room account data in which a user's own name for this room stands.
+pub(crate) const NICKNAME_OVERRIDE: &str = "org.linkim.nickname_override";
+
+/// The name that a user set for this room alone; it stands as long as their member event says it.
+fn own_nickname(read: &dyn Read, user: &UserId, room: RoomNid) -> Result<Option<String>, StoreError> {
+    let Some(user) = ids::user_nid(read, user)? else { return Ok(None) };
+    let own = account_data::get(read, user, Some(room), NICKNAME_OVERRIDE)?;
+    let own: Option<CanonicalJsonObject> = own.and_then(|own| serde_json::from_str(&own).ok());
+    Ok(own.as_ref().and_then(|own| string(own, "nickname")).map(str::to_owned))
+}
+
 /// Renews one member event. A failure is logged: the profile itself is changed already.
 async fn update_profile(store: Store, appenders: Arc<Appenders>, user: OwnedUserId, room: RoomNid) {
     let of = user.clone();
     let content = store
         .read(move |read| -> Result<_, StoreError> {
             let profile = MemberProfile::of(read, &of)?;
+            let own = own_nickname(read, &of, room)?;
             let now: Option<CanonicalJsonObject> = state::current_content(read, room, "m.room.member", of.as_str())?;
             Ok(now.map(|mut content| {
                 // These speak of the transition, not of the member.
                 for name in ["reason", "join_authorised_via_users_server", "third_party_invite", "is_direct"] {
                     content.remove(name);
                 }
+                let own = own.filter(|own| string(&content, "displayname") == Some(own));
                 profile.replace(&mut content);
+                if let Some(own) = own {
+                    content.insert("displayname".into(), own.into());
+                }
                 content
             }))
         })

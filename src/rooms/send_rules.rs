@@ -1,7 +1,8 @@
 //! What the product forbids local users beyond the authorisation rules, whichever API they use.
 
-use ruma::{CanonicalJsonObject, EventId};
+use ruma::{CanonicalJsonObject, EventId, UserId};
 
+use super::membership::{Change, MembershipState};
 use crate::{
     accounts::Session,
     store::{Read, StoreError, ids::RoomKey},
@@ -43,7 +44,7 @@ pub enum Refused {
     NotPermitted(String),
 }
 
-/// A rule about what local users send. Memberships have rules of their own (`rooms/membership.rs`).
+/// A rule about what local users send. Of memberships [`MembershipRule`]s are asked.
 pub trait SendRule: Send + Sync {
     /// Whether the rule may have something to say in this room. Asked for each event sent, so it reads no database: a false
     /// alarm is allowed, a miss is not.
@@ -59,5 +60,31 @@ pub trait SendRule: Send + Sync {
         by: &Session,
         room: &RoomKey,
         wanted: Wanted<'_>,
+    ) -> Result<Option<Refused>, StoreError>;
+}
+
+/// A membership that a local user wants to change.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedMembership<'a> {
+    /// Whose.
+    pub target: &'a UserId,
+    /// What it is now.
+    pub before: Option<MembershipState>,
+    /// The change.
+    pub change: Change,
+}
+
+/// A rule about which memberships local users change, in rooms that this server is in.
+pub trait MembershipRule: Send + Sync {
+    /// Why the change is refused, if it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn check(
+        &self,
+        read: &dyn Read,
+        by: &Session,
+        room: &RoomKey,
+        wanted: WantedMembership<'_>,
     ) -> Result<Option<Refused>, StoreError>;
 }

@@ -207,7 +207,7 @@ impl Summaries {
                 }
             }
         }
-        let summary = Arc::new(make(room, joined, &contents));
+        let summary = Arc::new(make(room, joined - rooms::hidden_members(read, room)?, &contents));
         self.made.insert(room.nid, Made { state_position, sources, summary: summary.clone() });
         Ok(summary)
     }

@@ -11,6 +11,7 @@ use crate::{
         StoreError, ids,
         ids::{RoomKey, UserNid},
         partial_joins::Standing,
+        rooms,
         rooms::RoomHeadRow,
         sync,
     },
@@ -64,7 +65,8 @@ impl Summary {
         let heroes = if named { None } else { Some(heroes(view, room, head)?) };
         let ended = since.is_some_and(|since| members.filled > since);
         let partial = (members.partial || ended).then_some(members.partial);
-        Ok(Self { heroes, joined: head.joined, invited: head.invited, partial })
+        let joined = head.joined - rooms::hidden_members(read, room)?;
+        Ok(Self { heroes, joined, invited: head.invited, partial })
     }
 
     /// The summary as JSON.
@@ -87,9 +89,18 @@ impl Summary {
 
 fn heroes(view: &View<'_>, room: &RoomKey, head: &RoomHeadRow) -> Result<Vec<UserNid>, StoreError> {
     let (read, me) = (view.read, view.viewer.user);
+    // One more than needed: a group's service user stands for nothing.
+    let shown = |mut members: Vec<UserNid>| {
+        members.retain(|member| room.service != Some(*member));
+        members.truncate(HEROES);
+        members
+    };
     if head.joined + head.invited > FEW {
-        return sync::some_members(read, room.nid, me, HEROES);
+        return Ok(shown(sync::some_members(read, room.nid, me, HEROES + 1)?));
     }
-    let heroes = sync::first_members(read, room.nid, me, HEROES)?;
-    if heroes.is_empty() { sync::former_members(read, room.nid, me, HEROES) } else { Ok(heroes) }
+    let heroes = shown(sync::first_members(read, room.nid, me, HEROES + 1)?);
+    if !heroes.is_empty() {
+        return Ok(heroes);
+    }
+    Ok(shown(sync::former_members(read, room.nid, me, HEROES + 1)?))
 }

@@ -12,6 +12,11 @@ mod accounts_profile;
 mod accounts_register;
 mod accounts_sessions;
 mod conventions;
+mod groups;
+mod groups_dissolution;
+mod groups_joining;
+mod groups_mutes;
+mod groups_roles;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

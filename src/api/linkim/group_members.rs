@@ -1,4 +1,4 @@
-//! `GET /group/members`, `GET /group/avatar`, `POST /group/invite`: who is in a group.
+//! `GET /group/members`, `POST /group/invite`, `DELETE /group/kickout`, `POST /group/leave`: who is in a group.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::{ActiveCaller, Caller, Input, page_size},
-    groups::{AddedUsers, UserName, group, users},
+    extract::{ActiveCaller, Caller, Input, is_caller, page_size},
+    groups::{AddedUsers, UserName, group, text, users},
     refusal::{Failure, Refusal},
-    reply::Reply,
+    reply::{Done, Reply},
     state::LinkImState,
 };
 use crate::{
@@ -22,7 +22,11 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<LinkImState> {
-    OpenApiRouter::new().routes(routes!(members)).routes(routes!(avatar)).routes(routes!(invite))
+    OpenApiRouter::new()
+        .routes(routes!(members))
+        .routes(routes!(invite))
+        .routes(routes!(kickout))
+        .routes(routes!(leave))
 }
 
 /// Which members are wanted.
@@ -114,67 +118,6 @@ async fn members(
     Ok(Reply::new("load ok", Members { detail, has_more: page.next.is_some(), next: page.next.map(|next| next.0) }))
 }
 
-/// Whose avatar is wanted.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct AvatarRequest {
-    /// The group.
-    group_id: GroupRef,
-}
-
-/// What a group's avatar is made of.
-#[derive(Serialize, ToSchema)]
-struct Avatar {
-    /// The group's UUID.
-    #[serde(rename = "GroupId")]
-    group_id: String,
-    /// The group's own avatar; empty if it has none.
-    avatar: String,
-    /// The members who joined first, nine at most.
-    #[serde(rename = "UserInfo")]
-    users: Vec<AvatarUser>,
-}
-
-/// A member whose avatar is part of a group's.
-#[derive(Serialize, ToSchema)]
-struct AvatarUser {
-    #[serde(flatten)]
-    user: UserName,
-    /// Their name in the group.
-    nickname: String,
-    /// Where their avatar is.
-    avatar: String,
-}
-
-/// What a group's avatar is made of.
-#[derive(Serialize, ToSchema)]
-struct AvatarReply {
-    /// The avatar.
-    detail: Avatar,
-}
-
-/// A group's avatar, or the first members, of whose avatars one is composed.
-#[utoipa::path(get, path = "/group/avatar", tag = "group", params(AvatarRequest), security(("token" = [])),
-    responses((status = 200, body = Reply<AvatarReply>), (status = "4XX", body = Failure)))]
-async fn avatar(
-    Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    Input(request): Input<AvatarRequest>,
-) -> Result<Reply<AvatarReply>, Refusal> {
-    let room = group(&numbers, &request.group_id).await?;
-    let by = Actor::from(&session);
-    let info = groups.info(&room, &by).await?;
-    let first = groups.first_members(&room, &by).await?;
-    let users = first.into_iter().map(|member| AvatarUser {
-        user: UserName::new(member.user, member.user_id.to_string()),
-        nickname: member.nickname,
-        avatar: member.avatar,
-    });
-    let group_id = numbers.group_id(room.nid).to_string();
-    Ok(Reply::new("load ok", AvatarReply { detail: Avatar { group_id, avatar: info.avatar, users: users.collect() } }))
-}
-
 /// Who is to come into which group.
 #[derive(Deserialize, ToSchema)]
 struct InviteRequest {
@@ -203,7 +146,81 @@ async fn invite(
     limits.check(Rate::Invite, session.user)?;
     let room = group(&numbers, &request.group_id).await?;
     let users = users(&numbers, &request.user_ids).await?;
-    let text = super::groups::text(request.text)?;
+    let text = text(request.text)?;
     let added = groups.add(&room, &Actor::from(&session), users, text).await?;
     Ok(Reply::new("invite successfully", AddedUsers::of(&store, added).await?))
+}
+
+/// Who is to be removed from which group.
+#[derive(Deserialize, ToSchema)]
+struct KickRequest {
+    /// The group.
+    group_id: GroupRef,
+    /// Who asks: the token's user; may be left out.
+    executor_id: Option<UserRef>,
+    /// The members: 1,000 at most. Who is none is passed over.
+    user_ids: Vec<UserRef>,
+    /// What to tell them: 500 characters at most.
+    reason: Option<String>,
+    /// The platform's number; not used.
+    #[serde(rename = "platform")]
+    _platform: Option<i64>,
+}
+
+/// Who was removed.
+#[derive(Serialize, ToSchema)]
+struct Removed {
+    /// The members who were removed.
+    removed: Vec<UserName>,
+}
+
+/// Removes members: the owner anybody else, an admin ordinary members. If one of them may not be removed, none is.
+#[utoipa::path(delete, path = "/group/kickout", tag = "group", request_body = KickRequest, security(("token" = [])),
+    responses((status = 200, body = Reply<Removed>), (status = "4XX", body = Failure)))]
+async fn kickout(
+    ActiveCaller(session): ActiveCaller,
+    State(numbers): State<Arc<Numbers>>,
+    State(groups): State<Arc<Groups>>,
+    State(store): State<Store>,
+    State(limits): State<Arc<RateLimits>>,
+    Input(request): Input<KickRequest>,
+) -> Result<Reply<Removed>, Refusal> {
+    is_caller(&session, request.executor_id.as_ref())?;
+    limits.check(Rate::State, session.user)?;
+    let room = group(&numbers, &request.group_id).await?;
+    let users = users(&numbers, &request.user_ids).await?;
+    let reason = text(request.reason)?;
+    let removed = groups.kick(&room, &Actor::from(&session), users, reason).await?;
+    Ok(Reply::new("kickout successfully", Removed { removed: UserName::all(&store, removed).await? }))
+}
+
+/// Which group is left.
+#[derive(Deserialize, ToSchema)]
+struct LeaveRequest {
+    /// The group.
+    group_id: GroupRef,
+    /// Who leaves: the token's user; may be left out.
+    user_id: Option<UserRef>,
+    /// What to tell the others: 500 characters at most.
+    reason: Option<String>,
+    /// The platform's number; not used.
+    #[serde(rename = "platform")]
+    _platform: Option<i64>,
+}
+
+/// Leaves a group. Its owner hands it on or dissolves it instead.
+#[utoipa::path(post, path = "/group/leave", tag = "group", request_body = LeaveRequest, security(("token" = [])),
+    responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
+async fn leave(
+    ActiveCaller(session): ActiveCaller,
+    State(numbers): State<Arc<Numbers>>,
+    State(groups): State<Arc<Groups>>,
+    State(limits): State<Arc<RateLimits>>,
+    Input(request): Input<LeaveRequest>,
+) -> Result<Done, Refusal> {
+    is_caller(&session, request.user_id.as_ref())?;
+    limits.check(Rate::State, session.user)?;
+    let room = group(&numbers, &request.group_id).await?;
+    groups.leave(&room, &Actor::from(&session), text(request.reason)?).await?;
+    Ok(Done::new("leave successfully"))
 }

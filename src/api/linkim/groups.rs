@@ -125,9 +125,13 @@ pub(super) struct UserName {
 }
 
 impl UserName {
-    pub(super) async fn of(store: &Store, user: UserNid) -> Result<Self, StoreError> {
-        let user_id = store.read_short::<_, StoreError, _>(move |read| ids::user_id(read, user)).await?;
-        Ok(Self::new(user, user_id.to_string()))
+    /// Of these users.
+    pub(super) async fn all(store: &Store, users: Vec<UserNid>) -> Result<Vec<Self>, StoreError> {
+        store
+            .read::<_, StoreError, _>(move |read| {
+                users.into_iter().map(|user| Ok(Self::new(user, ids::user_id(read, user)?.to_string()))).collect()
+            })
+            .await
     }
 
     pub(super) fn new(user: UserNid, matrix_id: String) -> Self {

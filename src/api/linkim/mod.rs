@@ -10,7 +10,10 @@ pub mod docs;
 pub mod errcode;
 pub mod extract;
 mod getinfo;
+mod group_edit;
 mod group_members;
+mod group_requests;
+mod group_roles;
 mod groups;
 mod login;
 mod logout;
@@ -45,4 +48,7 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(profile::routes())
         .merge(register::routes())
         .merge(sessions::routes())
+        .merge(group_edit::routes())
+        .merge(group_roles::routes())
+        .merge(group_requests::routes())
 }

@@ -16,6 +16,7 @@ use crate::{
     media::Media,
     numbers::Numbers,
     peers::profiles::RemoteProfiles,
+    peers::knocking::Knocking,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
 };
@@ -42,6 +43,11 @@ impl LinkImState {
     /// These services.
     pub fn new(services: LinkImServices) -> Self {
         Self(Arc::new(services))
+    }
+
+    /// Groups.
+    pub fn groups(&self) -> &Arc<Groups> {
+        &self.0.groups
     }
 }
 
@@ -81,3 +87,4 @@ of_client!(
     ThirdPartyIds,
     UserNames,
 );
+of_client!(Config, Knocking, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);

@@ -38,6 +38,7 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::{Config, StorageUrl},
+    contacts::ContactRules,
     listen::tls::TlsError,
     media::{self, Media},
     ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
@@ -163,6 +164,8 @@ impl App {
             StateHashKey::new(hash_key),
             Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() }),
         ));
+        let contact_rules = Arc::new(ContactRules::new((&config.linkim).into()));
+        let crossings = linkim::follow_contacts(&appenders, &store, &notifier, &contact_rules);
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
         let follower = Arc::new(AccountFollower::default());
@@ -175,6 +178,7 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
             sender_notes,
+            contact_rules,
         };
         let peers = Peers::new(&base, keys, transport).await?;
         let memberships = Memberships::new(&base, &peers);
@@ -194,6 +198,7 @@ impl App {
             false => None,
         };
         let linkim = linkim::linkim(&base, &state).await?;
+        tasks.push(tokio::spawn(linkim.contacts().clone().settle_crossings(crossings)));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -305,6 +310,7 @@ struct Base {
     appenders: Arc<Appenders>,
     typing_notes: Arc<TypingNotes>,
     sender_notes: Arc<sender::Notes>,
+    contact_rules: Arc<ContactRules>,
 }
 
 /// Alive and able to answer. Needs no token.

@@ -6,16 +6,32 @@ use axum::Router;
 
 use super::Base;
 use crate::{
+    accounts::AccountData,
     api::{
         client::state::ClientState,
         linkim,
         linkim::state::{LinkImServices, LinkImState},
     },
-    contacts::{Collaborators, Contacts, Policy},
+    contacts::{Collaborators, ContactRules, Contacts, Crossings, Following, Policy},
     numbers::{GroupIdKey, Numbers},
+    rooms::append::Appenders,
     store,
-    store::StoreError,
+    store::{Store, StoreError},
+    sync::notifier::Notifier,
 };
+
+/// Has friendships follow what happens in direct rooms; before anything does.
+pub(super) fn follow_contacts(
+    appenders: &Appenders,
+    store: &Store,
+    notifier: &Arc<Notifier>,
+    rules: &Arc<ContactRules>,
+) -> Arc<Crossings> {
+    let crossings = Arc::<Crossings>::default();
+    let data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
+    appenders.watch_members(Arc::new(Following::new(data, rules.clone(), crossings.clone())));
+    crossings
+}
 
 /// Makes the services.
 pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImState, StoreError> {
@@ -29,6 +45,10 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         membership: client.membership.clone(),
         joining: client.joining.clone(),
         leaving: client.leaving.clone(),
+        data: client.account_data.clone(),
+        tags: client.tags.clone(),
+        directory: client.user_directory.clone(),
+        clock: base.clock.clone(),
     };
     Ok(LinkImState::new(LinkImServices {
         contacts: Arc::new(Contacts::new(contacts, Policy::from(&base.config.linkim))),

@@ -18,6 +18,7 @@ use super::{
     invite_permission, predecessor,
     profile::MemberProfile,
     restricted::{self, Restriction},
+    send_rules::{InviteRule, Refused},
     state,
     stripped::StrippedState,
 };
@@ -64,6 +65,9 @@ pub enum MembershipError {
     /// The user has all invitations rejected.
     #[error("{0} accepts no invitations")]
     InviteBlocked(OwnedUserId),
+    /// A rule of the product refuses the invitation.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// A member event's content or state key has the wrong shape.
     #[error("{0}")]
     Malformed(String),
@@ -139,12 +143,20 @@ pub struct Membership {
     server_name: OwnedServerName,
     elsewhere: Option<Arc<dyn InvitesElsewhere>>,
     tells: Option<Arc<dyn TellsElsewhere>>,
+    invite_rule: Option<Arc<dyn InviteRule>>,
 }
 
 impl Membership {
     /// For the server of this name.
     pub fn new(store: Store, appenders: Arc<Appenders>, server_name: OwnedServerName) -> Self {
-        Self { store, appenders, server_name, elsewhere: None, tells: None }
+        Self { store, appenders, server_name, elsewhere: None, tells: None, invite_rule: None }
+    }
+
+    /// Refuses invitations of this server's users by this rule.
+    #[must_use]
+    pub fn inviting_by(mut self, rule: Arc<dyn InviteRule>) -> Self {
+        self.invite_rule = Some(rule);
+        self
     }
 
     /// Lets other servers' users be invited.
@@ -256,6 +268,7 @@ impl Membership {
             change,
             server_name: self.server_name.clone(),
             tells: self.tells.clone(),
+            invite_rule: self.invite_rule.clone(),
         };
         let Prepared { room, event, along } = self.store.read(move |read| request.prepare(read, content)).await?;
         let Some(event) = event else { return Ok(None) };
@@ -303,6 +316,7 @@ struct Request {
     change: Change,
     server_name: OwnedServerName,
     tells: Option<Arc<dyn TellsElsewhere>>,
+    invite_rule: Option<Arc<dyn InviteRule>>,
 }
 
 impl Request {
@@ -336,6 +350,12 @@ impl Request {
                 if self.target.server_name() == self.server_name {
                     if invite_permission::is_blocked(read, &self.target)? {
                         return Err(MembershipError::InviteBlocked(self.target));
+                    }
+                    let is_direct = content.get("is_direct") == Some(&true.into());
+                    if let Some(rule) = &self.invite_rule
+                        && let Some(refused) = rule.check(read, &self.by.user_id, &self.target, is_direct)?
+                    {
+                        return Err(refused.into());
                     }
                     MemberProfile::of(read, &self.target)?.fill(&mut content);
                 }

@@ -51,6 +51,7 @@ pub mod stripped_state;
 pub mod sync;
 pub mod to_device;
 pub mod tokens;
+pub mod unignored;
 pub mod unread;
 pub mod user_directory;
 mod writer;

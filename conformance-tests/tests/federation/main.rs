@@ -10,6 +10,7 @@ use conformance_tests::{Authority, Options, Server};
 mod conversation;
 mod encryption;
 mod history;
+mod linkim_contacts;
 mod memberships;
 mod outage;
 mod partition;

@@ -5,7 +5,11 @@
 
 use conformance_tests::{Options, Shared};
 
+mod blacklist;
 mod conventions;
+mod friends;
+mod labels;
+mod user_search;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

@@ -61,7 +61,7 @@ impl From<MembershipError> for ApiError {
         match error {
             MembershipError::UnknownRoom | MembershipError::UnknownAlias(_) => Self::not_found(text),
             MembershipError::Forbidden(_) | MembershipError::RemoteUser(_) => Self::forbidden(text),
-            MembershipError::NobodyVouches => Self::forbidden(text),
+            MembershipError::NobodyVouches | MembershipError::Refused(_) => Self::forbidden(text),
             MembershipError::Elsewhere(refusal) => refusal.into(),
             MembershipError::BadState(_) => Self::new(StatusCode::FORBIDDEN, "M_BAD_STATE", text),
             MembershipError::InviteBlocked(_) => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),

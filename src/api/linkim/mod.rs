@@ -3,14 +3,19 @@
 //! Conventions (spec/decisions/0014-linkim-api.md): who asks is said by the access token, and what the request says of it must
 //! agree; success is [`reply`], failure [`refusal`]; things are named as [`crate::numbers`] says; lists are paged.
 
+mod blacklist;
 mod contacts_error;
 pub mod docs;
 pub mod errcode;
 pub mod extract;
+mod friends;
 mod getinfo;
+mod labels;
+mod person;
 pub mod refusal;
 pub mod reply;
 pub mod state;
+mod user_search;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,5 +29,10 @@ struct Frame;
 
 /// All routes with their descriptions.
 pub fn routes() -> OpenApiRouter<LinkImState> {
-    OpenApiRouter::with_openapi(Frame::openapi()).merge(getinfo::routes())
+    OpenApiRouter::with_openapi(Frame::openapi())
+        .merge(getinfo::routes())
+        .merge(friends::routes())
+        .merge(labels::routes())
+        .merge(blacklist::routes())
+        .merge(user_search::routes())
 }

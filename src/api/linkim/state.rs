@@ -36,6 +36,11 @@ impl LinkImState {
     pub fn new(services: LinkImServices) -> Self {
         Self(Arc::new(services))
     }
+
+    /// Whom users know.
+    pub fn contacts(&self) -> &Arc<Contacts> {
+        &self.0.contacts
+    }
 }
 
 macro_rules! of_linkim {

@@ -1,0 +1,145 @@
+//! Friend requests that cross: each of two users has asked the other. They accept each other.
+//!
+//! Both have a room. The one with the smaller create event's id stays, which both servers find alike: its invitee joins it, and
+//! the other room's invitation is rejected. Found again at the start, as it follows from the requests that are pending.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::Contacts;
+use crate::{
+    accounts::Session,
+    store::{
+        Read, StoreError, accounts, direct_rooms, friend_requests,
+        friend_requests::Answer,
+        ids,
+        ids::{RoomKey, RoomNid, UserNid},
+        members,
+        members::Membership,
+    },
+};
+
+/// What is to be done. Bound: as much as waits for one look of [`Contacts::settle_crossings`]; beyond it left-over rooms are
+/// passed over.
+#[derive(Default)]
+pub struct Crossings {
+    waiting: Mutex<Waiting>,
+    more: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    crossed: BTreeSet<(UserNid, UserNid)>,
+    left_over: BTreeSet<(RoomNid, UserNid, UserNid)>,
+}
+
+/// Left-over rooms that wait at most.
+const MAX_WAITING: usize = 10_000;
+
+impl Crossings {
+    fn add(&self, add: impl FnOnce(&mut Waiting)) {
+        add(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.more.notify_one();
+    }
+
+    /// There is a pending request in each direction.
+    pub(super) fn crossed(&self, one: UserNid, other: UserNid) {
+        self.add(|waiting| drop(waiting.crossed.insert((one.min(other), one.max(other)))));
+    }
+
+    /// The two became friends elsewhere: `requester` had invited `addressee` into this room.
+    pub(super) fn left_over(&self, room: RoomNid, requester: UserNid, addressee: UserNid) {
+        self.add(|waiting| {
+            if waiting.left_over.len() < MAX_WAITING {
+                waiting.left_over.insert((room, requester, addressee));
+            }
+        });
+    }
+}
+
+/// A pending request whose addressee is to join.
+struct Winner {
+    room: Arc<RoomKey>,
+    addressee: Session,
+}
+
+impl Contacts {
+    /// Does the work until dropped.
+    pub async fn settle_crossings(self: Arc<Self>, crossings: Arc<Crossings>) {
+        let pending = self.store.read::<_, StoreError, _>(|read| friend_requests::crossing(read)).await;
+        match pending {
+            Ok(pairs) => crossings.add(|waiting| waiting.crossed.extend(pairs)),
+            Err(error) => tracing::warn!(%error, "could not look for friend requests that cross"),
+        }
+        loop {
+            let work = std::mem::take(&mut *crossings.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            for (one, other) in work.crossed {
+                self.settle(one, other).await;
+            }
+            for (room, requester, addressee) in work.left_over {
+                self.clear(room, requester, addressee).await;
+            }
+            crossings.more.notified().await;
+        }
+    }
+
+    async fn settle(&self, one: UserNid, other: UserNid) {
+        let _held = self.gates.pass(one, other).await;
+        let winner = match self.store.read(move |read| winner(read, one, other)).await {
+            Ok(Some(winner)) => winner,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(%error, "crossing friend requests were not looked at"),
+        };
+        let Winner { room, addressee } = winner;
+        if let Err(error) = self.joining.join(&addressee, (&*room.room_id).into(), Vec::new(), None).await {
+            tracing::info!(%error, room = %room.room_id, "a crossing friend request was not accepted");
+        }
+    }
+
+    /// Gives up the room of the other request, as far as its users are of this server.
+    async fn clear(&self, room: RoomNid, requester: UserNid, addressee: UserNid) {
+        let found = self.store.read::<_, StoreError, _>(move |read| {
+            let membership = |user| -> Result<_, StoreError> {
+                let ours = accounts::exists(read, user)?;
+                Ok(members::of(read, user, room)?.filter(|_| ours).map(|member| member.membership))
+            };
+            let mut leaving = Vec::new();
+            // First the invitation, so that the requester does not leave somebody invited to nobody.
+            if membership(addressee)? == Some(Membership::Invite) {
+                leaving.push(Session::on_behalf(addressee, ids::user_id(read, addressee)?));
+            }
+            if membership(requester)? == Some(Membership::Join) {
+                leaving.push(Session::on_behalf(requester, ids::user_id(read, requester)?));
+            }
+            Ok((ids::room_by_nid(read, room)?, leaving))
+        });
+        let (room, leaving) = match found.await {
+            Ok(found) => found,
+            Err(error) => return tracing::warn!(%error, "a second direct room was not looked at"),
+        };
+        for session in leaving {
+            if let Err(error) = self.leaving.leave(&session, &room.room_id, None).await {
+                tracing::info!(%error, room = %room.room_id, "a second direct room stays");
+            }
+        }
+    }
+}
+
+/// Of two pending requests the one whose room stays; None if there are not two, or its addressee is another server's.
+fn winner(read: &dyn Read, one: UserNid, other: UserNid) -> Result<Option<Winner>, StoreError> {
+    let pending = |from, to| -> Result<_, StoreError> {
+        Ok(friend_requests::get(read, from, to)?.filter(|request| request.answer == Answer::Pending))
+    };
+    let (Some(first), Some(second)) = (pending(one, other)?, pending(other, one)?) else { return Ok(None) };
+    let first_stays = direct_rooms::age(read, first.room)? <= direct_rooms::age(read, second.room)?;
+    let stays = if first_stays { first } else { second };
+    if !accounts::is_active(read, stays.addressee)? {
+        return Ok(None);
+    }
+    let addressee = Session::on_behalf(stays.addressee, ids::user_id(read, stays.addressee)?);
+    Ok(Some(Winner { room: ids::room_by_nid(read, stays.room)?, addressee }))
+}

@@ -229,6 +229,11 @@ impl App {
         &self.state
     }
 
+    /// The services of LinkIM's API.
+    pub fn linkim(&self) -> &LinkImState {
+        &self.linkim
+    }
+
     /// The services that reach other servers.
     pub fn peers(&self) -> &Peers {
         &self.peers

@@ -74,15 +74,18 @@ impl Memberships {
                 handshake,
                 whereabouts,
             )),
-            hosting: Arc::new(Hosting::new(
-                store.clone(),
-                appenders.clone(),
-                checker.clone(),
-                peers.acls.clone(),
-                peers.policy.clone(),
-                inviting,
-                signatory,
-            )),
+            hosting: Arc::new(
+                Hosting::new(
+                    store.clone(),
+                    appenders.clone(),
+                    checker.clone(),
+                    peers.acls.clone(),
+                    peers.policy.clone(),
+                    inviting,
+                    signatory,
+                )
+                .inviting_by(base.contact_rules.clone()),
+            ),
             membership,
             directory,
         }

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
 use super::Contacts;
@@ -37,6 +38,9 @@ struct Waiting {
     left_over: BTreeSet<(RoomNid, UserNid, UserNid)>,
 }
 
+/// Pairs that are looked after at once: other servers may take their time.
+const AT_ONCE: usize = 8;
+
 /// Left-over rooms that wait at most.
 const MAX_WAITING: usize = 10_000;
 
@@ -48,7 +52,9 @@ impl Crossings {
 
     /// There is a pending request in each direction.
     pub(super) fn crossed(&self, one: UserNid, other: UserNid) {
-        self.add(|waiting| drop(waiting.crossed.insert((one.min(other), one.max(other)))));
+        self.add(|waiting| {
+            waiting.crossed.insert((one.min(other), one.max(other)));
+        });
     }
 
     /// The two became friends elsewhere: `requester` had invited `addressee` into this room.
@@ -77,12 +83,11 @@ impl Contacts {
         }
         loop {
             let work = std::mem::take(&mut *crossings.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            for (one, other) in work.crossed {
-                self.settle(one, other).await;
-            }
-            for (room, requester, addressee) in work.left_over {
-                self.clear(room, requester, addressee).await;
-            }
+            let this = &*self;
+            let settling = stream::iter(work.crossed);
+            settling.for_each_concurrent(AT_ONCE, |(one, other)| this.settle(one, other)).await;
+            let clearing = stream::iter(work.left_over);
+            clearing.for_each_concurrent(AT_ONCE, |(room, from, to)| this.clear(room, from, to)).await;
             crossings.more.notified().await;
         }
     }

@@ -22,7 +22,9 @@ use crate::{
         presets::Preset,
     },
     store::{
-        Read, StoreError, accounts, direct_rooms,
+        Read, StoreError, accounts,
+        accounts::AccountKind,
+        direct_rooms,
         direct_rooms::DirectRoom,
         ids::{self, RoomKey, UserNid},
         members::Membership,
@@ -184,7 +186,7 @@ impl Contacts {
         self.store
             .read(move |read| {
                 let local = peer.user_id.server_name() == by.user_id.server_name();
-                if local && !accounts::is_active(read, peer.nid)? {
+                if local && !is_person(read, peer.nid)? {
                     return Err(OpenError::NoUser);
                 }
                 let room = match direct_rooms::canonical(read, by.user, peer.nid)? {
@@ -288,6 +290,12 @@ pub(super) fn request_content(text: Option<&str>) -> CanonicalJsonObject {
         content.insert("reason".into(), text.into());
     }
     content
+}
+
+/// Whether a user of this server is somebody to talk to.
+fn is_person(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
+    let account = accounts::get(read, user)?;
+    Ok(account.is_some_and(|account| account.deactivated_ts.is_none() && account.kind != AccountKind::Service))
 }
 
 /// Whether two users are friends on each side that is of this server.

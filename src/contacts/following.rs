@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use linkim_federation::Pdu;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -202,17 +201,10 @@ fn timestamp(event: &Pdu) -> i64 {
     i64::try_from(event.origin_server_ts()).unwrap_or(i64::MAX)
 }
 
+/// What who asks says: LinkIM's text, or the reason of a plain invitation.
 fn request_text(event: &Pdu) -> String {
-    #[derive(Default, Deserialize)]
-    struct Content {
-        reason: Option<Value>,
-        #[serde(rename = "org.linkim.friend_request")]
-        request: Option<Value>,
-    }
-    debug_assert_eq!(FRIEND_REQUEST, "org.linkim.friend_request");
-    let content: Content = serde_json::from_str(event.content().get()).unwrap_or_default();
-    let own = content.request.as_ref().and_then(|request| request["text"].as_str());
-    let text = own.or(content.reason.as_ref().and_then(Value::as_str)).unwrap_or_default();
+    let content: Value = serde_json::from_str(event.content().get()).unwrap_or_default();
+    let text = content[FRIEND_REQUEST]["text"].as_str().or(content["reason"].as_str()).unwrap_or_default();
     text.chars().take(MAX_REQUEST_TEXT).collect()
 }
 

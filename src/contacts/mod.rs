@@ -124,3 +124,5 @@ impl Contacts {
 
 #[cfg(test)]
 mod schemas_tests;
+#[cfg(test)]
+mod tests;

@@ -130,10 +130,13 @@ impl InviteRule for ContactRules {
         target: &UserId,
         is_direct: bool,
     ) -> Result<Option<Refused>, StoreError> {
-        let (Some(by_nid), Some(target_nid)) = (ids::user_nid(read, by)?, ids::user_nid(read, target)?) else {
-            return Ok(None);
+        let Some(target_nid) = ids::user_nid(read, target)? else { return Ok(None) };
+        // A user of another server may never have been met.
+        let ignored = match ids::user_nid(read, by)? {
+            Some(by) => ignored_users::of(read, target_nid)?.contains(&by),
+            None => false,
         };
-        if ignored_users::of(read, target_nid)?.contains(&by_nid) {
+        if ignored {
             return Ok(self.policy.reveal_block.then_some(Refused::Blocked));
         }
         if is_direct && settings::refuses_strangers(read, target_nid)? && !friends::has(read, target_nid, by)? {

@@ -1,6 +1,6 @@
 //! Friends of two organisations: LinkIM's API on both servers, or a plain Matrix client on one of them.
 
-use conformance_tests::{Client, bodies, eventually, invited, membership_is, room_in, timeline};
+use conformance_tests::{Client, bodies, eventually, invited, membership_is, room_in, timeline, v3};
 use serde_json::{Value, json};
 
 use crate::{own, pair};
@@ -115,6 +115,16 @@ async fn requests_that_cross_between_servers_accept_each_other() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn who_refuses_strangers_is_not_asked_from_elsewhere() {
+    let [a, b] = pair();
+    let (alice, bob) = (a.register("alice-stranger").await, b.register("bob-alone").await);
+    let path = v3!("/user/{}/account_data/org.linkim.settings", bob.user_id);
+    bob.put(&path, json!({ "strangers_may_add": false })).await.ok();
+    alice.post("/account/addfriend", about(&bob)).await.refused(403, 20013);
+    assert!(requests(&bob, "in").await.is_empty() && requests(&alice, "out").await.is_empty());
 }
 
 #[tokio::test]

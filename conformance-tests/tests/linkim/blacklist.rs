@@ -127,6 +127,8 @@ async fn a_block_by_a_matrix_client_counts_at_once_and_after_a_restart() {
     bob.put(&send, text("hello")).await.expect_error(403, "M_FORBIDDEN");
     server.kill9();
     server.restart();
+    // Anew: what was connected to the old process is not.
+    let (alice, bob) = (alice.at(&server.anonymous().base), bob.at(&server.anonymous().base));
     bob.put(&send, text("hello")).await.expect_error(403, "M_FORBIDDEN");
     alice.put(&path, json!({ "ignored_users": {} })).await.ok();
     bob.put(&send, text("hello")).await.ok();

@@ -6,48 +6,48 @@ use serde_json::{Value, json};
 use crate::SERVER;
 
 /// Two users of a server.
-pub async fn two(server: &Server) -> (Client, Client) {
+pub(crate) async fn two(server: &Server) -> (Client, Client) {
     (server.register(&unique("alice")).await, server.register(&unique("bob")).await)
 }
 
 /// What a request that names another user says.
-pub fn about(other: &Client) -> Value {
+pub(crate) fn about(other: &Client) -> Value {
     json!({ "platform": 1, "friend_id": other.user_id })
 }
 
 /// One asks, the other accepts.
-pub async fn befriend(one: &Client, other: &Client) {
+pub(crate) async fn befriend(one: &Client, other: &Client) {
     assert_eq!(one.post("/account/addfriend", about(other)).await.done()["state"], "pending");
     other.put("/account/acceptfriend", about(one)).await.done();
 }
 
 /// The ids of a user's friends.
-pub async fn friends(of: &Client) -> Vec<String> {
+pub(crate) async fn friends(of: &Client) -> Vec<String> {
     let list = of.get("/account/friendlists?platform=1").await.done();
     ids(&list)
 }
 
 /// The ids in a list of people.
-pub fn ids(list: &Value) -> Vec<String> {
+pub(crate) fn ids(list: &Value) -> Vec<String> {
     let people = list["detail"].as_array().expect("a list");
     people.iter().map(|person| person["matrix_id"].as_str().expect("an id").to_owned()).collect()
 }
 
 /// A user's pending requests.
-pub async fn requests(of: &Client, direction: &str) -> Vec<Value> {
+pub(crate) async fn requests(of: &Client, direction: &str) -> Vec<Value> {
     let list = of.get(&format!("/account/friendrequests?direction={direction}")).await.done();
     list["detail"].as_array().expect("a list").clone()
 }
 
 /// The room of the only pending request in this direction.
-pub async fn requested_room(of: &Client, direction: &str) -> String {
+pub(crate) async fn requested_room(of: &Client, direction: &str) -> String {
     let requests = requests(of, direction).await;
     assert_eq!(requests.len(), 1, "{requests:?}");
     requests[0]["room_id"].as_str().expect("a room").to_owned()
 }
 
 /// A global account data of a user's; null if there is none.
-pub async fn account_data(of: &Client, kind: &str) -> Value {
+pub(crate) async fn account_data(of: &Client, kind: &str) -> Value {
     let reply = of.get(&v3!("/user/{}/account_data/{}", of.user_id, kind)).await;
     if reply.status == 404 { Value::Null } else { reply.ok() }
 }

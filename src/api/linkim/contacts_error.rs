@@ -25,6 +25,15 @@ impl From<OpenError> for Refusal {
             }
             OpenError::Create(CreateError::Refused(refused))
             | OpenError::Change(ChangeError::Membership(MembershipError::Refused(refused))) => refused.into(),
+            OpenError::Change(ChangeError::Membership(MembershipError::Elsewhere(refusal))) => {
+                match (refusal.status, refusal.errcode.as_str()) {
+                    (Some(403), "M_INVITE_BLOCKED") => {
+                        Self::new(StatusCode::FORBIDDEN, errcode::REFUSES_REQUESTS, text)
+                    }
+                    (Some(404), _) => Self::not_found(errcode::USER_NOT_FOUND, text),
+                    _ => ApiError::from(refusal).into(),
+                }
+            }
             OpenError::Create(CreateError::RemoteUser(_)) => Self::forbidden(text),
             OpenError::Create(error) => Self::internal(error),
             OpenError::Change(error) => ApiError::from(error).into(),

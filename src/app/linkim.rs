@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, extract::FromRef};
 
 use super::Base;
 use crate::{
     accounts::AccountData,
     api::{
         client::state::ClientState,
+        grpc::{self, GrpcState},
         linkim,
         linkim::state::{LinkImServices, LinkImState},
     },
+    config::Secret,
     contacts::{Collaborators, ContactRules, Contacts, Crossings, Following, Policy},
+    groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
     rooms::append::Appenders,
     store,
@@ -50,9 +53,20 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         directory: client.user_directory.clone(),
         clock: base.clock.clone(),
     };
+    let server_name = &base.config.server_name;
+    let service = ServiceUser::ensure(&base.store, server_name, base.clock.now_ms()).await?;
+    let groups = Groups::new(
+        base.store.clone(),
+        base.appenders.clone(),
+        client.membership.clone(),
+        base.clock.clone(),
+        server_name.clone(),
+        service,
+    );
     Ok(LinkImState::new(LinkImServices {
         contacts: Arc::new(Contacts::new(contacts, Policy::from(&base.config.linkim))),
         client: client.clone(),
+        groups: Arc::new(groups),
         store: base.store.clone(),
         numbers: Arc::new(numbers),
     }))
@@ -62,4 +76,9 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
 pub(super) fn routes(state: &LinkImState) -> Router {
     let (routes, paths) = linkim::routes().split_for_parts();
     routes.with_state(state.clone()).merge(linkim::docs::routes(&linkim::docs::document(paths)))
+}
+
+/// The gRPC services.
+pub(super) fn grpc(state: &LinkImState, token: Secret) -> Router {
+    grpc::routes(GrpcState { store: FromRef::from_ref(state), numbers: FromRef::from_ref(state) }, token)
 }

@@ -56,9 +56,17 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let routes = metrics_routes(&app, handle.clone());
         tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
     }
+    if let Some(token) = &config.linkim.grpc_token {
+        for address in &config.listen.grpc {
+            let (listener, real) = bind(*address).await?;
+            line.push_str(&format!(" grpc http://{real}"));
+            tasks.push(tokio::spawn(listen::serve(listener, app.grpc(token.clone()), stopping.clone())));
+        }
+    }
     tasks.extend(admin_socket(&config, &app, &stopping));
     if config.federation.enabled {
         app.peers.sender.start().await?;
+        app.state.filling.resume().await?;
     }
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
@@ -85,6 +93,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
 fn metrics_routes(app: &App, handle: PrometheusHandle) -> Router {
     let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
     let (reachability, sender) = (app.peers.reachability.clone(), app.peers.sender.clone());
+    let presence = app.state.presence.clone();
     let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
     metrics::routes(handle, move || {
         ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
@@ -96,6 +105,7 @@ fn metrics_routes(app: &App, handle: PrometheusHandle) -> Router {
             inbox.refresh_metrics();
         }
         sender.refresh_gauges();
+        presence.refresh_gauges();
     })
 }
 

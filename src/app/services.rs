@@ -13,6 +13,7 @@ use crate::{
     peers::{
         hierarchy::RemoteRooms, profiles::RemoteProfiles, sender::ServersHearReceipts, timestamps::RemoteTimestamps,
     },
+    presence::EndsPresence,
     rooms::{
         account_follower::AccountFollower, aliases::Aliases, create::RoomCreation, directory::Directory,
         hierarchy::Hierarchy, reading::Reading, receipts::Receipts, reports::Reports, send::Sending,
@@ -32,7 +33,8 @@ pub(super) async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, contact_rules } = base;
+    let Base { config, store, clock, random, notifier, appenders, .. } = base;
+    let Base { typing_notes, sender_notes, presence, contact_rules, .. } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -57,14 +59,11 @@ pub(super) async fn services(
     let typing = Arc::new(typing.telling(sender_notes.clone()));
     let hear = Arc::new(ServersHearReceipts { next: notifier.clone(), notes: sender_notes.clone() });
     let summaries = Arc::new(Summaries::new(store.clone()));
+    let ends = Arc::new(EndsPresence { next: follower.clone(), presence: presence.clone() });
+    let sync = V3::new(store.clone(), notifier.clone(), typing.clone(), encryption.counts.clone(), clock.clone());
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(
-            store.clone(),
-            notifier.clone(),
-            typing.clone(),
-            encryption.counts.clone(),
-            clock.clone(),
-        )),
+        sync: Arc::new(sync.showing(presence.clone())),
+        presence: presence.clone(),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -74,7 +73,7 @@ pub(super) async fn services(
             random.clone(),
         )),
         devices: Arc::new(Devices::new(store.clone(), sessions.clone(), last_seen.clone())),
-        deactivation: Arc::new(Deactivation::new(store.clone(), clock.clone(), sessions.clone(), follower.clone())),
+        deactivation: Arc::new(Deactivation::new(store.clone(), clock.clone(), sessions.clone(), ends)),
         restrictions: Arc::new(Restrictions::new(store.clone(), sessions.clone(), server_name.clone())),
         profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
         tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
@@ -92,6 +91,7 @@ pub(super) async fn services(
             .inviting_by(contact_rules.clone()),
         ),
         joining: memberships.joining.clone(),
+        filling: memberships.filling.clone(),
         knocking: memberships.knocking.clone(),
         leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
@@ -110,7 +110,7 @@ pub(super) async fn services(
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
         remote_timestamps: Arc::new(RemoteTimestamps::new(server_name.clone(), store.clone(), peers.client.clone())),
-        backfill: Arc::new(peers.backfill(base)),
+        backfill: Arc::new(peers.backfill(base, memberships.filling.clone())),
         key_uploads: encryption.uploads.clone(),
         key_queries: encryption.queries.clone(),
         key_claims: encryption.claims.clone(),

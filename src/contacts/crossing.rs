@@ -4,8 +4,9 @@
 //! the other room's invitation is rejected. Found again at the start, as it follows from the requests that are pending.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -34,12 +35,19 @@ pub struct Crossings {
 
 #[derive(Default)]
 struct Waiting {
-    crossed: BTreeSet<(UserNid, UserNid)>,
+    /// Pairs, with how often was tried.
+    crossed: BTreeMap<(UserNid, UserNid), u32>,
     left_over: BTreeSet<(RoomNid, UserNid, UserNid)>,
 }
 
 /// Pairs that are looked after at once: other servers may take their time.
 const AT_ONCE: usize = 8;
+
+/// How long is waited after the first failure; after each further one five times as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often is tried again; after that, at the next start.
+const MAX_TRIES: u32 = 6;
 
 /// Left-over rooms that wait at most.
 const MAX_WAITING: usize = 10_000;
@@ -53,7 +61,20 @@ impl Crossings {
     /// There is a pending request in each direction.
     pub(super) fn crossed(&self, one: UserNid, other: UserNid) {
         self.add(|waiting| {
-            waiting.crossed.insert((one.min(other), one.max(other)));
+            waiting.crossed.insert((one.min(other), one.max(other)), 0);
+        });
+    }
+
+    /// It did not go: the other server may be away, or have told of its invitation before the room has it.
+    fn later(self: Arc<Self>, pair: (UserNid, UserNid), tries: u32) {
+        if tries >= MAX_TRIES {
+            return;
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(FIRST_PAUSE * 5u32.pow(tries)).await;
+            self.add(|waiting| {
+                waiting.crossed.entry(pair).or_insert(tries + 1);
+            });
         });
     }
 
@@ -78,21 +99,22 @@ impl Contacts {
     pub async fn settle_crossings(self: Arc<Self>, crossings: Arc<Crossings>) {
         let pending = self.store.read::<_, StoreError, _>(|read| friend_requests::crossing(read)).await;
         match pending {
-            Ok(pairs) => crossings.add(|waiting| waiting.crossed.extend(pairs)),
+            Ok(pairs) => crossings.add(|waiting| waiting.crossed.extend(pairs.into_iter().map(|pair| (pair, 0)))),
             Err(error) => tracing::warn!(%error, "could not look for friend requests that cross"),
         }
         loop {
             let work = std::mem::take(&mut *crossings.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             let this = &*self;
             let settling = stream::iter(work.crossed);
-            settling.for_each_concurrent(AT_ONCE, |(one, other)| this.settle(one, other)).await;
+            let again = &crossings;
+            settling.for_each_concurrent(AT_ONCE, |(pair, tries)| this.settle(again, pair, tries)).await;
             let clearing = stream::iter(work.left_over);
             clearing.for_each_concurrent(AT_ONCE, |(room, from, to)| this.clear(room, from, to)).await;
             crossings.more.notified().await;
         }
     }
 
-    async fn settle(&self, one: UserNid, other: UserNid) {
+    async fn settle(&self, crossings: &Arc<Crossings>, (one, other): (UserNid, UserNid), tries: u32) {
         let _held = self.gates.pass(one, other).await;
         let winner = match self.store.read(move |read| winner(read, one, other)).await {
             Ok(Some(winner)) => winner,
@@ -102,6 +124,7 @@ impl Contacts {
         let Winner { room, addressee } = winner;
         if let Err(error) = self.joining.join(&addressee, (&*room.room_id).into(), Vec::new(), None).await {
             tracing::info!(%error, room = %room.room_id, "a crossing friend request was not accepted");
+            crossings.clone().later((one, other), tries);
         }
     }
 

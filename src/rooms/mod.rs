@@ -28,7 +28,7 @@ pub mod policy;
 pub mod power;
 mod predecessor;
 pub mod presets;
-mod profile;
+pub(crate) mod profile;
 pub mod reading;
 #[cfg(test)]
 mod reading_fixture;
@@ -42,6 +42,7 @@ pub mod send;
 pub mod send_rules;
 pub mod server_acl;
 pub mod server_visibility;
+pub mod shown_profile;
 pub mod state;
 pub mod state_hash;
 pub mod state_view;

@@ -13,7 +13,9 @@ mod history;
 mod linkim_contacts;
 mod memberships;
 mod outage;
+mod partial_joins;
 mod partition;
+mod presence;
 mod room_versions;
 mod upgrade;
 

@@ -10,6 +10,8 @@ pub mod errcode;
 pub mod extract;
 mod friends;
 mod getinfo;
+mod group_members;
+mod groups;
 mod labels;
 mod person;
 pub mod refusal;
@@ -35,4 +37,6 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(labels::routes())
         .merge(blacklist::routes())
         .merge(user_search::routes())
+        .merge(groups::routes())
+        .merge(group_members::routes())
 }

@@ -9,6 +9,7 @@ use crate::{
     api::client::state::ClientState,
     config::Config,
     contacts::Contacts,
+    groups::Groups,
     media::Media,
     numbers::Numbers,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
@@ -29,6 +30,8 @@ pub struct LinkImServices {
     pub contacts: Arc<Contacts>,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
+    /// Groups.
+    pub groups: Arc<Groups>,
 }
 
 impl LinkImState {
@@ -50,7 +53,7 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(contacts: Arc<Contacts>, numbers: Arc<Numbers>, store: Store);
+of_linkim!(contacts: Arc<Contacts>, groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(

@@ -120,8 +120,8 @@ impl Appender {
             Work::Import(join, reply) => {
                 let _ = reply.send(self.import(*join).await);
             }
-            Work::Complete(state, reply) => {
-                let _ = reply.send(self.complete(state).await);
+            Work::Complete(join, state, reply) => {
+                let _ = reply.send(self.complete(join, state).await);
             }
             Work::GiveUp(reply) => {
                 let _ = reply.send(self.give_up().await.map_err(AppendError::from));

@@ -344,7 +344,7 @@ pub(super) fn announce(
     concerned: Concerned,
 ) {
     let (site, members) = (site.clone(), members.cloned());
-    let Concerned { members: changed, redacted, .. } = concerned;
+    let Concerned { members: changed, redacted, state, .. } = concerned;
     let position = match &members {
         Some(_) => row.last_position.max(row.state_position),
         // The notifier learns from it up to where it was told of everything.
@@ -353,6 +353,9 @@ pub(super) fn announce(
     tx.after_commit(move || {
         for nid in redacted {
             site.pdus.invalidate(&nid);
+        }
+        if state {
+            site.wake.state_changed(room);
         }
         let Some(members) = members else {
             site.wake.room_changed(room, position, &HashSet::new(), &[]);
@@ -380,5 +383,5 @@ fn create_room(tx: &WriteTx<'_>, room_id: &RoomId, version: &RoomVersionId) -> R
         return Err(StoreError::Damaged(format!("room {room_id} is there already")));
     }
     let (nid, main_line) = rooms::create(tx, room_id, version.as_str())?;
-    Ok(RoomKey { nid, room_id: room_id.to_owned(), version: version.clone(), main_line })
+    Ok(RoomKey { nid, room_id: room_id.to_owned(), version: version.clone(), main_line, service: None })
 }

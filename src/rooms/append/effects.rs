@@ -8,10 +8,13 @@ use serde::Deserialize;
 
 use super::commit::Site;
 use crate::{
+    accounts::SERVICE_PREFIX,
     params,
     rooms::{direct, state::load_pdu},
     store::{
-        Read, StoreError, WriteTx, device_lists, event_id, events,
+        Read, StoreError, WriteTx, accounts,
+        accounts::AccountKind,
+        device_lists, event_id, events,
         ids::{self, EventNid, RoomNid, UserNid},
         members,
         members::{MemberRow, Membership},
@@ -29,6 +32,8 @@ pub(super) struct Concerned {
     pub(super) redacted: Vec<EventNid>,
     /// Whether a state event's body changed.
     pub(super) state_redacted: bool,
+    /// Whether the current state changed.
+    pub(super) state: bool,
 }
 
 /// Levels of relations below an event of a thread that follow it into the thread when the root comes late.
@@ -61,6 +66,7 @@ pub(super) fn state_changed(
     head: &mut RoomHeadRow,
     concerned: &mut Concerned,
 ) -> Result<(), StoreError> {
+    concerned.state = true;
     match (kind, key) {
         ("m.room.member", user) => {
             let event = load()?;
@@ -73,6 +79,9 @@ pub(super) fn state_changed(
         ("m.room.create", "") => {
             let Some((pdu, nid)) = load()? else { return Ok(()) };
             rooms::set_create_event(tx, place.room, nid)?;
+            if let Some(service) = group_service(tx, place, &pdu)? {
+                rooms::set_service(tx, place.room, service)?;
+            }
             match predecessor(&pdu) {
                 Some(old) => rooms::set_predecessor(tx, place.room, old.as_str()),
                 None => Ok(()),
@@ -80,6 +89,26 @@ pub(super) fn state_changed(
         }
         _ => Ok(()),
     }
+}
+
+/// The service user who made the room, if it is a group of LinkIM's: its create event says so, and its only creator is a
+/// service user of their server's. For a server of others the name must suffice.
+fn group_service(tx: &WriteTx<'_>, place: &Place<'_>, create: &Pdu) -> Result<Option<UserNid>, StoreError> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(rename = "org.linkim.group", default)]
+        group: bool,
+        additional_creators: Option<serde::de::IgnoredAny>,
+    }
+    let marked = serde_json::from_str::<Content>(create.content().get())
+        .is_ok_and(|content| content.group && content.additional_creators.is_none());
+    if !marked || !create.sender().localpart().starts_with(SERVICE_PREFIX) {
+        return Ok(None);
+    }
+    let sender = ids::intern_user(tx, create.sender())?;
+    let local = create.sender().server_name() == place.site.server_name;
+    let is_service = accounts::get(tx, sender)?.is_some_and(|account| account.kind == AccountKind::Service);
+    Ok((!local || is_service).then_some(sender))
 }
 
 /// The room that a tombstone points to.

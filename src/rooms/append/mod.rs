@@ -8,6 +8,7 @@ mod actor;
 mod again;
 mod backfill;
 mod calls;
+mod checks;
 mod classify;
 mod commit;
 mod complete;
@@ -61,6 +62,9 @@ pub trait Wake: Send + Sync + 'static {
     /// A room has something new at `position`. For `members`, its joined local members, and for `also`: those whom it newly
     /// concerns or no longer does.
     fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]);
+
+    /// The room's current state changed. Before [`Self::room_changed`].
+    fn state_changed(&self, _room: RoomNid) {}
 }
 
 /// A room's joined members with an account here, kept by its appender while it is awake.
@@ -138,7 +142,7 @@ enum Work {
     Outliers(Vec<Arc<Pdu>>, Reply<Vec<Received>>),
     Backfill(Vec<Incoming>, Reply<Vec<Received>>),
     Import(Box<RemoteJoin>, Reply<(Arc<RoomKey>, Appended)>),
-    Complete(Vec<OwnedEventId>, Reply<bool>),
+    Complete(OwnedEventId, Vec<OwnedEventId>, Reply<bool>),
     GiveUp(Reply<()>),
     Outside(Box<OutsideMembership>, Reply<Appended>),
     Members(Reply<LocalMembers>),
@@ -236,12 +240,18 @@ impl Appenders {
     }
 
     /// Fills in the members that the answer to our join left out: `state` is the whole state before the join, all of whose
-    /// events must be here, outliers counting. What came since is judged again. False if nothing was to be filled in.
+    /// events must be here, outliers counting. What came since is judged again. False if nothing was to be filled in of this
+    /// `join`.
     ///
     /// # Errors
     /// `Malformed` if that can't be the state before the join, `Denied` if it does not allow it; nothing was written then.
-    pub async fn complete(&self, room: RoomNid, state: Vec<OwnedEventId>) -> Result<bool, AppendError> {
-        self.ask(room, |reply| Work::Complete(state, reply)).await
+    pub async fn complete(
+        &self,
+        room: RoomNid,
+        join: OwnedEventId,
+        state: Vec<OwnedEventId>,
+    ) -> Result<bool, AppendError> {
+        self.ask(room, |reply| Work::Complete(join, state, reply)).await
     }
 
     /// Gives up filling in the members of a room that all of ours have left; in one with a member of ours, does nothing.

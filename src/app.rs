@@ -40,6 +40,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Secret, StorageUrl},
     groups::{Changes, GroupRules, NoteChanges},
+    contacts::ContactRules,
     listen::tls::TlsError,
     media::{self, Media},
     ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
@@ -173,6 +174,8 @@ impl App {
                 changes: group_changes.clone(),
             }),
         ));
+        let contact_rules = Arc::new(ContactRules::new((&config.linkim).into()));
+        let crossings = linkim::follow_contacts(&appenders, &store, &notifier, &contact_rules);
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
         let follower = Arc::new(AccountFollower::default());
@@ -187,6 +190,7 @@ impl App {
             sender_notes,
             group_changes,
             group_rules: Arc::new(GroupRules::new(clock.clone())),
+            contact_rules,
             presence: presence.clone(),
         };
         let peers = Peers::new(&base, keys, transport).await?;
@@ -208,6 +212,7 @@ impl App {
         };
         let linkim = linkim::linkim(&base, &state).await?;
         tasks.push(tokio::spawn(linkim.groups().clone().follow()));
+        tasks.push(tokio::spawn(linkim.contacts().clone().settle_crossings(crossings)));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -237,6 +242,11 @@ impl App {
     /// The services.
     pub fn state(&self) -> &ClientState {
         &self.state
+    }
+
+    /// The services of LinkIM's API.
+    pub fn linkim(&self) -> &LinkImState {
+        &self.linkim
     }
 
     /// The services that reach other servers.
@@ -329,6 +339,7 @@ struct Base {
     sender_notes: Arc<sender::Notes>,
     group_changes: Arc<Changes>,
     group_rules: Arc<GroupRules>,
+    contact_rules: Arc<ContactRules>,
     presence: Arc<Presence>,
 }
 

@@ -80,6 +80,12 @@ pub trait Wake: Send + Sync + 'static {
     fn wake_user(&self, user: UserNid);
 }
 
+/// Whoever remembers whom users ignore.
+pub trait IgnoreWatcher: Send + Sync + 'static {
+    /// Called on the writer thread right after the commit in which somebody changed whom they ignore, at this position.
+    fn ignored_changed(&self, position: i64);
+}
+
 /// Whoever copies profiles elsewhere: into the member events of the user's rooms, to begin with (Client-Server API, "Events
 /// on Change of Profile Information").
 pub trait ProfileWatcher: Send + Sync + 'static {

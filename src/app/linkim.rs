@@ -6,6 +6,7 @@ use axum::{Router, extract::FromRef};
 
 use super::Base;
 use crate::{
+    accounts::AccountData,
     api::{
         client::state::ClientState,
         grpc::{self, GrpcState},
@@ -13,12 +14,27 @@ use crate::{
         linkim::state::{LinkImServices, LinkImState},
     },
     config::Secret,
-    contacts::{Collaborators, Contacts, Policy},
+    contacts::{Collaborators, ContactRules, Contacts, Crossings, Following, Policy},
     groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
+    rooms::append::Appenders,
     store,
-    store::StoreError,
+    store::{Store, StoreError},
+    sync::notifier::Notifier,
 };
+
+/// Has friendships follow what happens in direct rooms; before anything does.
+pub(super) fn follow_contacts(
+    appenders: &Appenders,
+    store: &Store,
+    notifier: &Arc<Notifier>,
+    rules: &Arc<ContactRules>,
+) -> Arc<Crossings> {
+    let crossings = Arc::<Crossings>::default();
+    let data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
+    appenders.watch_members(Arc::new(Following::new(data, rules.clone(), crossings.clone())));
+    crossings
+}
 
 /// Makes the services.
 pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImState, StoreError> {
@@ -32,6 +48,10 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         membership: client.membership.clone(),
         joining: client.joining.clone(),
         leaving: client.leaving.clone(),
+        data: client.account_data.clone(),
+        tags: client.tags.clone(),
+        directory: client.user_directory.clone(),
+        clock: base.clock.clone(),
     };
     let server_name = &base.config.server_name;
     let service = ServiceUser::ensure(&base.store, server_name, base.clock.now_ms()).await?;

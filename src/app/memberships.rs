@@ -52,6 +52,8 @@ impl Memberships {
         ));
         let mut membership = Membership::new(store.clone(), appenders.clone(), own.clone());
         membership = membership.with_rules(vec![group_rules.clone()]);
+        let membership = Membership::new(store.clone(), appenders.clone(), own.clone());
+        let mut membership = membership.inviting_by(base.contact_rules.clone());
         if config.federation.enabled {
             membership = membership.inviting_elsewhere(inviting.clone()).telling_elsewhere(peers.sender.clone());
         }
@@ -91,15 +93,18 @@ impl Memberships {
                 handshake,
                 whereabouts,
             )),
-            hosting: Arc::new(Hosting::new(
-                store.clone(),
-                appenders.clone(),
-                checker.clone(),
-                peers.acls.clone(),
-                peers.policy.clone(),
-                inviting,
-                signatory,
-            )),
+            hosting: Arc::new(
+                Hosting::new(
+                    store.clone(),
+                    appenders.clone(),
+                    checker.clone(),
+                    peers.acls.clone(),
+                    peers.policy.clone(),
+                    inviting,
+                    signatory,
+                )
+                .inviting_by(base.contact_rules.clone()),
+            ),
             membership,
             directory,
         }

@@ -33,7 +33,8 @@ pub(super) async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, presence } = base;
+    let Base { config, store, clock, random, notifier, appenders, .. } = base;
+    let Base { typing_notes, sender_notes, presence, contact_rules, .. } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -51,7 +52,8 @@ pub(super) async fn services(
         config.registration.clone(),
     ));
     let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
-    let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
+    let account_data = AccountData::new(store.clone(), notifier.clone()).watched_by(contact_rules.clone());
+    let account_data = Arc::new(account_data);
     let membership = memberships.membership.clone();
     let typing = Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone());
     let typing = Arc::new(typing.telling(sender_notes.clone()));
@@ -85,14 +87,18 @@ pub(super) async fn services(
                 config.rooms.default_version.clone(),
                 clock.clone(),
             )
-            .talking_to_others(config.federation.enabled),
+            .talking_to_others(config.federation.enabled)
+            .inviting_by(contact_rules.clone()),
         ),
         joining: memberships.joining.clone(),
         filling: memberships.filling.clone(),
         knocking: memberships.knocking.clone(),
         leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
-        sending: Arc::new(Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())),
+        sending: Arc::new(
+            Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
+                .with_rules(vec![contact_rules.clone()]),
+        ),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
         hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),

@@ -55,6 +55,7 @@ pub mod sync;
 pub mod third_party_ids;
 pub mod to_device;
 pub mod tokens;
+pub mod unignored;
 pub mod unread;
 pub mod user_directory;
 pub mod verification;

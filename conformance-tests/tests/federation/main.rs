@@ -11,6 +11,7 @@ mod conversation;
 mod encryption;
 mod history;
 mod linkim_groups;
+mod linkim_contacts;
 mod memberships;
 mod outage;
 mod partial_joins;

@@ -17,6 +17,10 @@ mod groups_dissolution;
 mod groups_joining;
 mod groups_mutes;
 mod groups_roles;
+mod blacklist;
+mod friends;
+mod labels;
+mod user_search;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

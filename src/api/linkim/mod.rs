@@ -5,10 +5,12 @@
 
 mod account_code;
 mod address;
+mod blacklist;
 mod contacts_error;
 pub mod docs;
 pub mod errcode;
 pub mod extract;
+mod friends;
 mod getinfo;
 mod group_edit;
 mod group_members;
@@ -19,11 +21,14 @@ mod login;
 mod logout;
 mod password;
 mod profile;
+mod labels;
+mod person;
 pub mod refusal;
 mod register;
 pub mod reply;
 mod sessions;
 pub mod state;
+mod user_search;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -40,6 +45,11 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
     OpenApiRouter::with_openapi(Frame::openapi())
         .merge(account_code::routes())
         .merge(getinfo::routes())
+        .merge(friends::routes())
+        .merge(labels::routes())
+        .merge(blacklist::routes())
+        .merge(user_search::routes())
+        .merge(groups::routes())
         .merge(group_members::routes())
         .merge(groups::routes())
         .merge(login::routes())

@@ -48,6 +48,9 @@ impl LinkImState {
     /// Groups.
     pub fn groups(&self) -> &Arc<Groups> {
         &self.0.groups
+    /// Whom users know.
+    pub fn contacts(&self) -> &Arc<Contacts> {
+        &self.0.contacts
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Base, Peers, encryption::Encryption, memberships::Memberships};
+use super::{Base, Peers, encryption::Encryption, memberships::Memberships, verification::Verification};
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
-        RateLimits, Registration, Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
+        AccountData, AddressLogin, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles,
+        PushRules, RateLimits, Registration, Restrictions, Sessions, SharedSecret, SignUp, Tags, TurnServer, Uia,
+        UserNames,
     },
     api::client::state::{ClientServices, ClientState},
     media::Media,
@@ -33,16 +34,17 @@ pub(super) async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, .. } = base;
-    let Base { typing_notes, sender_notes, presence, contact_rules, .. } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, .. } = base;
+    let Base { presence, contact_rules, group_rules, .. } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
-    let sessions = Arc::new(sessions.await?);
+    let sessions = Arc::new(sessions.await?.with_policy(config.linkim.multi_device_policy));
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
-    let registration = Arc::new(Registration::new(
+    let Verification { codes, third_party_ids, token_requests, invitations } = Verification::new(base, peers).await?;
+    let registration = Registration::new(
         store.clone(),
         clock.clone(),
         random.clone(),
@@ -50,8 +52,9 @@ pub(super) async fn services(
         sessions.clone(),
         names.clone(),
         config.registration.clone(),
-    ));
-    let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
+    );
+    let registration = Arc::new(registration.inviting(invitations.clone(), config.linkim.invitation_required));
+    let login = Arc::new(Login::new(store.clone(), passwords.clone(), sessions.clone(), limits.clone()));
     let account_data = AccountData::new(store.clone(), notifier.clone()).watched_by(contact_rules.clone());
     let account_data = Arc::new(account_data);
     let membership = memberships.membership.clone();
@@ -66,7 +69,35 @@ pub(super) async fn services(
         presence: presence.clone(),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
-        uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
+        uia: Arc::new(Uia::new(
+            login.clone(),
+            registration.clone(),
+            names.clone(),
+            third_party_ids.clone(),
+            token_requests.clone(),
+            clock.clone(),
+            random.clone(),
+        )),
+        address_login: Arc::new(AddressLogin::new(
+            store.clone(),
+            third_party_ids.clone(),
+            codes.clone(),
+            passwords,
+            login.clone(),
+            sessions.clone(),
+            limits.clone(),
+        )),
+        sign_up: Arc::new(SignUp::new(
+            store.clone(),
+            clock.clone(),
+            codes.clone(),
+            registration.clone(),
+            invitations.clone(),
+        )),
+        codes,
+        third_party_ids,
+        token_requests,
+        invitations,
         shared_secret: Arc::new(SharedSecret::new(
             config.registration.shared_secret.clone(),
             clock.clone(),
@@ -97,7 +128,7 @@ pub(super) async fn services(
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
         sending: Arc::new(
             Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
-                .with_rules(vec![contact_rules.clone()]),
+                .with_rules(vec![contact_rules.clone(), group_rules.clone()]),
         ),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),

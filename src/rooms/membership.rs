@@ -18,8 +18,7 @@ use super::{
     invite_permission, predecessor,
     profile::MemberProfile,
     restricted::{self, Restriction},
-    send_rules::{MembershipRule, Refused, WantedMembership},
-    send_rules::{InviteRule, Refused},
+    send_rules::{InviteRule, MembershipRule, Refused, WantedMembership},
     state,
     stripped::StrippedState,
 };
@@ -152,8 +151,7 @@ pub struct Membership {
 impl Membership {
     /// For the server of this name.
     pub fn new(store: Store, appenders: Arc<Appenders>, server_name: OwnedServerName) -> Self {
-        Self { store, appenders, server_name, elsewhere: None, tells: None, rules: Arc::default() }
-        Self { store, appenders, server_name, elsewhere: None, tells: None, invite_rule: None }
+        Self { store, appenders, server_name, elsewhere: None, tells: None, rules: Arc::default(), invite_rule: None }
     }
 
     /// Refuses invitations of this server's users by this rule.

@@ -83,9 +83,6 @@ pub struct WantedMembership<'a> {
 /// A rule about which memberships local users change, in rooms that this server is in.
 pub trait MembershipRule: Send + Sync {
     /// Why the change is refused, if it is.
-/// A rule about whom local users invite.
-pub trait InviteRule: Send + Sync {
-    /// Why the invitation of `target`, a user of this server, is refused, if it is. `is_direct`: into a room of the two.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -95,6 +92,18 @@ pub trait InviteRule: Send + Sync {
         by: &Session,
         room: &RoomKey,
         wanted: WantedMembership<'_>,
+    ) -> Result<Option<Refused>, StoreError>;
+}
+
+/// A rule about whom local users invite.
+pub trait InviteRule: Send + Sync {
+    /// Why the invitation of `target`, a user of this server, is refused, if it is. `is_direct`: into a room of the two.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn check(
+        &self,
+        read: &dyn Read,
         by: &UserId,
         target: &UserId,
         is_direct: bool,

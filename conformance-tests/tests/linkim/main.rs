@@ -11,14 +11,14 @@ mod accounts_matrix;
 mod accounts_profile;
 mod accounts_register;
 mod accounts_sessions;
+mod blacklist;
 mod conventions;
+mod friends;
 mod groups;
 mod groups_dissolution;
 mod groups_joining;
 mod groups_mutes;
 mod groups_roles;
-mod blacklist;
-mod friends;
 mod labels;
 mod user_search;
 

@@ -17,12 +17,12 @@ mod group_members;
 mod group_requests;
 mod group_roles;
 mod groups;
+mod labels;
 mod login;
 mod logout;
 mod password;
-mod profile;
-mod labels;
 mod person;
+mod profile;
 pub mod refusal;
 mod register;
 pub mod reply;
@@ -51,7 +51,6 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(user_search::routes())
         .merge(groups::routes())
         .merge(group_members::routes())
-        .merge(groups::routes())
         .merge(login::routes())
         .merge(logout::routes())
         .merge(password::routes())

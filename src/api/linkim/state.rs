@@ -15,8 +15,8 @@ use crate::{
     groups::Groups,
     media::Media,
     numbers::Numbers,
-    peers::profiles::RemoteProfiles,
     peers::knocking::Knocking,
+    peers::profiles::RemoteProfiles,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
 };
@@ -48,6 +48,8 @@ impl LinkImState {
     /// Groups.
     pub fn groups(&self) -> &Arc<Groups> {
         &self.0.groups
+    }
+
     /// Whom users know.
     pub fn contacts(&self) -> &Arc<Contacts> {
         &self.0.contacts
@@ -76,6 +78,7 @@ of_client!(
     Codes,
     Config,
     Devices,
+    Knocking,
     Login,
     Media,
     Membership,
@@ -90,4 +93,3 @@ of_client!(
     ThirdPartyIds,
     UserNames,
 );
-of_client!(Config, Knocking, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);

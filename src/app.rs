@@ -27,7 +27,7 @@ use tower_http::{
 pub use self::{admin::admin, federation::Peers, listeners::serve};
 use self::{encryption::Encryption, memberships::Memberships, services::services};
 use crate::{
-    accounts::{LastSeen, keep_last_seen},
+    accounts::{Acknowledged, LastSeen, keep_acknowledged, keep_last_seen},
     api::{
         client,
         client::state::ClientState,
@@ -101,6 +101,9 @@ pub fn database_path(config: &Config) -> PathBuf {
     }
 }
 
+/// Connections of LinkIM's apps get this long to close once the server stops.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The running server, less its listeners.
 pub struct App {
     store: Store,
@@ -112,6 +115,7 @@ pub struct App {
     /// None where federation is off.
     federation: Option<FederationState>,
     last_seen: Arc<LastSeen>,
+    acknowledged: Arc<Acknowledged>,
     trusted: TrustedProxies,
     tasks: Vec<JoinHandle<()>>,
     _lock: DataDirLock,
@@ -179,6 +183,7 @@ impl App {
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
         let follower = Arc::new(AccountFollower::default());
+        let acknowledged = Arc::<Acknowledged>::default();
         let base = Base {
             config: config.clone(),
             store: store.clone(),
@@ -192,6 +197,7 @@ impl App {
             group_rules: Arc::new(GroupRules::new(clock.clone())),
             contact_rules,
             presence: presence.clone(),
+            acknowledged: acknowledged.clone(),
         };
         let peers = Peers::new(&base, keys, transport).await?;
         let memberships = Memberships::new(&base, &peers);
@@ -211,6 +217,8 @@ impl App {
             false => None,
         };
         let linkim = linkim::linkim(&base, &state).await?;
+        tasks.push(tokio::spawn(linkim.push().clone().follow(state.sessions.endings())));
+        tasks.push(tokio::spawn(keep_acknowledged(acknowledged.clone(), store.clone())));
         tasks.push(tokio::spawn(linkim.groups().clone().follow()));
         tasks.push(tokio::spawn(linkim.contacts().clone().settle_crossings(crossings)));
         let membership = state.membership.clone();
@@ -233,6 +241,7 @@ impl App {
             peers,
             federation,
             last_seen,
+            acknowledged,
             trusted,
             tasks,
             _lock: lock,
@@ -317,6 +326,10 @@ impl App {
             federation.inbox.stop();
         }
         self.peers.sender.stop().await;
+        self.linkim.push().closed(CLOSING).await;
+        if let Err(error) = self.acknowledged.flush(&self.store).await {
+            tracing::warn!(%error, "could not write how far devices have received");
+        }
         if let Err(error) = self.last_seen.flush(&self.store).await {
             tracing::warn!(%error, "could not write when devices were last seen");
         }
@@ -341,6 +354,7 @@ struct Base {
     group_rules: Arc<GroupRules>,
     contact_rules: Arc<ContactRules>,
     presence: Arc<Presence>,
+    acknowledged: Arc<Acknowledged>,
 }
 
 /// Alive and able to answer. Needs no token.

@@ -1,6 +1,7 @@
 //! Accounts of this server: users, devices, tokens, login flows, profiles, account data.
 
 mod account_data;
+mod acknowledged;
 mod address_login;
 mod codes;
 mod deactivation;
@@ -40,6 +41,7 @@ pub(crate) mod tests;
 
 pub use self::{
     account_data::{AccountData, AccountDataError},
+    acknowledged::{Acknowledged, keep_acknowledged},
     address_login::{AddressLogin, ByCodeError},
     codes::{CheckError, CodeRefused, Codes, Purpose, SendError},
     deactivation::Deactivation,

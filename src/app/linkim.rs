@@ -20,7 +20,10 @@ use crate::{
     rooms::append::Appenders,
     store,
     store::{Store, StoreError},
-    sync::notifier::Notifier,
+    sync::{
+        notifier::Notifier,
+        ws::{Collaborators as PushCollaborators, Push},
+    },
 };
 
 /// Has friendships follow what happens in direct rooms; before anything does.
@@ -41,6 +44,20 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     let seed = base.random.bytes32();
     let key = base.store.write::<_, StoreError, _>(move |tx| store::secret(tx, "group_id_key", seed)).await?;
     let numbers = Numbers::new(base.store.clone(), base.config.server_name.clone(), GroupIdKey::new(key));
+    let numbers = Arc::new(numbers);
+    let push = Push::new(
+        PushCollaborators {
+            store: base.store.clone(),
+            notifier: base.notifier.clone(),
+            typing: client.typing.clone(),
+            presence: base.presence.clone(),
+            sessions: client.sessions.clone(),
+            acknowledged: base.acknowledged.clone(),
+            numbers: numbers.clone(),
+            clock: base.clock.clone(),
+        },
+        client.sync.started_at(),
+    );
     let contacts = Collaborators {
         store: base.store.clone(),
         appenders: base.appenders.clone(),
@@ -69,7 +86,8 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         client: client.clone(),
         groups: Arc::new(groups),
         store: base.store.clone(),
-        numbers: Arc::new(numbers),
+        numbers,
+        push: Arc::new(push),
     }))
 }
 

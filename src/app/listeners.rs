@@ -93,7 +93,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
 fn metrics_routes(app: &App, handle: PrometheusHandle) -> Router {
     let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
     let (reachability, sender) = (app.peers.reachability.clone(), app.peers.sender.clone());
-    let presence = app.state.presence.clone();
+    let (presence, push) = (app.state.presence.clone(), app.linkim.push().clone());
     let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
     metrics::routes(handle, move || {
         ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
@@ -106,6 +106,7 @@ fn metrics_routes(app: &App, handle: PrometheusHandle) -> Router {
         }
         sender.refresh_gauges();
         presence.refresh_gauges();
+        ::metrics::gauge!("linkim_ws_connections").set(push.connections() as f64);
     })
 }
 

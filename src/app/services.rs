@@ -64,6 +64,7 @@ pub(super) async fn services(
     let summaries = Arc::new(Summaries::new(store.clone()));
     let ends = Arc::new(EndsPresence { next: follower.clone(), presence: presence.clone() });
     let sync = V3::new(store.clone(), notifier.clone(), typing.clone(), encryption.counts.clone(), clock.clone());
+    let sync = sync.noting(base.acknowledged.clone());
     Ok(ClientState::new(ClientServices {
         sync: Arc::new(sync.showing(presence.clone())),
         presence: presence.clone(),

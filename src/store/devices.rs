@@ -133,3 +133,12 @@ pub fn seen(
     )?;
     Ok(())
 }
+
+/// Notes that a device has received everything up to a place. Never goes back.
+pub fn acknowledge(tx: &WriteTx<'_>, device: DeviceNid, position: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE devices SET acknowledged_position = ?2 WHERE nid = ?1 AND acknowledged_position < ?2",
+        params![device, position],
+    )?;
+    Ok(())
+}

@@ -22,6 +22,7 @@ mod error;
 pub mod event_id;
 pub mod event_pages;
 pub mod events;
+pub mod feed;
 pub mod filters;
 pub mod friend_requests;
 pub mod groups;

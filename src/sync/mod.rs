@@ -22,6 +22,7 @@ mod to_device;
 pub mod token;
 pub mod v3;
 mod view;
+pub mod ws;
 
 #[cfg(test)]
 mod tests;

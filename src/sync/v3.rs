@@ -23,7 +23,7 @@ use super::{
     view::View,
 };
 use crate::{
-    accounts::Session,
+    accounts::{Acknowledged, Session},
     clock::Clock,
     crypto::{Counts, KeyCounts},
     presence::{Presence, State},
@@ -104,6 +104,8 @@ pub struct V3 {
     filters: Cache<(UserNid, i64), Arc<Filter>>,
     /// Devices that were given messages to them, which their next token acknowledges.
     delivered: Cache<DeviceNid, ()>,
+    /// How far devices have received, which their tokens say.
+    acknowledged: Arc<Acknowledged>,
     started_at: i64,
 }
 
@@ -141,7 +143,19 @@ impl V3 {
     ) -> Self {
         let started_at = store.position();
         let (filters, delivered) = (Cache::new(CACHED_FILTERS), Cache::new(DELIVERED));
-        Self { store, notifier, typing, presence: None, key_counts, clock, filters, delivered, started_at }
+        let acknowledged = Arc::default();
+        Self {
+            store,
+            notifier,
+            typing,
+            presence: None,
+            key_counts,
+            clock,
+            filters,
+            delivered,
+            acknowledged,
+            started_at,
+        }
     }
 
     /// Also shows who is online, if that is kept, and has those who sync online.
@@ -149,6 +163,17 @@ impl V3 {
     pub fn showing(mut self, presence: Arc<Presence>) -> Self {
         self.presence = Some(presence).filter(|presence| presence.is_enabled());
         self
+    }
+
+    /// Notes in `acknowledged` how far devices have received.
+    #[must_use]
+    pub fn noting(self, acknowledged: Arc<Acknowledged>) -> Self {
+        Self { acknowledged, ..self }
+    }
+
+    /// The store's position when this start began.
+    pub fn started_at(&self) -> i64 {
+        self.started_at
     }
 
     /// The body of the answer. Returns at once if there is something for the client or it has nothing yet; else when there is
@@ -160,6 +185,9 @@ impl V3 {
         let token = request.since.as_deref().map(str::parse::<SyncToken>).transpose()?;
         let filter = self.filter(session.user, request.filter).await?;
         let since = token.map_or(Since::Nothing, |token| self.place(token));
+        if let Since::Place { position, .. } = since {
+            self.acknowledged.note(session.device, position);
+        }
         // Until the answer.
         let _syncing = self.presence.as_ref().and_then(|presence| presence.syncing(session, request.set_presence));
         let asked = Asked {

@@ -29,6 +29,7 @@ pub mod reply;
 mod sessions;
 pub mod state;
 mod user_search;
+mod ws;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -57,6 +58,7 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(profile::routes())
         .merge(register::routes())
         .merge(sessions::routes())
+        .merge(ws::routes())
         .merge(group_edit::routes())
         .merge(group_roles::routes())
         .merge(group_requests::routes())

@@ -19,6 +19,7 @@ use crate::{
     peers::profiles::RemoteProfiles,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
+    sync::ws::Push,
 };
 
 /// The services. Every request takes a clone, so it is one reference.
@@ -37,6 +38,8 @@ pub struct LinkImServices {
     pub numbers: Arc<Numbers>,
     /// Groups.
     pub groups: Arc<Groups>,
+    /// What apps are told over /ws.
+    pub push: Arc<Push>,
 }
 
 impl LinkImState {
@@ -48,6 +51,11 @@ impl LinkImState {
     /// Groups.
     pub fn groups(&self) -> &Arc<Groups> {
         &self.0.groups
+    }
+
+    /// What apps are told over /ws.
+    pub fn push(&self) -> &Arc<Push> {
+        &self.0.push
     }
 
     /// Whom users know.
@@ -63,7 +71,7 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(contacts: Arc<Contacts>, groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
+of_linkim!(contacts: Arc<Contacts>, groups: Arc<Groups>, numbers: Arc<Numbers>, push: Arc<Push>, store: Store);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(

@@ -1,0 +1,167 @@
+//! Which sessions have connections open, so many at most, and how an ended session's connections hear of it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    accounts::{EndReason, Ended, Session},
+    store::ids::{DeviceNid, UserNid},
+};
+
+/// Connections of one user at once.
+pub const MAX_OF_USER: usize = 20;
+
+/// The user has as many connections as they may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {MAX_OF_USER} connections of one user")]
+pub struct TooMany;
+
+struct Open {
+    id: u64,
+    device: DeviceNid,
+    ended: oneshot::Sender<Option<EndReason>>,
+}
+
+#[derive(Default)]
+struct Table {
+    open: HashMap<UserNid, Vec<Open>>,
+    next: u64,
+}
+
+/// The open connections; as many as listeners take, [`MAX_OF_USER`] a user.
+pub(super) struct Connections {
+    table: Mutex<Table>,
+    count: watch::Sender<usize>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { table: Mutex::default(), count: watch::Sender::new(0) }
+    }
+}
+
+impl Connections {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a connection of a session.
+    pub(super) fn open(self: &Arc<Self>, session: &Session) -> Result<Slot, TooMany> {
+        let (ended, told) = oneshot::channel();
+        let mut table = self.table();
+        let id = table.next;
+        let of_user = table.open.entry(session.user).or_default();
+        if of_user.len() >= MAX_OF_USER {
+            return Err(TooMany);
+        }
+        of_user.push(Open { id, device: session.device, ended });
+        table.next += 1;
+        self.count.send_modify(|count| *count += 1);
+        Ok(Slot { connections: self.clone(), user: session.user, id, ended: told })
+    }
+
+    /// Tells the connections of a session that it ended.
+    pub(super) fn end(&self, ended: &Ended) {
+        let mut table = self.table();
+        let Some(of_user) = table.open.get_mut(&ended.user) else { return };
+        for open in of_user.extract_if(.., |open| open.device == ended.device) {
+            // It may be gone by itself.
+            let _ = open.ended.send(ended.reason);
+        }
+        if of_user.is_empty() {
+            table.open.remove(&ended.user);
+        }
+    }
+
+    /// Users with connections.
+    pub(super) fn users(&self) -> Vec<UserNid> {
+        self.table().open.keys().copied().collect()
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    /// Returns once there is none, or after `limit`.
+    pub(super) async fn closed(&self, limit: Duration) {
+        let mut count = self.count.subscribe();
+        if tokio::time::timeout(limit, count.wait_for(|count| *count == 0)).await.is_err() {
+            tracing::debug!("some connections of LinkIM's clients did not end in time");
+        }
+    }
+}
+
+/// A connection's place. Goes with its drop.
+pub(super) struct Slot {
+    connections: Arc<Connections>,
+    user: UserNid,
+    id: u64,
+    ended: oneshot::Receiver<Option<EndReason>>,
+}
+
+impl Slot {
+    /// Returns once the session ended, with the reason. Safe to cancel; not to be called again after it returned.
+    pub(super) async fn ended(&mut self) -> Option<EndReason> {
+        match (&mut self.ended).await {
+            Ok(reason) => reason,
+            // The place is in the table as long as this lives: nobody drops the sender unsent.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut table = self.connections.table();
+        if let Some(of_user) = table.open.get_mut(&self.user) {
+            of_user.retain(|open| open.id != self.id);
+            if of_user.is_empty() {
+                table.open.remove(&self.user);
+            }
+        }
+        self.connections.count.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+
+    fn session(user: i64, device: i64) -> Session {
+        Session {
+            user: UserNid(user),
+            user_id: user_id!("@alice:a.example").to_owned(),
+            device: DeviceNid(device),
+            device_id: "PHONE".into(),
+            token: 3,
+            guest: false,
+            admin: false,
+            suspended: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_has_so_many_and_an_ended_session_none() {
+        let connections = Arc::<Connections>::default();
+        let mut slots: Vec<Slot> = (0..20).map(|n| connections.open(&session(1, n % 2)).unwrap()).collect();
+        assert_eq!(connections.open(&session(1, 5)).err(), Some(TooMany));
+        let _other = connections.open(&session(2, 9)).unwrap();
+        let reason = Some(EndReason::PasswordChanged);
+        connections.end(&Ended { user: UserNid(1), device: DeviceNid(0), reason });
+        assert_eq!(slots[0].ended().await, reason);
+        assert_eq!(connections.count(), 21, "they close by themselves");
+        slots.truncate(3);
+        assert_eq!(connections.count(), 4);
+        assert!(connections.open(&session(1, 5)).is_ok());
+        drop(slots);
+        assert_eq!(connections.users(), [UserNid(2)]);
+    }
+}

@@ -1,0 +1,313 @@
+//! One look for one connection: what happened after its place, in the order of places, from one snapshot.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use moka::sync::Cache;
+use serde_json::json;
+
+use super::{
+    super::{account_data::AccountData, filter::Filter, notifier::Notifier, rooms, view::View},
+    frames,
+    position::Position,
+};
+use crate::{
+    numbers::Numbers,
+    presence::Presence,
+    rooms::{
+        client_event::{Renderer, Viewer},
+        typing::Typing,
+    },
+    store::{
+        Read, StoreError, event_pages,
+        feed::{self, PlacedReceipt},
+        ids::{self, EventNid, RoomKey, RoomNid, UserNid},
+        members,
+        members::{MemberRow, Membership},
+        rooms as room_heads,
+    },
+};
+
+/// Frames of one look with a position; what is behind them comes with the next one.
+const PAGE: usize = 200;
+
+/// A client may be this many events behind; one that is further loads its lists anew.
+pub const MAX_BEHIND: usize = 10_000;
+
+/// Members of a room up to which all hear of each other's receipts.
+pub const RECEIPTS_TOLD: i64 = 100;
+
+/// Changes of presence in one look.
+const MAX_PRESENCE: usize = 200;
+
+/// Global account data that has frames: whom the user knows.
+const KNOWN_PEOPLE: [&str; 4] =
+    ["org.linkim.friends", "org.linkim.friend_labels", "org.linkim.friend_remarks", "m.ignored_user_list"];
+
+/// Frames of events, kept for a moment, so that an event is written once for all who get it. None: the event has none.
+pub(super) type Rendered = Cache<EventNid, Option<Bytes>>;
+
+/// Where a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// In the server-wide order.
+    pub(super) position: i64,
+    /// In the order of typing of this start.
+    pub(super) typing: i64,
+    /// In the order of presence of this start; None: the client knows of nobody.
+    pub(super) presence: Option<i64>,
+}
+
+/// What a look reads from.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) typing: Arc<Typing>,
+    pub(super) presence: Option<Arc<Presence>>,
+    pub(super) numbers: Arc<Numbers>,
+    pub(super) rendered: Rendered,
+    pub(super) incarnation: i64,
+}
+
+/// What a look finds.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) frames: Vec<Bytes>,
+    pub(super) place: Place,
+    /// Whether there is more behind `place`.
+    pub(super) more: bool,
+}
+
+/// Something with a place.
+enum Item {
+    Event(EventNid),
+    Membership(MemberRow),
+    Receipt(PlacedReceipt),
+    /// Type and content.
+    AccountData(Vec<(String, String)>),
+}
+
+/// Looks.
+pub(super) fn look(read: &dyn Read, viewer: &Viewer, place: Place, sources: &Sources) -> Result<Look, StoreError> {
+    let filter = Filter::default();
+    let mut view = View::new(read, viewer, &filter, &sources.typing);
+    view.since = Some(place.position);
+    view.typing_since = place.typing;
+    sources.notifier.seen(read.position());
+    let typing_serial = sources.typing.serial();
+    let rows = rooms::candidates(&view, &sources.notifier, &AccountData::default())?;
+    let rows: Vec<MemberRow> = rows.into_iter().filter(|row| !row.forgotten).collect();
+    if is_far_behind(read, place.position, &rows)? {
+        return lost(read.position(), "too_far_back", sources);
+    }
+    let mut looking = Looking { view: &view, sources, rooms: HashMap::new(), frames: Vec::new() };
+    let (mut items, mut up_to) = looking.items(&rows, place.position)?;
+    items.sort_by_key(|(position, ..)| *position);
+    if items.len() > PAGE {
+        items.truncate(PAGE);
+        up_to = up_to.min(items.last().map_or(up_to, |(position, ..)| *position));
+    }
+    for (position, room, item) in items.into_iter().take_while(|(position, ..)| *position <= up_to) {
+        looking.write(position, room, item)?;
+    }
+    let more = up_to < read.position();
+    let mut next = Place { position: up_to, typing: typing_serial, ..place };
+    looking.typing(&rows, place)?;
+    if !more {
+        next.presence = looking.presence(place.presence)?;
+    }
+    Ok(Look { frames: looking.frames, place: next, more })
+}
+
+/// The look of a client whose place can't be gone on from.
+pub(super) fn lost(position: i64, reason: &str, sources: &Sources) -> Result<Look, StoreError> {
+    let at = Position { position, incarnation: sources.incarnation };
+    let frames = vec![frames::frame("resync", Some(at), &json!({ "reason": reason }))?.into()];
+    let place = Place { position, typing: sources.typing.serial(), presence: None };
+    Ok(Look { frames, place, more: false })
+}
+
+/// Each event has a position of its own, so most need no counting.
+fn is_far_behind(read: &dyn Read, since: i64, rows: &[MemberRow]) -> Result<bool, StoreError> {
+    let limit = i64::try_from(MAX_BEHIND).unwrap_or(i64::MAX);
+    if read.position() - since <= limit {
+        return Ok(false);
+    }
+    let mut found = 0;
+    for row in rows.iter().filter(|row| has_events(row, since)) {
+        found += feed::count(read, row.room, since, read.position(), MAX_BEHIND + 1 - found)?;
+        if found > MAX_BEHIND {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a room may have events after `since` that the viewer was in the room for.
+fn has_events(row: &MemberRow, since: i64) -> bool {
+    match row.membership {
+        Membership::Join => true,
+        Membership::Leave | Membership::Ban => row.position > since,
+        Membership::Invite | Membership::Knock => false,
+    }
+}
+
+struct Looking<'a> {
+    view: &'a View<'a>,
+    sources: &'a Sources,
+    rooms: HashMap<RoomNid, (Arc<RoomKey>, Renderer<'a>)>,
+    frames: Vec<Bytes>,
+}
+
+impl Looking<'_> {
+    fn at(&self, position: i64) -> Position {
+        Position { position, incarnation: self.sources.incarnation }
+    }
+
+    fn read(&self) -> &dyn Read {
+        self.view.read
+    }
+
+    /// What happened after `since`, and the place up to which it is all of it.
+    fn items(&self, rows: &[MemberRow], since: i64) -> Result<(Vec<(i64, RoomNid, Item)>, i64), StoreError> {
+        let (read, me) = (self.view.read, self.view.viewer.user);
+        let mut up_to = read.position();
+        let mut items = Vec::new();
+        let mut known: Vec<(i64, String, String)> = feed::account_data(read, me, since)?;
+        known.retain(|(_, kind, _)| KNOWN_PEOPLE.contains(&kind.as_str()));
+        for (position, kind, content) in known {
+            match items.last_mut() {
+                Some((last, _, Item::AccountData(entries))) if *last == position => entries.push((kind, content)),
+                _ => items.push((position, RoomNid(0), Item::AccountData(vec![(kind, content)]))),
+            }
+        }
+        for row in rows {
+            if row.position > since {
+                items.push((row.position, row.room, Item::Membership(*row)));
+            }
+            if has_events(row, since) {
+                let events = feed::events(read, row.room, since, read.position(), PAGE + 1)?;
+                if events.len() > PAGE {
+                    up_to = up_to.min(events.last().map_or(up_to, |(position, _)| *position));
+                }
+                // The viewer's own newest member event is told as their membership.
+                let events = events.into_iter().filter(|(_, event)| *event != row.event || row.position <= since);
+                items.extend(events.map(|(position, event)| (position, row.room, Item::Event(event))));
+            }
+            if row.membership == Membership::Join {
+                let head = room_heads::head(read, row.room)?;
+                let others = head.joined <= RECEIPTS_TOLD;
+                let receipts = feed::receipts(read, row.room, me, others, since, PAGE + 1)?;
+                if receipts.len() > PAGE {
+                    up_to = up_to.min(receipts.last().map_or(up_to, |receipt| receipt.position));
+                }
+                items.extend(receipts.into_iter().map(|it| (it.position, row.room, Item::Receipt(it))));
+            }
+        }
+        Ok((items, up_to))
+    }
+
+    fn room(&mut self, room: RoomNid) -> Result<Arc<RoomKey>, StoreError> {
+        if let Some((key, _)) = self.rooms.get(&room) {
+            return Ok(key.clone());
+        }
+        let key = ids::room_by_nid(self.view.read, room)?;
+        self.rooms.insert(room, (key.clone(), self.view.renderer(&key)));
+        Ok(key)
+    }
+
+    fn write(&mut self, position: i64, room: RoomNid, item: Item) -> Result<(), StoreError> {
+        let (at, numbers) = (self.at(position), &self.sources.numbers.clone());
+        let frame = match item {
+            Item::Event(event) => {
+                let key = self.room(room)?;
+                self.event(&key, event, at)?
+            }
+            Item::Membership(row) => {
+                let (key, ignored) = (self.room(room)?, self.view.ignored()?);
+                frames::membership(self.read(), numbers, &key, &row, |user| ignored.contains(&user), at)?
+                    .map(Bytes::from)
+            }
+            Item::Receipt(receipt) => {
+                if self.view.ignored()?.contains(&receipt.user) {
+                    return Ok(());
+                }
+                let key = self.room(room)?;
+                Some(frames::receipt(self.read(), numbers, &key, &receipt, at)?.into())
+            }
+            Item::AccountData(entries) => Some(frames::account_data(&entries, at)?.into()),
+        };
+        self.frames.extend(frame);
+        Ok(())
+    }
+
+    /// The frame of an event at which the viewer was in the room.
+    fn event(&mut self, room: &Arc<RoomKey>, event: EventNid, at: Position) -> Result<Option<Bytes>, StoreError> {
+        let read = self.view.read;
+        let page = event_pages::by_nid(read, event)?;
+        if page.row.state_key.is_none()
+            && (self.view.ignored()?.contains(&page.row.sender)
+                // A withdrawn message; the redaction itself is told.
+                || (page.row.redacted_by.is_some() && &*page.row.kind != "m.room.redaction"))
+        {
+            return Ok(None);
+        }
+        let Some((_, renderer)) = self.rooms.get_mut(&room.nid) else { return Ok(None) };
+        let visibility = renderer.visibility()?;
+        if visibility.membership(read, &page.row)? != Membership::Join || !visibility.allows(read, &page.row)? {
+            return Ok(None);
+        }
+        if let Some(known) = self.sources.rendered.get(&event) {
+            return Ok(known);
+        }
+        let frame = frames::event(read, &self.sources.numbers, room, &page, at)?.map(Bytes::from);
+        self.sources.rendered.insert(event, frame.clone());
+        Ok(frame)
+    }
+
+    fn typing(&mut self, rows: &[MemberRow], place: Place) -> Result<(), StoreError> {
+        for row in rows.iter().filter(|row| row.membership == Membership::Join) {
+            if !self.view.typing.changed(row.room, place.typing) {
+                continue;
+            }
+            let ignored = self.view.ignored()?;
+            let users: Vec<UserNid> =
+                self.view.typing.users(row.room).into_iter().filter(|user| !ignored.contains(user)).collect();
+            // A client that knows of nobody need not hear that nobody types.
+            if users.is_empty() && place.presence.is_none() {
+                continue;
+            }
+            let key = self.room(row.room)?;
+            self.frames.push(frames::typing(self.read(), &self.sources.numbers, &key, &users)?.into());
+        }
+        Ok(())
+    }
+
+    /// Writes who came and went; answers how far the client has it then.
+    fn presence(&mut self, since: Option<i64>) -> Result<Option<i64>, StoreError> {
+        let Some(presence) = self.sources.presence.clone() else { return Ok(Some(0)) };
+        let me = self.view.viewer.user;
+        // What changes from here on has a higher number, and is told again.
+        let serial = presence.serial();
+        if since.is_some_and(|since| presence.is_quiet(me, since)) {
+            return Ok(Some(serial));
+        }
+        let mut rooms: Vec<RoomNid> = members::of_user(self.view.read, me)?
+            .into_iter()
+            .filter(|row| row.membership == Membership::Join)
+            .map(|row| row.room)
+            .collect();
+        rooms.sort_unstable();
+        let (changes, next) = match since {
+            None => (presence.present(me, &rooms, MAX_PRESENCE), serial),
+            Some(since) => presence.changes_since(me, &rooms, since, MAX_PRESENCE),
+        };
+        let now_ms = presence.now_ms();
+        for change in changes {
+            if change.user != me && !self.view.ignored()?.contains(&change.user) {
+                self.frames.push(frames::presence(&change, now_ms)?.into());
+            }
+        }
+        Ok(Some(next))
+    }
+}

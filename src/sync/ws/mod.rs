@@ -1,0 +1,279 @@
+//! What LinkIM's apps are told over /ws: the streams of /sync as frames in the order of places (spec/decisions/0019).
+//!
+//! A frame with a position is told once, in order: a client that comes back with the position of the last frame that it has
+//! gets what is behind it, whatever happened meanwhile. Each place has one frame at most, so none is split. Typing and presence
+//! have no place: who comes back is told how it is then.
+
+mod connections;
+mod frames;
+mod look;
+mod position;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use moka::sync::Cache;
+use serde_json::json;
+use tokio::sync::broadcast;
+
+use self::{
+    connections::{Connections, Slot},
+    look::{Look, Place, Rendered, Sources},
+};
+pub use self::{
+    connections::{MAX_OF_USER, TooMany},
+    look::{MAX_BEHIND, RECEIPTS_TOLD},
+    position::Position,
+};
+use super::{
+    notifier::{Notifier, Waiter, Woken},
+    token::{Since, place},
+};
+use crate::{
+    accounts::{Acknowledged, AuthenticateError, EndReason, Ended, Session, Sessions},
+    clock::Clock,
+    numbers::Numbers,
+    presence::{Presence, Syncing},
+    rooms::{client_event::Viewer, page_token::BadToken, typing::Typing},
+    store::{Snapshot, Store, StoreError},
+};
+
+/// Frames of events that are kept, for so long; they are what most connections want at the same time.
+const RENDERED: u64 = 2_000;
+const RENDERED_FOR: Duration = Duration::from_secs(10);
+
+/// A client that is at most this many positions behind gets a short answer.
+const CLOSE_BEHIND: i64 = 200;
+
+/// What the connections are given.
+pub struct Collaborators {
+    /// The database.
+    pub store: Store,
+    /// Wakes them.
+    pub notifier: Arc<Notifier>,
+    /// Who types.
+    pub typing: Arc<Typing>,
+    /// Who is there.
+    pub presence: Arc<Presence>,
+    /// Whether sessions stand.
+    pub sessions: Arc<Sessions>,
+    /// How far devices have received.
+    pub acknowledged: Arc<Acknowledged>,
+    /// What rooms are called.
+    pub numbers: Arc<Numbers>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Serves the connections of LinkIM's apps.
+pub struct Push {
+    store: Store,
+    sessions: Arc<Sessions>,
+    acknowledged: Arc<Acknowledged>,
+    clock: Arc<dyn Clock>,
+    sources: Sources,
+    connections: Arc<Connections>,
+    started_at: i64,
+}
+
+/// Why a connection has no further frames.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The session stands no more.
+    #[error(transparent)]
+    Session(#[from] AuthenticateError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Push {
+    /// `started_at`: the store's position when this start began.
+    pub fn new(with: Collaborators, started_at: i64) -> Self {
+        let rendered: Rendered = Cache::builder().max_capacity(RENDERED).time_to_live(RENDERED_FOR).build();
+        let sources = Sources {
+            notifier: with.notifier,
+            typing: with.typing,
+            presence: Some(with.presence).filter(|presence| presence.is_enabled()),
+            numbers: with.numbers,
+            rendered,
+            incarnation: with.store.incarnation(),
+        };
+        Self {
+            store: with.store,
+            sessions: with.sessions,
+            acknowledged: with.acknowledged,
+            clock: with.clock,
+            sources,
+            connections: Arc::default(),
+            started_at,
+        }
+    }
+
+    /// Tells connections of the end of their sessions, for ever.
+    pub async fn follow(self: Arc<Self>, mut endings: broadcast::Receiver<Ended>) {
+        loop {
+            match endings.recv().await {
+                Ok(ended) => self.connections.end(&ended),
+                // Some are missing: everybody looks whether their session stands.
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    for user in self.connections.users() {
+                        crate::accounts::Wake::wake_user(&*self.sources.notifier, user);
+                    }
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Opens a connection of a session that has everything up to `since`, or from now on.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn open(self: &Arc<Self>, session: Session, since: Option<Position>) -> Result<Feed, TooMany> {
+        let slot = self.connections.open(&session)?;
+        let waiter = self.sources.notifier.register(session.user);
+        let syncing = self.sources.presence.as_ref().and_then(|presence| presence.syncing(&session, None));
+        let (mut lost, mut position) = (false, self.store.position());
+        if let Some(since) = since {
+            match self.place(since) {
+                Some(known) => position = known,
+                None => lost = true,
+            }
+        }
+        let place = Place { position, typing: 0, presence: None };
+        Ok(Feed { push: self.clone(), session, slot, waiter, place, greeted: false, lost, _syncing: syncing })
+    }
+
+    /// The place in the present order that a client means; None: it is not of this database's history.
+    fn place(&self, since: Position) -> Option<i64> {
+        let now = (self.store.position(), self.store.incarnation());
+        match place(since.into(), now, self.started_at, self.store.restores()) {
+            Since::Place { position, .. } => Some(position),
+            Since::Nothing | Since::Lost => None,
+        }
+    }
+
+    /// How many connections are open: for metrics.
+    pub fn connections(&self) -> usize {
+        self.connections.count()
+    }
+
+    /// Returns once every connection has closed, or after `limit`. They close once the notifier has stopped.
+    pub async fn closed(&self, limit: Duration) {
+        self.connections.closed(limit).await;
+    }
+}
+
+/// Some frames.
+#[derive(Debug)]
+pub struct Batch {
+    /// Texts, in order.
+    pub frames: Vec<Bytes>,
+    /// Whether there are more at once.
+    pub more: bool,
+}
+
+/// Why waiting for more frames ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakening {
+    /// There may be some.
+    News,
+    /// The session ended.
+    Ended(Option<EndReason>),
+    /// The server stops.
+    Stopping,
+}
+
+/// What one connection is told.
+pub struct Feed {
+    push: Arc<Push>,
+    session: Session,
+    slot: Slot,
+    waiter: Waiter,
+    place: Place,
+    greeted: bool,
+    lost: bool,
+    /// The user is online as long as the connection is.
+    _syncing: Option<Syncing>,
+}
+
+impl Feed {
+    /// The next frames, at once; often none. Call it until there are no more, then [`Self::wait`].
+    ///
+    /// # Errors
+    /// [`FeedError`]; the connection is to be closed then.
+    pub async fn next(&mut self) -> Result<Batch, FeedError> {
+        self.push.sessions.still_stands(&self.session).await?;
+        if !self.greeted {
+            self.greeted = true;
+            let hello = frames::frame("hello", Some(self.position()), &json!({ "user_id": self.session.user.0 }))?;
+            return Ok(Batch { frames: vec![hello.into()], more: true });
+        }
+        if self.lost {
+            self.lost = false;
+            let look = look::lost(self.push.store.position(), "unknown_position", &self.push.sources)?;
+            self.place = look.place;
+            return Ok(Batch { frames: look.frames, more: true });
+        }
+        if self.is_quiet() {
+            return Ok(Batch { frames: Vec::new(), more: false });
+        }
+        let Look { frames, place, more } = self.look().await?;
+        self.place = place;
+        Ok(Batch { frames, more })
+    }
+
+    /// Where the client is once it has the frames given out.
+    pub fn position(&self) -> Position {
+        Position { position: self.place.position, incarnation: self.push.store.incarnation() }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let (sources, user) = (&self.push.sources, self.session.user);
+        let typing_unchanged = self.place.typing == sources.typing.serial();
+        sources.notifier.is_quiet(user, self.place.position, typing_unchanged)
+            && match (&sources.presence, self.place.presence) {
+                (Some(presence), Some(serial)) => presence.is_quiet(user, serial),
+                (_, None) => false,
+                (None, _) => true,
+            }
+    }
+
+    async fn look(&self) -> Result<Look, StoreError> {
+        let viewer = Viewer {
+            user: self.session.user,
+            user_id: self.session.user_id.clone(),
+            device: Some(self.session.device),
+            now_ms: self.push.clock.now_ms(),
+        };
+        let (place, sources) = (self.place, self.push.sources.clone());
+        let look = move |read: &Snapshot<'_>| look::look(read, &viewer, place, &sources);
+        match self.push.store.position() - place.position <= CLOSE_BEHIND {
+            true => self.push.store.read_short(look).await,
+            false => self.push.store.read(look).await,
+        }
+    }
+
+    /// Returns once there may be something. Safe to cancel.
+    pub async fn wait(&mut self) -> Wakening {
+        tokio::select! {
+            biased;
+            reason = self.slot.ended() => Wakening::Ended(reason),
+            woken = self.waiter.changed() => match woken {
+                Woken::Changed => Wakening::News,
+                Woken::Stopping => Wakening::Stopping,
+            },
+        }
+    }
+
+    /// The client says that it has everything up to a place.
+    ///
+    /// # Errors
+    /// [`BadToken`]: it can't have.
+    pub fn acknowledge(&self, position: Position) -> Result<(), BadToken> {
+        let position = self.push.place(position).filter(|position| *position <= self.place.position).ok_or(BadToken)?;
+        self.push.acknowledged.note(self.session.device, position);
+        Ok(())
+    }
+}

@@ -21,8 +21,8 @@ const MAX_TYPES: i64 = 1000;
 /// Longest type, in bytes.
 const MAX_TYPE: usize = 255;
 
-/// Types that only the server writes.
-const SERVER_MANAGED: [&str; 2] = ["m.fully_read", "m.push_rules"];
+/// Types that only the server writes: other things change with them.
+const SERVER_MANAGED: [&str; 4] = ["m.fully_read", "m.push_rules", "org.linkim.history_floor", "org.linkim.recv_opt"];
 
 /// Why account data is not taken.
 #[derive(Debug, thiserror::Error)]

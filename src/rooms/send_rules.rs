@@ -26,6 +26,9 @@ pub enum Refused {
     /// The only other member of the direct room has blocked the sender.
     #[error("you are blocked by this user")]
     Blocked,
+    /// The only other member of the direct room wants to receive nothing from it.
+    #[error("this user does not receive messages from this conversation")]
+    NotReceiving,
     /// The group's admins have muted the sender, until this time in milliseconds.
     #[error("you are muted in this group")]
     Muted {

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0008_encryption.sql"),
     include_str!("../../migrations/sqlite/0009_media.sql"),
     include_str!("../../migrations/sqlite/0010_message_numbers.sql"),
+    include_str!("../../migrations/sqlite/0016_conversations.sql"),
 ];
 
 /// The newest schema version that this binary knows.

@@ -61,6 +61,8 @@ pub struct Peers {
     pub acls: Arc<ServerAcls>,
     /// What they are owed.
     pub sender: Arc<Sender>,
+    /// How far their users have read.
+    pub receipts: Arc<RemoteReceipts>,
 }
 
 impl Peers {
@@ -114,13 +116,14 @@ impl Peers {
             edus: Arc::new(OwedKeys),
         });
         let sender = Arc::new(sender.await?);
-        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, policy, acls, sender })
+        let receipts = Arc::new(RemoteReceipts::new(store.clone(), appenders.clone(), base.notifier.clone()));
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, policy, acls, sender, receipts })
     }
 
     /// Takes up what other servers sent.
     async fn inbox(&self, base: &Base, typing: &Arc<Typing>, encryption: &Encryption) -> Result<Inbox, StoreError> {
         let Base { config, store, clock, notifier, appenders, .. } = base;
-        let receipts = Arc::new(RemoteReceipts::new(store.clone(), appenders.clone(), notifier.clone()));
+        let receipts = self.receipts.clone();
         let policy = Arc::new(RoomPolicy::new(store.clone(), self.acls.clone()));
         let Encryption { lists, remote_lists, .. } = encryption;
         let name = config.server_name.clone();
@@ -159,6 +162,7 @@ impl Peers {
             checker: self.events.clone(),
             missing: self.missing.clone(),
             reachability: self.reachability.clone(),
+            receipts: self.receipts.clone(),
             clock: base.clock.clone(),
         })
     }

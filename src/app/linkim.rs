@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, extract::FromRef};
 
 use super::Base;
 use crate::{
     api::{
         client::state::ClientState,
+        grpc::{self, GrpcState},
         linkim,
         linkim::state::{LinkImServices, LinkImState},
     },
+    config::Secret,
     numbers::{GroupIdKey, Numbers},
     store,
     store::StoreError,
@@ -28,8 +30,13 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     }))
 }
 
-/// The routes with their services.
+/// The routes with their services, and the pages that describe them.
 pub(super) fn routes(state: &LinkImState) -> Router {
-    let (routes, _) = linkim::routes().split_for_parts();
-    routes.with_state(state.clone())
+    let (routes, paths) = linkim::routes().split_for_parts();
+    routes.with_state(state.clone()).merge(linkim::docs::routes(&linkim::docs::document(paths)))
+}
+
+/// The gRPC services.
+pub(super) fn grpc(state: &LinkImState, token: Secret) -> Router {
+    grpc::routes(GrpcState { store: FromRef::from_ref(state), numbers: FromRef::from_ref(state) }, token)
 }

@@ -7,6 +7,7 @@ mod candidates;
 pub mod client;
 pub mod directory;
 pub mod drafts;
+mod event_lists;
 pub mod events;
 #[cfg(test)]
 pub(crate) mod fixture;

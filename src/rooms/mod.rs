@@ -42,6 +42,7 @@ pub mod send;
 pub mod send_rules;
 pub mod server_acl;
 pub mod server_visibility;
+pub mod shown_profile;
 pub mod state;
 pub mod state_hash;
 pub mod state_view;

@@ -133,9 +133,13 @@ pub(super) enum NotJudged {
 impl Judged {
     /// Whether an outlier that others may have been resolved with is rejected in its place.
     pub(super) fn rejects_outlier(&self) -> bool {
-        let accepted = |outlier: &Standing| !outlier.loose && outlier.flags & flag::REJECTED == 0;
-        matches!(self.judgement, Judgement::Rejected(_)) && self.outlier.as_ref().is_some_and(accepted)
+        matches!(self.judgement, Judgement::Rejected(_)) && self.outlier.as_ref().is_some_and(is_accepted)
     }
+}
+
+/// Whether an outlier was judged, and accepted.
+fn is_accepted(outlier: &Standing) -> bool {
+    !outlier.loose && outlier.flags & flag::REJECTED == 0
 }
 
 impl From<StoreError> for NotJudged {
@@ -177,6 +181,13 @@ pub(super) fn judge(
     let current_says = way.is_live().then_some(current);
     let mut judgement = checks(read, rules, pdu, &auth, (&before, current_says, partial), resolver, pdus)?;
     if let (Judgement::Accepted, Some(reason)) = (&judgement, &incoming.soft_fail) {
+        judgement = Judgement::SoftFailed(reason.clone());
+    }
+    // What is newest here may stand on it: a server that tells a false state of long ago must not be able to take the room's
+    // power levels out of effect. It is kept from clients all the same.
+    if let (Judgement::Rejected(reason), Way::History { .. }) = (&judgement, way)
+        && outlier.as_ref().is_some_and(is_accepted)
+    {
         judgement = Judgement::SoftFailed(reason.clone());
     }
     let mut judged = Judged {

@@ -13,6 +13,7 @@ use crate::{
         linkim::state::{LinkImServices, LinkImState},
     },
     config::Secret,
+    conversations::{Conversations, DirectRooms, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
     numbers::{GroupIdKey, Numbers},
     store,
     store::StoreError,
@@ -23,10 +24,34 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     let seed = base.random.bytes32();
     let key = base.store.write::<_, StoreError, _>(move |tx| store::secret(tx, "group_id_key", seed)).await?;
     let numbers = Numbers::new(base.store.clone(), base.config.server_name.clone(), GroupIdKey::new(key));
+    let numbers = Arc::new(numbers);
+    let (store, clock, config) = (&base.store, &base.clock, &base.config.linkim);
+    let settings = Arc::new(Settings::new(
+        store.clone(),
+        clock.clone(),
+        client.account_data.clone(),
+        client.push_rules.clone(),
+        base.receive_nothing.clone(),
+        config.text_limit,
+    ));
+    let direct = DirectRooms;
     Ok(LinkImState::new(LinkImServices {
         client: client.clone(),
-        store: base.store.clone(),
-        numbers: Arc::new(numbers),
+        store: store.clone(),
+        messages: Arc::new(Messages::new(
+            store.clone(),
+            clock.clone(),
+            numbers.clone(),
+            client.sending.clone(),
+            direct,
+            (config.text_limit, config.withdraw),
+        )),
+        history: Arc::new(HistoryReader::new(store.clone(), clock.clone(), numbers.clone())),
+        conversations: Arc::new(Conversations::new(store.clone(), clock.clone(), base.config.server_name.clone())),
+        mark_read: Arc::new(MarkRead::new(store.clone(), client.receipts.clone(), settings.clone())),
+        conversation_settings: settings,
+        message_search: Arc::new(MessageSearch::new(store.clone(), clock.clone(), numbers.clone())),
+        numbers,
     }))
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, .. } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -93,7 +93,10 @@ pub(super) async fn services(
         knocking: memberships.knocking.clone(),
         leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
-        sending: Arc::new(Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())),
+        sending: Arc::new(
+            Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
+                .with_rules(vec![base.receive_nothing.clone()]),
+        ),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
         hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),

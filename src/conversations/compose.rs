@@ -136,12 +136,8 @@ fn attached(kind: i64, caption: String, file: Attachment) -> Result<CanonicalJso
         let number = ruma::Int::new(value).filter(|_| value >= 0).ok_or(ComposeError::Number(name))?;
         info.insert(key.into(), CanonicalJsonValue::Integer(number));
     }
-    let mut content = object([
-        ("body", body.into()),
-        ("msgtype", msgtype.into()),
-        ("url", file.url.into()),
-        ("info", info.into()),
-    ]);
+    let mut content =
+        object([("body", body.into()), ("msgtype", msgtype.into()), ("url", file.url.into()), ("info", info.into())]);
     if !name.is_empty() {
         content.insert("filename".into(), name.into());
     }
@@ -171,7 +167,8 @@ mod tests {
             ..Attachment::default()
         };
         let body = |text: &str, name| {
-            let new = NewMessage { kind: kind::FILE, text: text.into(), file: Some(file(name)), ..NewMessage::default() };
+            let new =
+                NewMessage { kind: kind::FILE, text: text.into(), file: Some(file(name)), ..NewMessage::default() };
             content(new, 10).unwrap().remove("body").unwrap().as_str().unwrap().to_owned()
         };
         assert_eq!(body("look", Some("a.txt")), "look");

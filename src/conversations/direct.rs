@@ -4,53 +4,62 @@ use std::sync::Arc;
 
 use crate::{
     accounts::Session,
+    contacts::Contacts,
     numbers::User,
     store::{
-        Read, StoreError,
-        ids::{RoomKey, RoomNid, UserNid},
+        Read, StoreError, direct_rooms,
+        ids::{self, RoomKey, RoomNid, UserNid},
+        members::Membership,
     },
 };
 
-/// stub
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// stub
-    #[error("no such user")]
-    NoUser,
-    /// stub
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+pub use crate::contacts::OpenError;
 
+/// The other one of a direct room.
+///
+/// # Errors
+/// [`StoreError`].
 pub(super) fn peer(read: &dyn Read, room: RoomNid, user: UserNid) -> Result<Option<UserNid>, StoreError> {
-    let _ = (read, room, user);
-    Ok(None)
+    direct_rooms::peer(read, room, user)
 }
 
+/// The direct room of two people.
 pub(super) fn between(read: &dyn Read, one: UserNid, other: UserNid) -> Result<Option<RoomNid>, StoreError> {
-    let _ = (read, one, other);
-    Ok(None)
+    direct_rooms::between(read, one, other)
 }
 
+/// The direct room of two people, if both are in it.
 pub(super) fn joined_by_both(
     read: &dyn Read,
     one: UserNid,
     other: UserNid,
 ) -> Result<Option<Arc<RoomKey>>, StoreError> {
-    let _ = (read, one, other);
-    Ok(None)
+    let room = direct_rooms::canonical(read, one, other)?;
+    let both = |room: &direct_rooms::DirectRoom| {
+        (room.own, room.other) == (Some(Membership::Join), Some(Membership::Join))
+    };
+    room.filter(both).map(|room| ids::room_by_nid(read, room.room)).transpose()
 }
 
-/// stub
-pub struct DirectRooms;
+/// Opens direct rooms for messages.
+pub struct DirectRooms {
+    contacts: Arc<Contacts>,
+    friends_only: bool,
+}
 
 impl DirectRooms {
-    pub(super) fn friends_only(&self) -> bool {
-        false
+    /// `friends_only`: whether only friends may write to each other (`linkim.friend_verify`).
+    pub fn new(contacts: Arc<Contacts>, friends_only: bool) -> Self {
+        Self { contacts, friends_only }
     }
 
+    /// Whether a room that is there does not suffice.
+    pub(super) fn friends_only(&self) -> bool {
+        self.friends_only
+    }
+
+    /// The room in which the user can talk to somebody, made if need be.
     pub(super) async fn open(&self, by: &Session, peer: &User) -> Result<Arc<RoomKey>, OpenError> {
-        let _ = (by, peer);
-        Err(OpenError::NoUser)
+        Ok(self.contacts.open_direct(by, peer).await?.room)
     }
 }

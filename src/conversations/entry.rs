@@ -1,10 +1,6 @@
 //! One conversation as its owner's list shows it.
 
-use std::{
-    collections::HashSet,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{collections::HashSet, rc::Rc, sync::Arc};
 
 use ruma::{OwnedRoomId, ServerName, push::Ruleset};
 use serde::Deserialize;
@@ -88,11 +84,7 @@ pub(super) struct Owner<'a> {
 }
 
 impl<'a> Owner<'a> {
-    pub(super) fn new(
-        read: &'a dyn Read,
-        viewer: &'a Viewer,
-        server_name: &'a ServerName,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn new(read: &'a dyn Read, viewer: &'a Viewer, server_name: &'a ServerName) -> Result<Self, StoreError> {
         let rules = PushRules::load(read, viewer.user, &viewer.user_id)?;
         Ok(Self {
             read,

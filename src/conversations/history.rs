@@ -190,7 +190,8 @@ impl HistoryReader {
                     let sender = people.get(message.sender)?;
                     messages.push(show(message, &sender));
                 }
-                let unread = unread_of(read, by.user, room.nid, &open.renderer.ignored()?)?;
+                let ignored = open.renderer.ignored()?;
+                let unread = unread_of(read, by.user, room.nid, &ignored)?;
                 Ok(ShownPage { room, messages, next: found.next, unread })
             })
             .await
@@ -198,12 +199,7 @@ impl HistoryReader {
 }
 
 /// Messages by others that a member has not read; of a room that they left, or from which they receive nothing, none.
-fn unread_of(
-    read: &dyn Read,
-    user: UserNid,
-    room: RoomNid,
-    ignored: &HashSet<UserNid>,
-) -> Result<i64, StoreError> {
+fn unread_of(read: &dyn Read, user: UserNid, room: RoomNid, ignored: &HashSet<UserNid>) -> Result<i64, StoreError> {
     let member = members::of(read, user, room)?.filter(|member| member.membership == Membership::Join);
     match member {
         Some(member) if receiving::receives(read, user, room)? => {

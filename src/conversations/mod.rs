@@ -23,12 +23,13 @@ pub mod withdrawing;
 
 pub use self::{
     compose::{Attachment, ComposeError, NewMessage},
+    direct::DirectRooms,
     history::HistoryReader,
     list::Conversations,
     place::{ConversationRef, PlaceError},
     reading::{MarkRead, ReadMarkError},
     receiving::{ReceiveNothing, receives},
     searching::MessageSearch,
-    sending::{Messages, MessageError, Sent},
+    sending::{MessageError, Messages, Sent},
     settings::Settings,
 };

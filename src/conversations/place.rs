@@ -71,12 +71,7 @@ impl ConversationRef {
     ///
     /// # Errors
     /// [`PlaceError`].
-    pub async fn joined(
-        self,
-        store: &Store,
-        numbers: &Arc<Numbers>,
-        by: &Session,
-    ) -> Result<Arc<RoomKey>, PlaceError> {
+    pub async fn joined(self, store: &Store, numbers: &Arc<Numbers>, by: &Session) -> Result<Arc<RoomKey>, PlaceError> {
         let (numbers, by) = (numbers.clone(), by.clone());
         store
             .read_short(move |read| {

@@ -61,9 +61,7 @@ impl MarkRead {
             .store
             .read_short::<_, ReadMarkError, _>(move |read| {
                 let event = match message {
-                    Some(message) => {
-                        Some(numbers::message(read, key.nid, &message)?.ok_or(ReadMarkError::NoMessage)?)
-                    }
+                    Some(message) => Some(numbers::message(read, key.nid, &message)?.ok_or(ReadMarkError::NoMessage)?),
                     None => messages::newest(read, key.nid, i64::MAX)?,
                 };
                 let event_id = event.map(|event| events::id(read, event)).transpose()?;

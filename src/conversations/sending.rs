@@ -26,12 +26,7 @@ use crate::{
         send::{SendError, Sending},
     },
     store::{
-        Read, Store, StoreError, events,
-        events::EventRow,
-        ids::RoomKey,
-        members,
-        members::Membership,
-        message_numbers,
+        Read, Store, StoreError, events, events::EventRow, ids::RoomKey, members, members::Membership, message_numbers,
     },
 };
 
@@ -347,8 +342,9 @@ fn is_text(json: &str) -> bool {
     struct Content {
         msgtype: String,
     }
-    serde_json::from_str::<Event>(json)
-        .is_ok_and(|event| event.kind == MESSAGE && matches!(event.content.msgtype.as_str(), "m.text" | "m.notice" | "m.emote"))
+    serde_json::from_str::<Event>(json).is_ok_and(|event| {
+        event.kind == MESSAGE && matches!(event.content.msgtype.as_str(), "m.text" | "m.notice" | "m.emote")
+    })
 }
 
 /// What makes a repeated call the same: the device, the conversation, what is done and the client's own id for it.

@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     rooms::history_floor,
     store::{
-        Read, Store, StoreError, WriteTx, account_data,
+        Store, StoreError, WriteTx, account_data,
         ids::{RoomKey, RoomNid, UserNid},
         members, rooms, unread,
     },

@@ -269,12 +269,7 @@ impl Sending {
             .await
     }
 
-    async fn append_one(
-        &self,
-        room: &RoomKey,
-        event: LocalEvent,
-        along: Option<Along>,
-    ) -> Result<Appended, SendError> {
+    async fn append_one(&self, room: &RoomKey, event: LocalEvent, along: Option<Along>) -> Result<Appended, SendError> {
         let appended = self.appenders.append(room.nid, vec![event], along).await?;
         let appended = appended.into_iter().next();
         appended.ok_or_else(|| SendError::Store(StoreError::Engine("an append of one event answered none".into())))

@@ -8,12 +8,7 @@ use crate::params;
 
 /// Places of messages before a position, newest first, at most `limit`: (event, position). Redacted ones are among them; those
 /// that took another's number are not, they stand at its place.
-pub fn before(
-    read: &dyn Read,
-    room: RoomNid,
-    before: i64,
-    limit: usize,
-) -> Result<Vec<(EventNid, i64)>, StoreError> {
+pub fn before(read: &dyn Read, room: RoomNid, before: i64, limit: usize) -> Result<Vec<(EventNid, i64)>, StoreError> {
     read.all(
         // 7: flag::HIDDEN, 128: flag::COUNTABLE.
         "SELECT e.nid, e.position FROM events e WHERE e.room = ?1 AND e.position < ?2 AND e.flags & 135 = 128 \

@@ -36,6 +36,7 @@ mod relations;
 mod report;
 mod room_keys;
 mod room_summary;
+mod search;
 mod send;
 pub mod state;
 mod state_get;
@@ -119,6 +120,7 @@ fn v3() -> Router<ClientState> {
         .merge(state_get::routes())
         .merge(sync::routes())
         .merge(tags::routes())
+        .merge(search::routes())
         .merge(third_party::routes())
         .merge(to_device::routes())
         .merge(typing::routes())

@@ -232,11 +232,7 @@ struct RemovedInfo {
 
 impl RemovedInfo {
     fn new(room: &RoomKey) -> Self {
-        Self {
-            thread_id: room.nid.0,
-            thread_id_str: room.nid.0.to_string(),
-            room_id: room.room_id.to_string(),
-        }
+        Self { thread_id: room.nid.0, thread_id_str: room.nid.0.to_string(), room_id: room.room_id.to_string() }
     }
 }
 

@@ -21,12 +21,7 @@ use super::{
 use crate::{
     accounts::Session,
     api::extract::Json,
-    conversations::{
-        ConversationRef, HistoryReader,
-        history::HistoryError,
-        message::Message,
-        people::Person,
-    },
+    conversations::{ConversationRef, HistoryReader, history::HistoryError, message::Message, people::Person},
     numbers::{GroupRef, MessageRef, UserRef},
     store::ids::RoomNid,
 };

@@ -108,10 +108,14 @@ mod tests {
     #[test]
     fn a_file_is_named_by_either_form() {
         let mxc = Mxc::new("a.example:8448", "abc").unwrap();
-        for url in ["mxc://a.example:8448/abc", "https://chat.example/_matrix/client/v1/media/download/a.example:8448/abc"] {
+        for url in
+            ["mxc://a.example:8448/abc", "https://chat.example/_matrix/client/v1/media/download/a.example:8448/abc"]
+        {
             assert_eq!(mxc_of(url).as_ref(), Some(&mxc), "{url}");
         }
-        for other in ["", "mxc://", "mxc://a.example", "mxc://a.example/a/b", "https://a.example/cat.png", "file:///etc"] {
+        for other in
+            ["", "mxc://", "mxc://a.example", "mxc://a.example/a/b", "https://a.example/cat.png", "file:///etc"]
+        {
             assert_eq!(mxc_of(other), None, "{other}");
         }
     }

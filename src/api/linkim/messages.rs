@@ -18,11 +18,7 @@ use super::{
 };
 use crate::{
     accounts::{Rate, RateLimits},
-    conversations::{
-        Attachment, ConversationRef, Messages, NewMessage, Sent,
-        message::kind,
-        sending::Draftable,
-    },
+    conversations::{Attachment, ConversationRef, Messages, NewMessage, Sent, message::kind, sending::Draftable},
     numbers::{GroupRef, MessageRef, UserRef},
 };
 

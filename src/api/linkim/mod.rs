@@ -3,13 +3,22 @@
 //! Conventions (spec/decisions/0014-linkim-api.md): who asks is said by the access token, and what the request says of it must
 //! agree; success is [`reply`], failure [`refusal`]; things are named as [`crate::numbers`] says; lists are paged.
 
+mod conversation_settings;
+mod conversations;
 pub mod docs;
 pub mod errcode;
 pub mod extract;
 mod getinfo;
+mod history;
+mod media;
+mod messages;
+mod place;
 pub mod refusal;
 pub mod reply;
+mod search;
 pub mod state;
+mod time;
+mod withdraw;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,5 +32,13 @@ struct Frame;
 
 /// All routes with their descriptions.
 pub fn routes() -> OpenApiRouter<LinkImState> {
-    OpenApiRouter::with_openapi(Frame::openapi()).merge(getinfo::routes())
+    OpenApiRouter::with_openapi(Frame::openapi())
+        .merge(getinfo::routes())
+        .merge(messages::routes())
+        .merge(history::routes())
+        .merge(withdraw::routes())
+        .merge(conversations::routes())
+        .merge(conversation_settings::routes())
+        .merge(search::routes())
+        .merge(media::routes())
 }

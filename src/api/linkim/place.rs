@@ -6,11 +6,9 @@ use utoipa::ToSchema;
 
 use super::{errcode, refusal::Refusal};
 use crate::{
+    accounts::PushRuleError,
     api::error::ApiError,
-    conversations::{
-        ComposeError, ConversationRef, MessageError, PlaceError, ReadMarkError,
-        settings::SettingError,
-    },
+    conversations::{ComposeError, ConversationRef, MessageError, PlaceError, ReadMarkError, settings::SettingError},
     numbers::{GroupRef, ThreadRef, UserRef},
     rooms::{receipts::ReceiptError, send::SendError, send_rules::Refused},
 };
@@ -118,7 +116,9 @@ impl From<SettingError> for Refusal {
         match error {
             SettingError::TooLong(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, errcode::ARGUMENT, text),
             SettingError::AccountData(error) => ApiError::from(error).into(),
-            SettingError::PushRule(error) => ApiError::from(error).into(),
+            SettingError::PushRule(PushRuleError::AccountData(error)) => ApiError::from(error).into(),
+            // The rules that muting makes and removes are always well-formed.
+            SettingError::PushRule(error) => Self::internal(error),
         }
     }
 }

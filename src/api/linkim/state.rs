@@ -8,6 +8,7 @@ use crate::{
     accounts::{Login, Profiles, RateLimits, Registration, Sessions},
     api::client::state::ClientState,
     config::Config,
+    conversations::{Conversations, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
     media::Media,
     numbers::Numbers,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
@@ -26,6 +27,18 @@ pub struct LinkImServices {
     pub store: Store,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
+    /// Sends, edits, withdraws and restores messages.
+    pub messages: Arc<Messages>,
+    /// Pages of messages.
+    pub history: Arc<HistoryReader>,
+    /// Lists of conversations.
+    pub conversations: Arc<Conversations>,
+    /// What users decide about their conversations.
+    pub conversation_settings: Arc<Settings>,
+    /// Marks conversations as read.
+    pub mark_read: Arc<MarkRead>,
+    /// Searches in messages.
+    pub message_search: Arc<MessageSearch>,
 }
 
 impl LinkImState {
@@ -42,7 +55,16 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(numbers: Arc<Numbers>, store: Store);
+of_linkim!(
+    numbers: Arc<Numbers>,
+    store: Store,
+    messages: Arc<Messages>,
+    history: Arc<HistoryReader>,
+    conversations: Arc<Conversations>,
+    conversation_settings: Arc<Settings>,
+    mark_read: Arc<MarkRead>,
+    message_search: Arc<MessageSearch>,
+);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(

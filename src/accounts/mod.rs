@@ -48,7 +48,7 @@ pub use self::{
     tags::{TagError, Tags},
     turn::{TurnAccess, TurnServer},
     uia::{AuthData, Challenge, Flows, Operation, PASSWORD_FLOWS, Stage, Uia, UiaError, UserIdentifier},
-    user_names::{NameRefused, UserNames},
+    user_names::{NameRefused, SERVICE_PREFIX, UserNames},
 };
 
 use crate::store::{StoreError, WriteTx, ids::UserNid};

@@ -6,6 +6,9 @@ use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 
 use crate::random::Random;
 
+/// How the localparts of the server's own users begin.
+pub const SERVICE_PREFIX: &str = "_linkim";
+
 /// Longest user id, in bytes.
 const MAX_USER_ID: usize = 255;
 
@@ -57,7 +60,8 @@ impl UserNames {
     /// As [`Self::user_id`], for somebody who registers without the operator's help: reserved names are refused.
     pub fn self_chosen(&self, username: &str) -> Result<OwnedUserId, NameRefused> {
         let user_id = self.user_id(username)?;
-        if self.reserved.iter().any(|name| name == user_id.localpart()) {
+        let own = user_id.localpart().starts_with(SERVICE_PREFIX);
+        if own || self.reserved.iter().any(|name| name == user_id.localpart()) {
             return Err(NameRefused::Reserved);
         }
         Ok(user_id)

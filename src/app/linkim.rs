@@ -13,7 +13,9 @@ use crate::{
         linkim::state::{LinkImServices, LinkImState},
     },
     config::Secret,
+    contacts::{Collaborators, Contacts, Policy},
     conversations::{Conversations, DirectRooms, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
+    groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
     store,
     store::StoreError,
@@ -24,6 +26,24 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     let seed = base.random.bytes32();
     let key = base.store.write::<_, StoreError, _>(move |tx| store::secret(tx, "group_id_key", seed)).await?;
     let numbers = Numbers::new(base.store.clone(), base.config.server_name.clone(), GroupIdKey::new(key));
+    let contacts = Collaborators {
+        store: base.store.clone(),
+        appenders: base.appenders.clone(),
+        creation: client.room_creation.clone(),
+        membership: client.membership.clone(),
+        joining: client.joining.clone(),
+        leaving: client.leaving.clone(),
+    };
+    let server_name = &base.config.server_name;
+    let service = ServiceUser::ensure(&base.store, server_name, base.clock.now_ms()).await?;
+    let groups = Groups::new(
+        base.store.clone(),
+        base.appenders.clone(),
+        client.membership.clone(),
+        base.clock.clone(),
+        server_name.clone(),
+        service,
+    );
     let numbers = Arc::new(numbers);
     let (store, clock, config) = (&base.store, &base.clock, &base.config.linkim);
     let settings = Arc::new(Settings::new(
@@ -34,9 +54,12 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         base.receive_nothing.clone(),
         config.text_limit,
     ));
-    let direct = DirectRooms;
+    let contacts = Arc::new(Contacts::new(contacts, Policy::from(config)));
+    let direct = DirectRooms::new(contacts.clone(), config.friend_verify);
     Ok(LinkImState::new(LinkImServices {
+        contacts,
         client: client.clone(),
+        groups: Arc::new(groups),
         store: store.clone(),
         messages: Arc::new(Messages::new(
             store.clone(),

@@ -35,9 +35,8 @@ pub(super) fn joined_by_both(
     other: UserNid,
 ) -> Result<Option<Arc<RoomKey>>, StoreError> {
     let room = direct_rooms::canonical(read, one, other)?;
-    let both = |room: &direct_rooms::DirectRoom| {
-        (room.own, room.other) == (Some(Membership::Join), Some(Membership::Join))
-    };
+    let both =
+        |room: &direct_rooms::DirectRoom| (room.own, room.other) == (Some(Membership::Join), Some(Membership::Join));
     room.filter(both).map(|room| ids::room_by_nid(read, room.room)).transpose()
 }
 

@@ -176,7 +176,8 @@ impl<'a> Owner<'a> {
             true => sync::some_members(read, room.nid, user, NAMED_AFTER)?,
             false => sync::first_members(read, room.nid, user, NAMED_AFTER)?,
         };
-        let names = some.into_iter().map(|member| Ok(people.get(member)?.nickname.clone()));
+        let some = some.into_iter().filter(|member| room.service != Some(*member));
+        let names = some.map(|member| Ok(people.get(member)?.nickname.clone()));
         Ok(names.collect::<Result<Vec<_>, StoreError>>()?.join(", "))
     }
 }

@@ -15,6 +15,8 @@ use crate::{
     rooms::{
         access::{OpenRoom, ReadError, Standing},
         client_event::{Shape, Viewer},
+        gaps,
+        gaps::Gap,
         unread,
     },
     store::{
@@ -141,6 +143,8 @@ pub struct ShownPage<T> {
     pub next: Option<i64>,
     /// Messages by others in the conversation that are not read.
     pub unread: i64,
+    /// Where nothing more is here: what is missing before it, to be had of other servers.
+    pub gap: Option<Gap>,
 }
 
 /// Reads conversations.
@@ -184,6 +188,10 @@ impl HistoryReader {
                     None => Before::NEWEST,
                 };
                 let found = page(read, &mut open, from, size)?;
+                let gap = match (found.next, open.standing) {
+                    (None, Standing::Joined) => gaps::newest(&mut open)?,
+                    _ => None,
+                };
                 let mut people = People::new(read, numbers.server_name(), room.nid);
                 let mut messages = Vec::with_capacity(found.messages.len());
                 for message in found.messages {
@@ -192,7 +200,7 @@ impl HistoryReader {
                 }
                 let ignored = open.renderer.ignored()?;
                 let unread = unread_of(read, by.user, room.nid, &ignored)?;
-                Ok(ShownPage { room, messages, next: found.next, unread })
+                Ok(ShownPage { room, messages, next: found.next, unread, gap })
             })
             .await
     }

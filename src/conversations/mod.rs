@@ -33,3 +33,6 @@ pub use self::{
     sending::{MessageError, Messages, Sent},
     settings::Settings,
 };
+
+#[cfg(test)]
+mod schemas_tests;

@@ -10,6 +10,7 @@ pub mod client_event;
 pub(crate) mod content;
 pub mod create;
 mod create_plan;
+pub mod direct;
 pub mod directory;
 pub mod elsewhere;
 pub mod event_filter;
@@ -28,7 +29,7 @@ pub mod policy;
 pub mod power;
 mod predecessor;
 pub mod presets;
-mod profile;
+pub(crate) mod profile;
 pub mod reading;
 #[cfg(test)]
 mod reading_fixture;

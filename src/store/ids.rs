@@ -55,6 +55,8 @@ pub struct RoomKey {
     pub version: RoomVersionId,
     /// The line of its current state.
     pub main_line: i64,
+    /// In a group of LinkIM's: the service user who made it. None also while the create event is not here.
+    pub service: Option<UserNid>,
 }
 
 /// The caches. Bound: [`CACHED`] entries each, about 100 bytes an entry.
@@ -189,7 +191,7 @@ pub fn room(read: &dyn Read, room_id: &RoomId) -> Result<Option<Arc<RoomKey>>, S
         return Ok(Some(room));
     }
     let found = read.one(
-        "SELECT nid, room_id, version, main_line FROM rooms WHERE room_id = ?1",
+        "SELECT nid, room_id, version, main_line, service FROM rooms WHERE room_id = ?1",
         params![room_id.as_str()],
         room_key,
     )?;
@@ -202,7 +204,7 @@ pub fn room_by_nid(read: &dyn Read, nid: RoomNid) -> Result<Arc<RoomKey>, StoreE
         return Ok(room);
     }
     let found =
-        read.one("SELECT nid, room_id, version, main_line FROM rooms WHERE nid = ?1", params![nid], room_key)?;
+        read.one("SELECT nid, room_id, version, main_line, service FROM rooms WHERE nid = ?1", params![nid], room_key)?;
     remember_room(read, found)?.ok_or_else(|| StoreError::Damaged(format!("no room {}", nid.0)))
 }
 
@@ -219,6 +221,7 @@ fn room_key(row: &super::Row<'_>) -> Result<RoomKey, StoreError> {
         room_id: OwnedRoomId::try_from(row.text(1)?).map_err(damaged)?,
         version: RoomVersionId::try_from(row.text(2)?).map_err(damaged)?,
         main_line: row.get(3)?,
+        service: row.get(4)?,
     })
 }
 

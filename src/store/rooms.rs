@@ -151,6 +151,21 @@ pub fn set_create_event(tx: &WriteTx<'_>, room: RoomNid, event: EventNid) -> Res
     Ok(())
 }
 
+/// Notes that a room is a group of LinkIM's, and which service user made it.
+pub fn set_service(tx: &WriteTx<'_>, room: RoomNid, service: ids::UserNid) -> Result<(), StoreError> {
+    tx.execute("UPDATE rooms SET service = ?2 WHERE nid = ?1", params![room, service])?;
+    let room = ids::room_by_nid(tx, room)?;
+    ids::forget_room(tx, &room);
+    Ok(())
+}
+
+/// How many of a room's joined members are not shown: the service user of a group.
+pub fn hidden_members(read: &dyn Read, room: &RoomKey) -> Result<i64, StoreError> {
+    let Some(service) = room.service else { return Ok(0) };
+    let joined = super::members::of(read, service, room.nid)?;
+    Ok(i64::from(joined.is_some_and(|member| member.membership == super::members::Membership::Join)))
+}
+
 /// Newest events that nothing refers to.
 pub fn extremities(read: &dyn Read, room: RoomNid) -> Result<Vec<EventNid>, StoreError> {
     read.all("SELECT event FROM forward_extremities WHERE room = ?1 ORDER BY event", params![room], |row| row.get(0))

@@ -6,6 +6,8 @@
 use conformance_tests::{Options, Shared};
 
 mod conventions;
+mod conversations;
+mod messages;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

@@ -1,6 +1,6 @@
 //! `GET /conversation/get` and `GET /conversation/group/get`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -23,6 +24,7 @@ use crate::{
     api::extract::Json,
     conversations::{ConversationRef, HistoryReader, history::HistoryError, message::Message, people::Person},
     numbers::{GroupRef, MessageRef, UserRef},
+    peers::backfill::{Backfill, Filled},
     store::ids::RoomNid,
 };
 
@@ -143,6 +145,10 @@ pub(super) struct MessageInfo {
 }
 
 impl MessageInfo {
+    fn number(&self) -> i64 {
+        self.id
+    }
+
     pub(super) fn new(message: Message, sender: &Person) -> Self {
         Self {
             id: message.number,
@@ -239,15 +245,39 @@ impl IntoResponse for GroupGetReply {
     }
 }
 
+/// Times that other servers are asked for one page at most, and how long a client waits for them, all together.
+const MAX_FILLS: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// A page; where nothing more is here, other servers are asked for what came before.
 async fn detail(
     reader: &HistoryReader,
+    backfill: &Arc<Backfill>,
     session: &Session,
     at: ConversationRef,
     cursor: Option<MessageRef>,
     size: usize,
 ) -> Result<Detail, HistoryError> {
     let cursor = cursor.filter(|cursor| *cursor != MessageRef::Number(0));
-    let page = reader.page(session, at, cursor, size, MessageInfo::new).await?;
+    let until = Instant::now() + PATIENCE;
+    let mut fills = 0;
+    let page = loop {
+        let mut page = reader.page(session, at.clone(), cursor.clone(), size, MessageInfo::new).await?;
+        let Some(gap) = page.gap.take() else { break page };
+        let filled = match fills < MAX_FILLS && Instant::now() < until {
+            true => backfill.fill(&page.room.room_id, &gap).await?,
+            false => Filled::NotNow,
+        };
+        match filled {
+            Filled::Progress => fills += 1,
+            Filled::Nowhere => break page,
+            Filled::NotNow => {
+                // So that the client may come back.
+                page.next = page.messages.last().map(MessageInfo::number);
+                break page;
+            }
+        }
+    };
     let RoomNid(thread_id) = page.room.nid;
     let next = page.next.unwrap_or(0);
     Ok(Detail {
@@ -269,12 +299,13 @@ async fn detail(
 async fn get(
     Caller(session): Caller,
     State(reader): State<Arc<HistoryReader>>,
+    State(backfill): State<Arc<Backfill>>,
     Input(request): Input<GetRequest>,
 ) -> Result<GetReply, Refusal> {
     is_caller(&session, request.user_id.as_ref())?;
     let size = page_size(request.page_size)?;
     let at = ConversationRef::With(request.the_other_person_id);
-    let detail = detail(&reader, &session, at, request.last_msg_id, size).await?;
+    let detail = detail(&reader, &backfill, &session, at, request.last_msg_id, size).await?;
     Ok(GetReply { code: 0, message: "load message ok", messge: "load message ok", detail })
 }
 
@@ -285,12 +316,13 @@ async fn get(
 async fn group_get(
     Caller(session): Caller,
     State(reader): State<Arc<HistoryReader>>,
+    State(backfill): State<Arc<Backfill>>,
     Input(request): Input<GroupGetRequest>,
 ) -> Result<GroupGetReply, Refusal> {
     is_caller(&session, request.user_id.as_ref())?;
     let size = page_size(request.page_size)?;
     let at = ConversationRef::Group(request.group_id);
-    let data = detail(&reader, &session, at, request.last_msg_id, size).await?;
+    let data = detail(&reader, &backfill, &session, at, request.last_msg_id, size).await?;
     let text = "load messages successfully";
     Ok(GroupGetReply { code: 0, message: text, msg: text, data })
 }

@@ -3,12 +3,15 @@
 //! Conventions (spec/decisions/0014-linkim-api.md): who asks is said by the access token, and what the request says of it must
 //! agree; success is [`reply`], failure [`refusal`]; things are named as [`crate::numbers`] says; lists are paged.
 
+mod contacts_error;
 mod conversation_settings;
 mod conversations;
 pub mod docs;
 pub mod errcode;
 pub mod extract;
 mod getinfo;
+mod group_members;
+mod groups;
 mod history;
 mod media;
 mod messages;
@@ -41,4 +44,6 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(conversation_settings::routes())
         .merge(search::routes())
         .merge(media::routes())
+        .merge(groups::routes())
+        .merge(group_members::routes())
 }

@@ -8,9 +8,12 @@ use crate::{
     accounts::{Login, Profiles, RateLimits, Registration, Sessions},
     api::client::state::ClientState,
     config::Config,
+    contacts::Contacts,
     conversations::{Conversations, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
+    groups::Groups,
     media::Media,
     numbers::Numbers,
+    peers::backfill::Backfill,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
 };
@@ -25,6 +28,8 @@ pub struct LinkImServices {
     pub client: ClientState,
     /// The database, for look-ups that no service is needed for.
     pub store: Store,
+    /// Whom users know.
+    pub contacts: Arc<Contacts>,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
     /// Sends, edits, withdraws and restores messages.
@@ -39,6 +44,8 @@ pub struct LinkImServices {
     pub mark_read: Arc<MarkRead>,
     /// Searches in messages.
     pub message_search: Arc<MessageSearch>,
+    /// Groups.
+    pub groups: Arc<Groups>,
 }
 
 impl LinkImState {
@@ -56,6 +63,8 @@ macro_rules! of_linkim {
     )*};
 }
 of_linkim!(
+    contacts: Arc<Contacts>,
+    groups: Arc<Groups>,
     numbers: Arc<Numbers>,
     store: Store,
     messages: Arc<Messages>,
@@ -73,4 +82,4 @@ macro_rules! of_client {
         }
     )*};
 }
-of_client!(Config, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);
+of_client!(Backfill, Config, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);

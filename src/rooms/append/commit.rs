@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, PoisonError},
+    sync::{Arc, OnceLock, PoisonError},
 };
 
 use linkim_federation::RoomVersionRules;
@@ -17,7 +17,7 @@ use super::{
     plan::{Planned, redacted_id, stored_auth},
 };
 use crate::{
-    rooms::{state::load_pdu, state_hash::StateHashKey},
+    rooms::{direct::MemberWatcher, state::load_pdu, state_hash::StateHashKey},
     store::{
         Read, StoreError, WriteTx, events,
         events::{NewEvent, Running, StateRef, flag},
@@ -34,6 +34,8 @@ pub(super) struct Site {
     pub(super) hash_key: StateHashKey,
     pub(super) wake: Arc<dyn Wake>,
     pub(super) pdus: super::PduCache,
+    /// Set once, after the services that watch are made.
+    pub(super) watcher: OnceLock<Arc<dyn MemberWatcher>>,
 }
 
 /// A batch to be written, and the room as it is before.
@@ -118,7 +120,7 @@ impl MainCommit {
         let position = tx.next_position();
         let nid = EventNid(position);
         let pdu = &planned.pdu;
-        let place = Place { room: room.nid, server_name: &self.site.server_name, position };
+        let place = Place { room: room.nid, site: &self.site, position };
         let before = StateRef { line: room.main_line, epoch: out.row.state_position };
         let mut after = before;
         let mut key = None;
@@ -246,7 +248,7 @@ pub(super) fn write_event(
     }
     if !planned.class.mentions.is_empty() {
         let mentioned = mentioned(tx, context, planned, sender)?;
-        let place = Place { room, server_name: &context.site.server_name, position: at.position };
+        let place = Place { room, site: context.site, position: at.position };
         mention(tx, &place, &mentioned, thread, at.flags)?;
     }
     Ok(local.then_some((sender, thread)))
@@ -270,7 +272,7 @@ pub(super) fn come_to_light(
     apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
     if !planned.class.mentions.is_empty() {
         let mentioned = mentioned(tx, context, planned, sender)?;
-        let place = Place { room, server_name: &context.site.server_name, position };
+        let place = Place { room, site: context.site, position };
         mention(tx, &place, &mentioned, thread, flags)?;
     }
     Ok(())
@@ -346,7 +348,7 @@ pub(super) fn announce(
     concerned: Concerned,
 ) {
     let (site, members) = (site.clone(), members.cloned());
-    let Concerned { members: changed, redacted, .. } = concerned;
+    let Concerned { members: changed, redacted, state, .. } = concerned;
     let position = match &members {
         Some(_) => row.last_position.max(row.state_position),
         // The notifier learns from it up to where it was told of everything.
@@ -355,6 +357,9 @@ pub(super) fn announce(
     tx.after_commit(move || {
         for nid in redacted {
             site.pdus.invalidate(&nid);
+        }
+        if state {
+            site.wake.state_changed(room);
         }
         let Some(members) = members else {
             site.wake.room_changed(room, position, &HashSet::new(), &[]);
@@ -382,5 +387,5 @@ fn create_room(tx: &WriteTx<'_>, room_id: &RoomId, version: &RoomVersionId) -> R
         return Err(StoreError::Damaged(format!("room {room_id} is there already")));
     }
     let (nid, main_line) = rooms::create(tx, room_id, version.as_str())?;
-    Ok(RoomKey { nid, room_id: room_id.to_owned(), version: version.clone(), main_line })
+    Ok(RoomKey { nid, room_id: room_id.to_owned(), version: version.clone(), main_line, service: None })
 }

@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use linkim_federation::{RoomVersionRules, check_against_state};
@@ -51,6 +51,7 @@ impl Appender {
                 hash_key: site.hash_key.clone(),
                 wake: site.wake.clone(),
                 pdus: PduCache::new(0),
+                watcher: OnceLock::new(),
             }),
             room,
             rules,
@@ -215,7 +216,7 @@ impl Completion {
         let now: Entries = state::current(tx, room)?.into_iter().collect();
         let position = tx.next_position();
         let at = StateRef { line: self.room.main_line, epoch: position };
-        let place = Place { room, server_name: &self.judging.server_name, position };
+        let place = Place { room, site: &self.announcing, position };
         for key in keys(was, &now) {
             let event = now.get(&key).copied();
             if was.get(&key).copied() == event {

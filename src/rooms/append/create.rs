@@ -30,7 +30,8 @@ pub(super) async fn create(
     let version = new.version.clone();
     let create = create_event(shared, new, rules, now_ms)?;
     let room_id = create.room_id().to_owned();
-    let unborn = RoomKey { nid: RoomNid(0), room_id: room_id.clone(), version: version.clone(), main_line: 0 };
+    let unborn =
+        RoomKey { nid: RoomNid(0), room_id: room_id.clone(), version: version.clone(), main_line: 0, service: None };
     let head = Head::unborn(Arc::new(unborn), rules);
     let mut batch = Batch::default();
     batch.push_create(Arc::new(create));

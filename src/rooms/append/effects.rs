@@ -3,14 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use linkim_federation::{Pdu, RoomVersionRules, redact};
-use ruma::{EventId, OwnedEventId, OwnedRoomId, ServerName, UserId, events::room::member::MembershipState};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId, events::room::member::MembershipState};
 use serde::Deserialize;
 
+use super::commit::Site;
 use crate::{
+    accounts::SERVICE_PREFIX,
     params,
-    rooms::state::load_pdu,
+    rooms::{direct, state::load_pdu},
     store::{
-        Read, StoreError, WriteTx, device_lists, event_id, events,
+        Read, StoreError, WriteTx, accounts,
+        accounts::AccountKind,
+        device_lists, event_id, events,
         ids::{self, EventNid, RoomNid, UserNid},
         members,
         members::{MemberRow, Membership},
@@ -28,6 +32,8 @@ pub(super) struct Concerned {
     pub(super) redacted: Vec<EventNid>,
     /// Whether a state event's body changed.
     pub(super) state_redacted: bool,
+    /// Whether the current state changed.
+    pub(super) state: bool,
 }
 
 /// Levels of relations below an event of a thread that follow it into the thread when the root comes late.
@@ -47,7 +53,7 @@ pub(crate) fn membership(pdu: &Pdu) -> Membership {
 /// Where an effect happens.
 pub(super) struct Place<'a> {
     pub(super) room: RoomNid,
-    pub(super) server_name: &'a ServerName,
+    pub(super) site: &'a Site,
     pub(super) position: i64,
 }
 
@@ -60,6 +66,7 @@ pub(super) fn state_changed(
     head: &mut RoomHeadRow,
     concerned: &mut Concerned,
 ) -> Result<(), StoreError> {
+    concerned.state = true;
     match (kind, key) {
         ("m.room.member", user) => {
             let event = load()?;
@@ -72,6 +79,9 @@ pub(super) fn state_changed(
         ("m.room.create", "") => {
             let Some((pdu, nid)) = load()? else { return Ok(()) };
             rooms::set_create_event(tx, place.room, nid)?;
+            if let Some(service) = group_service(tx, place, &pdu)? {
+                rooms::set_service(tx, place.room, service)?;
+            }
             match predecessor(&pdu) {
                 Some(old) => rooms::set_predecessor(tx, place.room, old.as_str()),
                 None => Ok(()),
@@ -79,6 +89,26 @@ pub(super) fn state_changed(
         }
         _ => Ok(()),
     }
+}
+
+/// The service user who made the room, if it is a group of LinkIM's: its create event says so, and its only creator is a
+/// service user of their server's. For a server of others the name must suffice.
+fn group_service(tx: &WriteTx<'_>, place: &Place<'_>, create: &Pdu) -> Result<Option<UserNid>, StoreError> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(rename = "org.linkim.group", default)]
+        group: bool,
+        additional_creators: Option<serde::de::IgnoredAny>,
+    }
+    let marked = serde_json::from_str::<Content>(create.content().get())
+        .is_ok_and(|content| content.group && content.additional_creators.is_none());
+    if !marked || !create.sender().localpart().starts_with(SERVICE_PREFIX) {
+        return Ok(None);
+    }
+    let sender = ids::intern_user(tx, create.sender())?;
+    let local = create.sender().server_name() == place.site.server_name;
+    let is_service = accounts::get(tx, sender)?.is_some_and(|account| account.kind == AccountKind::Service);
+    Ok((!local || is_service).then_some(sender))
 }
 
 /// The room that a tombstone points to.
@@ -116,7 +146,7 @@ fn member_changed(
     let Ok(user_id) = <&UserId>::try_from(user) else { return Ok(()) };
     let user = ids::intern_user(tx, user_id)?;
     let old = members::of(tx, user, place.room)?;
-    let local = user_id.server_name() == place.server_name;
+    let local = user_id.server_name() == place.site.server_name;
     let before = old.map(|old| old.membership);
     let after = event.map(|(pdu, _)| membership(pdu));
     let count = |at: Option<Membership>, what| i64::from(at == Some(what));
@@ -141,7 +171,7 @@ fn member_changed(
         }
         _ => {}
     }
-    let Some((event, membership)) = event.map(|(_, nid)| nid).zip(after) else {
+    let Some(((pdu, event), membership)) = event.zip(after) else {
         return members::delete(tx, user, place.room);
     };
     let out = |at: Option<Membership>| matches!(at, Some(Membership::Leave | Membership::Ban));
@@ -159,7 +189,8 @@ fn member_changed(
             since: old.filter(|old| old.membership == membership).map_or(place.position, |old| old.since),
             forgotten: old.is_some_and(|old| old.forgotten) && out(before) && out(after),
         },
-    )
+    )?;
+    direct::member_changed(tx, place.site.watcher.get(), place.room, (user, before, membership), pdu)
 }
 
 /// A redaction, as far as its effect goes.

@@ -249,7 +249,7 @@ impl ForkCommit {
         concerned: &mut Concerned,
     ) -> Result<(), StoreError> {
         let at = StateRef { line: self.room.main_line, epoch: position };
-        let place = Place { room: self.room.nid, server_name: &self.site.server_name, position };
+        let place = Place { room: self.room.nid, site: &self.site, position };
         for (key, event) in &self.judged.current {
             let key = match (*key, own_key) {
                 (Resolver::NEW, Some(own)) => own,

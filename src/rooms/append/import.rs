@@ -253,7 +253,7 @@ impl Import {
         let outside = self.forget_outside(tx, &old)?;
         let epoch = tx.next_position();
         let at = StateRef { line: self.room.main_line, epoch };
-        let place = Place { room: self.room.nid, server_name: &self.site.server_name, position: epoch };
+        let place = Place { room: self.room.nid, site: &self.site, position: epoch };
         let gone = old.keys().filter(|key| !new.contains_key(key)).map(|key| (*key, None));
         let set = new.iter().map(|(key, event)| (*key, Some(*event)));
         for (key, event) in gone.chain(set) {
@@ -333,7 +333,7 @@ impl Import {
         let key = ids::intern_state_key(tx, "m.room.member", pdu.state_key().unwrap_or_default())?;
         let after = StateRef { line: self.room.main_line, epoch: position };
         super::commit::set_current(tx, &self.site.hash_key, room, after, key, Some(nid), row)?;
-        let place = Place { room, server_name: &self.site.server_name, position };
+        let place = Place { room, site: &self.site, position };
         let load = || Ok(Some((pdu.clone(), nid)));
         let user = pdu.state_key().unwrap_or_default();
         state_changed(tx, &place, ("m.room.member", user), load, row, concerned)?;

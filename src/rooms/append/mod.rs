@@ -45,7 +45,7 @@ pub use self::calls::{
     Transaction,
 };
 pub(crate) use self::{classify::classify, effects::membership};
-use super::{policy::Countersigns, state_hash::StateHashKey};
+use super::{direct::MemberWatcher, policy::Countersigns, state_hash::StateHashKey};
 use crate::{
     clock::Clock,
     random::Random,
@@ -61,6 +61,9 @@ pub trait Wake: Send + Sync + 'static {
     /// A room has something new at `position`. For `members`, its joined local members, and for `also`: those whom it newly
     /// concerns or no longer does.
     fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]);
+
+    /// The room's current state changed. Before [`Self::room_changed`].
+    fn state_changed(&self, _room: RoomNid) {}
 }
 
 /// A room's joined members with an account here, kept by its appender while it is awake.
@@ -159,7 +162,13 @@ impl Appenders {
             .max_capacity(PDU_CACHE_BYTES)
             .weigher(|_, pdu: &Arc<Pdu>| u32::try_from(pdu.json().len()).unwrap_or(u32::MAX))
             .build();
-        let site = Arc::new(commit::Site { server_name: signer.server_name.clone(), hash_key, wake, pdus });
+        let site = Arc::new(commit::Site {
+            server_name: signer.server_name.clone(),
+            hash_key,
+            wake,
+            pdus,
+            watcher: OnceLock::new(),
+        });
         Self {
             shared: Arc::new(Shared { store, clock, signer, site, last_created_ms: AtomicI64::new(0) }),
             awake: Arc::default(),
@@ -171,6 +180,12 @@ impl Appenders {
     pub fn countersign_with(&self, countersigns: Arc<dyn Countersigns>) {
         // A second one changes nothing.
         let _ = self.countersigns.set(countersigns);
+    }
+
+    /// Has `watcher` told of each change of a membership from now on.
+    pub fn watch_members(&self, watcher: Arc<dyn MemberWatcher>) {
+        // A second one changes nothing.
+        let _ = self.shared.site.watcher.set(watcher);
     }
 
     /// Makes a room: its create event, then `events`, all of them or none. The answer's first event is the create event.

@@ -284,6 +284,7 @@ async fn copy_room(from: &Fixture, to: &Fixture, room: &RoomKey, first: &[Append
             room_id: room.room_id.clone(),
             version: room.version.clone(),
             main_line: 0,
+            service: None,
         }),
         rules(&room.version).unwrap(),
     );

@@ -1,0 +1,209 @@
+//! `GET /group/members`, `GET /group/avatar`, `POST /group/invite`: who is in a group.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    extract::{ActiveCaller, Caller, Input, page_size},
+    groups::{AddedUsers, UserName, group, user, users},
+    refusal::{Failure, Refusal},
+    reply::Reply,
+    state::LinkImState,
+};
+use crate::{
+    accounts::{Rate, RateLimits},
+    groups::{Actor, Groups, Member, MemberFilter, Role},
+    numbers::{GroupRef, Numbers, UserRef},
+    store::Store,
+};
+
+pub(super) fn routes() -> OpenApiRouter<LinkImState> {
+    OpenApiRouter::new().routes(routes!(members)).routes(routes!(avatar)).routes(routes!(invite))
+}
+
+/// Which members are wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct MembersRequest {
+    /// The group.
+    group_id: GroupRef,
+    /// Those of this role alone.
+    #[param(inline)]
+    role: Option<Role>,
+    /// Those in whose nickname or account name this stands, in whatever case.
+    keyword: Option<String>,
+    /// The `next` of the page before.
+    last_user_id: Option<UserRef>,
+    /// How many at most: 20 if left out, at most 200.
+    page_size: Option<i64>,
+}
+
+/// A member.
+#[derive(Debug, Serialize, ToSchema)]
+struct MemberInfo {
+    #[serde(flatten)]
+    user: UserName,
+    /// What they are.
+    role: Role,
+    /// Their name in the group; empty if they have none.
+    nickname: String,
+    /// Where their avatar is; empty if they have none.
+    avatar: String,
+    /// When they came in, in milliseconds.
+    join_time: i64,
+    /// How they came in: 1 an admin added them, 2 a member invited them, 3 they searched, 4 a QR code, 0 not known.
+    join_source: i64,
+    /// Who added them: the user's id; none if nobody did.
+    inviter_matrix_id: Option<String>,
+    /// Until when they are muted, in milliseconds; 0: they are not.
+    mute_end_time: i64,
+}
+
+impl From<Member> for MemberInfo {
+    fn from(member: Member) -> Self {
+        Self {
+            user: UserName::new(member.user, member.user_id.to_string()),
+            role: member.role,
+            nickname: member.nickname,
+            avatar: member.avatar,
+            join_time: member.joined_ts,
+            join_source: member.source,
+            inviter_matrix_id: member.inviter.map(|user| user.to_string()),
+            mute_end_time: member.muted_until,
+        }
+    }
+}
+
+/// A page of members.
+#[derive(Serialize, ToSchema)]
+struct Members {
+    /// The members, by their numbers.
+    detail: Vec<MemberInfo>,
+    /// Whether there may be more. A page may hold few members, or none, and not be the last.
+    has_more: bool,
+    /// What `last_user_id` is for the next page; none: this is the last.
+    next: Option<i64>,
+}
+
+/// A group's members; its members alone hear it.
+#[utoipa::path(get, path = "/group/members", tag = "group", params(MembersRequest), security(("token" = [])),
+    responses((status = 200, body = Reply<Members>), (status = "4XX", body = Failure)))]
+async fn members(
+    Caller(session): Caller,
+    State(numbers): State<Arc<Numbers>>,
+    State(groups): State<Arc<Groups>>,
+    Input(request): Input<MembersRequest>,
+) -> Result<Reply<Members>, Refusal> {
+    let limit = page_size(request.page_size)?;
+    let room = group(&numbers, &request.group_id).await?;
+    let after = match &request.last_user_id {
+        Some(last) => {
+            let last = numbers.user(last).await?;
+            Some(last.ok_or_else(|| Refusal::argument("no such cursor"))?.nid)
+        }
+        None => None,
+    };
+    let keyword = request.keyword.filter(|keyword| !keyword.is_empty());
+    let filter = MemberFilter { role: request.role, keyword, after, limit };
+    let page = groups.members(&room, &Actor::from(&session), filter).await?;
+    let detail = page.members.into_iter().map(MemberInfo::from).collect();
+    Ok(Reply::new("load ok", Members { detail, has_more: page.next.is_some(), next: page.next.map(|next| next.0) }))
+}
+
+/// Whose avatar is wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AvatarRequest {
+    /// The group.
+    group_id: GroupRef,
+}
+
+/// What a group's avatar is made of.
+#[derive(Serialize, ToSchema)]
+struct Avatar {
+    /// The group's UUID.
+    #[serde(rename = "GroupId")]
+    group_id: String,
+    /// The group's own avatar; empty if it has none.
+    avatar: String,
+    /// The members who joined first, nine at most.
+    #[serde(rename = "UserInfo")]
+    users: Vec<AvatarUser>,
+}
+
+/// A member whose avatar is part of a group's.
+#[derive(Serialize, ToSchema)]
+struct AvatarUser {
+    #[serde(flatten)]
+    user: UserName,
+    /// Their name in the group.
+    nickname: String,
+    /// Where their avatar is.
+    avatar: String,
+}
+
+/// What a group's avatar is made of.
+#[derive(Serialize, ToSchema)]
+struct AvatarReply {
+    /// The avatar.
+    detail: Avatar,
+}
+
+/// A group's avatar, or the first members, of whose avatars one is composed.
+#[utoipa::path(get, path = "/group/avatar", tag = "group", params(AvatarRequest), security(("token" = [])),
+    responses((status = 200, body = Reply<AvatarReply>), (status = "4XX", body = Failure)))]
+async fn avatar(
+    Caller(session): Caller,
+    State(numbers): State<Arc<Numbers>>,
+    State(groups): State<Arc<Groups>>,
+    Input(request): Input<AvatarRequest>,
+) -> Result<Reply<AvatarReply>, Refusal> {
+    let room = group(&numbers, &request.group_id).await?;
+    let by = Actor::from(&session);
+    let info = groups.info(&room, &by).await?;
+    let first = groups.first_members(&room, &by).await?;
+    let users = first.into_iter().map(|member| AvatarUser {
+        user: UserName::new(member.user, member.user_id.to_string()),
+        nickname: member.nickname,
+        avatar: member.avatar,
+    });
+    let group_id = numbers.group_id(room.nid).to_string();
+    Ok(Reply::new("load ok", AvatarReply { detail: Avatar { group_id, avatar: info.avatar, users: users.collect() } }))
+}
+
+/// Who is to come into which group.
+#[derive(Deserialize, ToSchema)]
+struct InviteRequest {
+    /// The group.
+    group_id: GroupRef,
+    /// The users: 1,000 at most.
+    user_ids: Vec<UserRef>,
+    /// What to tell the admins, where they must approve: 500 characters at most.
+    text: Option<String>,
+    /// The platform's number; not used.
+    #[serde(rename = "platform")]
+    _platform: Option<i64>,
+}
+
+/// Adds users to a group.
+#[utoipa::path(post, path = "/group/invite", tag = "group", request_body = InviteRequest, security(("token" = [])),
+    responses((status = 200, body = Reply<AddedUsers>), (status = "4XX", body = Failure)))]
+async fn invite(
+    ActiveCaller(session): ActiveCaller,
+    State(numbers): State<Arc<Numbers>>,
+    State(groups): State<Arc<Groups>>,
+    State(store): State<Store>,
+    State(limits): State<Arc<RateLimits>>,
+    Input(request): Input<InviteRequest>,
+) -> Result<Reply<AddedUsers>, Refusal> {
+    limits.check(Rate::Invite, session.user)?;
+    let room = group(&numbers, &request.group_id).await?;
+    let users = users(&numbers, &request.user_ids).await?;
+    let text = super::groups::text(request.text)?;
+    let added = groups.add(&room, &Actor::from(&session), users, text).await?;
+    Ok(Reply::new("invite successfully", AddedUsers::of(&store, added).await?))
+}

@@ -1,0 +1,98 @@
+//! Groups: LinkIM's meaning over rooms.
+//!
+//! A group is a room of version 12 that the server's own user made (`service_user`). Roles are power levels (`roles`,
+//! `levels`); mutes, the owner's name and the end of a group are state events of ours (`settings`, `mutes`). What a member asks
+//! for is checked against the roles and then done in the service user's name (`act` and the files named by what they do), so
+//! that an admin needs no power that the roles would not give; what plain Matrix clients do on this server is held to the same
+//! rules (`rules`), and what reaches a group by another way, an owner who leaves, power levels edited by hand, is put right
+//! after it happened (`follower`).
+
+mod act;
+mod create;
+mod error;
+mod levels;
+mod members;
+mod mutes;
+mod reading;
+mod roles;
+mod service_user;
+mod settings;
+
+use std::sync::Arc;
+
+use ruma::{OwnedServerName, OwnedUserId};
+
+pub use self::{
+    act::Actor,
+    create::{Created, NewGroup},
+    error::GroupError,
+    members::{Added, Refusal},
+    mutes::Mute,
+    reading::{GroupInfo, Member, MemberFilter, MemberPage},
+    roles::{Role, Roles, is_group, may_withdraw, outranks, role},
+    service_user::ServiceUser,
+    settings::{JoinMode, Settings},
+};
+use crate::{
+    clock::Clock,
+    rooms::{append::Appenders, membership::Membership},
+    store::Store,
+};
+
+/// The owner's level.
+const OWNER_LEVEL: i64 = 100;
+
+/// An admin's level.
+const ADMIN_LEVEL: i64 = 50;
+
+/// A muted member's level.
+const MUTED_LEVEL: i64 = -1;
+
+/// Muted members whom the power levels name at most: the event must stay well below its 65,536 bytes. More are muted by this
+/// server alone.
+const MAX_MUTED_LEVELS: usize = 800;
+
+/// Users in one call at most.
+pub const MAX_USERS: usize = 1_000;
+
+/// Characters of a group's name at most.
+pub const MAX_NAME: usize = 100;
+
+/// Characters of a nickname in a group at most.
+pub const MAX_NICKNAME: usize = 64;
+
+/// Characters of the text of a request, an answer or a reason at most.
+pub const MAX_TEXT: usize = 500;
+
+/// Acts on groups.
+pub struct Groups {
+    store: Store,
+    appenders: Arc<Appenders>,
+    membership: Arc<Membership>,
+    clock: Arc<dyn Clock>,
+    server_name: OwnedServerName,
+    service: ServiceUser,
+}
+
+impl Groups {
+    /// For the server of this name, whose own user is `service`.
+    pub fn new(
+        store: Store,
+        appenders: Arc<Appenders>,
+        membership: Arc<Membership>,
+        clock: Arc<dyn Clock>,
+        server_name: OwnedServerName,
+        service: ServiceUser,
+    ) -> Self {
+        Self { store, appenders, membership, clock, server_name, service }
+    }
+
+    /// The server's own user.
+    pub fn service(&self) -> &ServiceUser {
+        &self.service
+    }
+
+    fn is_local(&self, user: &OwnedUserId) -> bool {
+        user.server_name() == self.server_name
+    }
+}

@@ -43,6 +43,7 @@ use crate::{
     media::{self, Media},
     ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
     peers::{https::TrustError, sender, sender::ServersHear, transport::Transport},
+    presence::{Presence, PresenceFollows},
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
@@ -155,6 +156,9 @@ impl App {
         let typing_notes = Arc::<TypingNotes>::default();
         let sender_notes = Arc::<sender::Notes>::default();
         let hear = Arc::new(ServersHear { next: notifier.clone(), notes: sender_notes.clone() });
+        let hear = Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() });
+        let presence = Presence::new(config.presence.enabled, store.clone(), clock.clone(), notifier.clone());
+        let presence = Arc::new(presence);
         let key = keys[0].clone();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
         let appenders = Arc::new(Appenders::new(
@@ -162,7 +166,7 @@ impl App {
             clock.clone(),
             signer,
             StateHashKey::new(hash_key),
-            Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() }),
+            Arc::new(PresenceFollows { next: hear, presence: presence.clone() }),
         ));
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
@@ -177,6 +181,7 @@ impl App {
             appenders: appenders.clone(),
             typing_notes,
             sender_notes,
+            presence: presence.clone(),
         };
         let peers = Peers::new(&base, keys, transport).await?;
         let memberships = Memberships::new(&base, &peers);
@@ -199,6 +204,7 @@ impl App {
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
+        tasks.push(tokio::spawn(async move { presence.run().await }));
         let rejecting = memberships.leaving.clone();
         tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership, rejecting)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
@@ -288,6 +294,7 @@ impl App {
         for task in &self.tasks {
             task.abort();
         }
+        self.state.filling.stop();
         if let Some(federation) = &self.federation {
             federation.inbox.stop();
         }
@@ -313,6 +320,7 @@ struct Base {
     appenders: Arc<Appenders>,
     typing_notes: Arc<TypingNotes>,
     sender_notes: Arc<sender::Notes>,
+    presence: Arc<Presence>,
 }
 
 /// Alive and able to answer. Needs no token.

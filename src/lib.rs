@@ -19,6 +19,7 @@ pub mod media;
 pub mod numbers;
 pub mod ops;
 pub mod peers;
+pub mod presence;
 pub mod random;
 pub mod rooms;
 pub mod search;

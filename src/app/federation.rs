@@ -27,9 +27,11 @@ use crate::{
             acl::RoomPolicy,
             edus::{Edus, receipts::ReceiptEdus, typing::TypingEdus},
         },
+        joining::Filling,
         keys::{Notary, OwnKeys, RemoteKeys},
         missing::Missing,
         policy::PolicyServers,
+        presence::{PresenceEdus, PresenceOnArrival, PresenceToServers},
         reachability::Reachability,
         sender::{self, Sender},
         serving::Serving,
@@ -129,10 +131,12 @@ impl Peers {
         let name = config.server_name.clone();
         let direct = DirectToDevice::new(store.clone(), clock.clone(), notifier.clone(), name);
         let updates = DeviceListUpdates::new(store.clone(), lists.clone(), remote_lists.clone());
+        let presence = PresenceEdus::new(store.clone(), base.presence.clone());
         let edus = Edus::default()
             .with("m.direct_to_device", Arc::new(direct))
             .with("m.device_list_update", Arc::new(updates))
             .with("m.signing_key_update", Arc::new(SigningKeyUpdates::new(store.clone(), lists.clone())))
+            .with("m.presence", Arc::new(presence))
             .with("m.typing", Arc::new(TypingEdus::new(typing.clone(), policy.clone())))
             .with("m.receipt", Arc::new(ReceiptEdus::new(receipts.clone(), policy)));
         Inbox::start(inbox::Parts {
@@ -152,8 +156,14 @@ impl Peers {
         .await
     }
 
+    /// Has other servers told who of ours is online.
+    fn tell_presence(&self, base: &Base) {
+        base.presence.tell_servers(Arc::new(PresenceToServers::new(self.sender.clone())));
+        self.sender.tell_arrivals(Arc::new(PresenceOnArrival(base.presence.clone())));
+    }
+
     /// What fetches history.
-    pub(super) fn backfill(&self, base: &Base) -> Backfill {
+    pub(super) fn backfill(&self, base: &Base, filling: Arc<Filling>) -> Backfill {
         Backfill::new(backfill::Parts {
             own: base.config.server_name.clone(),
             store: base.store.clone(),
@@ -163,6 +173,7 @@ impl Peers {
             missing: self.missing.clone(),
             reachability: self.reachability.clone(),
             receipts: self.receipts.clone(),
+            filling,
             clock: base.clock.clone(),
         })
     }
@@ -175,6 +186,7 @@ impl Peers {
         encryption: &Encryption,
         memberships: &Memberships,
     ) -> Result<FederationState, StoreError> {
+        self.tell_presence(base);
         let inbox = Arc::new(self.inbox(base, &client.typing, encryption).await?);
         memberships.joining.keeping_in(inbox.clone());
         let serving =

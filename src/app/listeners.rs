@@ -66,6 +66,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     tasks.extend(admin_socket(&config, &app, &stopping));
     if config.federation.enabled {
         app.peers.sender.start().await?;
+        app.state.filling.resume().await?;
     }
     // Before anybody can know that we serve: from then on a signal must find its handler.
     let stopped = StopSignal::listen();
@@ -92,6 +93,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
 fn metrics_routes(app: &App, handle: PrometheusHandle) -> Router {
     let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
     let (reachability, sender) = (app.peers.reachability.clone(), app.peers.sender.clone());
+    let presence = app.state.presence.clone();
     let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
     metrics::routes(handle, move || {
         ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
@@ -103,6 +105,7 @@ fn metrics_routes(app: &App, handle: PrometheusHandle) -> Router {
             inbox.refresh_metrics();
         }
         sender.refresh_gauges();
+        presence.refresh_gauges();
     })
 }
 

@@ -13,6 +13,7 @@ use crate::{
     peers::{
         hierarchy::RemoteRooms, profiles::RemoteProfiles, sender::ServersHearReceipts, timestamps::RemoteTimestamps,
     },
+    presence::EndsPresence,
     rooms::{
         account_follower::AccountFollower, aliases::Aliases, create::RoomCreation, directory::Directory,
         hierarchy::Hierarchy, reading::Reading, receipts::Receipts, reports::Reports, send::Sending,
@@ -32,7 +33,18 @@ pub(super) async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, .. } = base;
+    let Base {
+        config,
+        store,
+        clock,
+        random,
+        notifier,
+        appenders,
+        typing_notes,
+        sender_notes,
+        presence,
+        receive_nothing,
+    } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -56,14 +68,11 @@ pub(super) async fn services(
     let typing = Arc::new(typing.telling(sender_notes.clone()));
     let hear = Arc::new(ServersHearReceipts { next: notifier.clone(), notes: sender_notes.clone() });
     let summaries = Arc::new(Summaries::new(store.clone()));
+    let ends = Arc::new(EndsPresence { next: follower.clone(), presence: presence.clone() });
+    let sync = V3::new(store.clone(), notifier.clone(), typing.clone(), encryption.counts.clone(), clock.clone());
     Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(
-            store.clone(),
-            notifier.clone(),
-            typing.clone(),
-            encryption.counts.clone(),
-            clock.clone(),
-        )),
+        sync: Arc::new(sync.showing(presence.clone())),
+        presence: presence.clone(),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
         uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
@@ -73,7 +82,7 @@ pub(super) async fn services(
             random.clone(),
         )),
         devices: Arc::new(Devices::new(store.clone(), sessions.clone(), last_seen.clone())),
-        deactivation: Arc::new(Deactivation::new(store.clone(), clock.clone(), sessions.clone(), follower.clone())),
+        deactivation: Arc::new(Deactivation::new(store.clone(), clock.clone(), sessions.clone(), ends)),
         restrictions: Arc::new(Restrictions::new(store.clone(), sessions.clone(), server_name.clone())),
         profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
         tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
@@ -90,12 +99,13 @@ pub(super) async fn services(
             .talking_to_others(config.federation.enabled),
         ),
         joining: memberships.joining.clone(),
+        filling: memberships.filling.clone(),
         knocking: memberships.knocking.clone(),
         leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
         sending: Arc::new(
             Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
-                .with_rules(vec![base.receive_nothing.clone()]),
+                .with_rules(vec![receive_nothing.clone()]),
         ),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
@@ -108,7 +118,7 @@ pub(super) async fn services(
         remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
         remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
         remote_timestamps: Arc::new(RemoteTimestamps::new(server_name.clone(), store.clone(), peers.client.clone())),
-        backfill: Arc::new(peers.backfill(base)),
+        backfill: Arc::new(peers.backfill(base, memberships.filling.clone())),
         key_uploads: encryption.uploads.clone(),
         key_queries: encryption.queries.clone(),
         key_claims: encryption.claims.clone(),

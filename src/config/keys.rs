@@ -75,6 +75,8 @@ pub(super) const KEYS: &[Key] = &[
     key("linkim.invitation_required", Effect::NotYet),
     secret("linkim.grpc_token", Effect::Yes),
     key("presence.enabled", Effect::NotYet),
+    secret("linkim.grpc_token", Effect::NotYet),
+    key("presence.enabled", Effect::Yes),
     key("appservices.registrations", Effect::NotYet),
     key("rooms.default_version", Effect::Yes),
     key("turn.uris", Effect::Yes),

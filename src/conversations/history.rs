@@ -126,7 +126,8 @@ pub enum HistoryError {
 impl From<ReadError> for HistoryError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::NoPart | ReadError::NotFound(_) => PlaceError::NotMember.into(),
+            // Lists of members alone wait for them.
+            ReadError::NoPart | ReadError::NotFound(_) | ReadError::MembersMissing => PlaceError::NotMember.into(),
             ReadError::Store(error) => Self::Store(error),
         }
     }

@@ -97,7 +97,8 @@ impl From<SendError> for MessageError {
 impl From<ReadError> for MessageError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::NoPart => PlaceError::NotMember.into(),
+            // Lists of members alone wait for them.
+            ReadError::NoPart | ReadError::MembersMissing => PlaceError::NotMember.into(),
             ReadError::NotFound(_) => Self::NoMessage,
             ReadError::Store(error) => Self::Store(error),
         }

@@ -30,7 +30,7 @@ use crate::{
         accounts::AccountKind,
         groups::{self, Handled, RequestRow},
         ids,
-        ids::{DeviceNid, RoomKey, UserNid},
+        ids::{RoomKey, UserNid},
         members,
         members::Membership as State,
     },

@@ -24,6 +24,7 @@ use super::{
     candidates,
     client::{Call, PeerClient, PeerError},
     events::EventChecker,
+    joining::Filling,
     missing::{Missing, MissingError},
     reachability::Reachability,
 };
@@ -133,6 +134,8 @@ pub struct Parts {
     pub reachability: Arc<Reachability>,
     /// Receipts that wait for their events.
     pub receipts: Arc<RemoteReceipts>,
+    /// Members that are still to be fetched.
+    pub filling: Arc<Filling>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -160,6 +163,10 @@ impl Backfill {
         let Some(room) = room else { return Ok(Filled::Nowhere) };
         if gap.missing.iter().all(|missing| self.nowhere.contains_key(&(room.nid, missing.clone()))) {
             return Ok(Filled::Nowhere);
+        }
+        // History is taken once the state that it leads up to is whole.
+        if !self.parts.filling.whole(room_id, PATIENCE).await? {
+            return Ok(Filled::NotNow);
         }
         let mut flight = self.flight(room, gap);
         let landed = tokio::time::timeout(PATIENCE, flight.wait_for(Option::is_some)).await;
@@ -201,7 +208,6 @@ impl Backfill {
         event: EventNid,
     ) -> Result<Filled, StoreError> {
         let (nid, own, named) = (room.nid, self.parts.own.clone(), missing.clone());
-        // History is taken once the state that it leads up to is whole.
         if self.parts.store.read_short(move |read| partial_joins::is_partial(read, nid)).await? {
             return Ok(Filled::NotNow);
         }

@@ -2,6 +2,7 @@
 //! them.
 
 pub mod backfill;
+mod bounded_body;
 pub mod budgets;
 mod candidates;
 pub mod client;
@@ -24,6 +25,7 @@ pub mod knocking;
 pub mod leaving;
 pub mod missing;
 pub mod policy;
+pub mod presence;
 pub mod profiles;
 mod published;
 pub mod reachability;

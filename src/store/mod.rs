@@ -38,6 +38,7 @@ mod migrate;
 pub mod one_time_keys;
 pub mod outbox;
 pub mod partial_joins;
+pub mod presence;
 pub mod profiles;
 mod readers;
 pub mod receipts;

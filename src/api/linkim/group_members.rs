@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     extract::{ActiveCaller, Caller, Input, page_size},
-    groups::{AddedUsers, UserName, group, user, users},
+    groups::{AddedUsers, UserName, group, users},
     refusal::{Failure, Refusal},
     reply::Reply,
     state::LinkImState,

@@ -50,7 +50,11 @@ impl Missing {
         super::count(what, opened.as_ref().err());
         let body = opened?.body;
         let read = tokio::time::timeout(BODY_TIME, self.read_lists::<T>(room, via, body, bounds)).await;
-        read.unwrap_or_else(|_| Err(MissingError::Unreachable(PeerError::Timeout(via.to_owned()))))
+        let read = read.unwrap_or_else(|_| Err(MissingError::Unreachable(PeerError::Timeout(via.to_owned()))));
+        if let Err(MissingError::Unreachable(error)) = &read {
+            self.peers.broke_off(via, error);
+        }
+        read
     }
 
     async fn read_lists<T: Answer + Send + 'static>(

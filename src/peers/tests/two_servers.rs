@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{
+    api::client::state::ClientState,
     app::App,
     clock::SystemClock,
     config::Config,
@@ -184,6 +185,11 @@ impl Server {
         Self { name, app, router, _folder: folder }
     }
 
+    /// Its services.
+    pub(crate) fn services(&self) -> &ClientState {
+        self.app.state()
+    }
+
     /// Ends it, as if it had crashed: nobody reaches it any more.
     pub(crate) async fn stop(self, network: &Network) {
         network.set_down(&self.name, true);
@@ -234,6 +240,11 @@ impl Server {
     pub(crate) async fn membership(&self, room: &str, by: &Person, of: &UserId) -> String {
         let answer = self.get(&format!("/rooms/{room}/state/m.room.member/{of}"), by).await;
         answer.body["membership"].as_str().unwrap_or("none").to_owned()
+    }
+
+    /// Sends what other servers are owed, from now on.
+    pub(crate) async fn tell_others(&self) {
+        self.app.peers().sender.start().await.unwrap();
     }
 
     /// How many receipts wait for their events.

@@ -106,8 +106,17 @@ impl MainCommit {
         rooms::put_head(tx, room.nid, &out.row)?;
         let concerned = std::mem::take(&mut out.concerned);
         out.state_redacted = concerned.state_redacted;
-        announce(tx, &self.site, room.nid, &out.row, Some(&self.members), concerned);
+        let news = if self.is_owed(&out.row) { News::Everywhere } else { News::Here };
+        announce(tx, &self.site, room.nid, &out.row, (Some(&self.members), news), concerned);
         Ok(out)
+    }
+
+    /// Whether other servers may be owed something of the batch: events that we relay, where members have their accounts
+    /// elsewhere; or what follows from state, such as device lists.
+    fn is_owed(&self, after: &RoomHeadRow) -> bool {
+        let state = after.state_position != self.row.state_position;
+        let alone = after.joined == after.local_joined && !self.partial;
+        state || (!alone && self.planned.iter().any(|planned| planned.relay))
     }
 
     fn write_one(
@@ -337,6 +346,15 @@ pub(super) fn apply_waiting(
     Ok(())
 }
 
+/// Whom something new may concern.
+#[derive(Clone, Copy)]
+pub(super) enum News {
+    /// Other servers, too.
+    Everywhere,
+    /// Members with an account here.
+    Here,
+}
+
 /// After the commit: brings the members up to date and wakes whom it concerns; nobody without `members`, where what was written
 /// is no news.
 pub(super) fn announce(
@@ -344,7 +362,7 @@ pub(super) fn announce(
     site: &Arc<Site>,
     room: RoomNid,
     row: &RoomHeadRow,
-    members: Option<&LocalMembers>,
+    (members, news): (Option<&LocalMembers>, News),
     concerned: Concerned,
 ) {
     let (site, members) = (site.clone(), members.cloned());
@@ -377,7 +395,10 @@ pub(super) fn announce(
         }
         let also: Vec<UserNid> = changed.into_keys().collect();
         let members: &HashSet<UserNid> = &members.read().unwrap_or_else(PoisonError::into_inner);
-        site.wake.room_changed(room, position, members, &also);
+        match news {
+            News::Here if also.is_empty() => site.wake.room_changed_here(room, position, members),
+            _ => site.wake.room_changed(room, position, members, &also),
+        }
     });
 }
 

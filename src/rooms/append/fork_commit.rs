@@ -7,7 +7,7 @@ use linkim_federation::{Pdu, RoomVersionRules};
 use super::{
     Appended, LocalMembers,
     classify::classify,
-    commit::{Context, Site, Written, announce, set_current, write_event},
+    commit::{Context, News, Site, Written, announce, set_current, write_event},
     effects::{Concerned, Place, adopt_thread, state_changed},
     forks::{Judged, Judgement},
     plan::{AuthRef, Planned},
@@ -92,7 +92,7 @@ impl ForkCommit {
         }
         self.close_gaps(tx, nid)?;
         if history.is_some() {
-            announce(tx, &self.site, self.room.nid, &row, None, concerned);
+            announce(tx, &self.site, self.room.nid, &row, (None, News::Everywhere), concerned);
         } else {
             if accepted {
                 row.took(position, flags);
@@ -100,7 +100,7 @@ impl ForkCommit {
             self.change_current(tx, position, nid, key, &mut row, &mut concerned)?;
             self.move_extremities(tx, nid, &row)?;
             rooms::put_head(tx, self.room.nid, &row)?;
-            announce(tx, &self.site, self.room.nid, &row, Some(&self.members), concerned);
+            announce(tx, &self.site, self.room.nid, &row, (Some(&self.members), News::Everywhere), concerned);
         }
         Ok(Appended { nid, event_id: self.pdu.event_id().to_owned(), position, repeated: false })
     }

@@ -46,7 +46,7 @@ impl Appender {
 
     /// We are in the room: then the event has its place in the DAG. None if that is not known yet; it comes with what follows.
     async fn inside(&mut self, change: &OutsideMembership) -> Result<Option<Appended>, AppendError> {
-        let received = self.receive_one(Incoming::new(change.event.clone()), None).await?;
+        let received = self.receive_one(Incoming::new(change.event.clone()), None, None).await?;
         Ok(match received {
             Received::Accepted(appended) => Some(appended),
             Received::SoftFailed(_, reason) | Received::Rejected(_, reason) => return Err(AppendError::Denied(reason)),

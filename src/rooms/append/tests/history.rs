@@ -117,7 +117,7 @@ async fn history_comes_in_stretches() {
 /// rejected by it.
 #[tokio::test]
 async fn a_false_state_of_long_ago_takes_nothing_out_of_effect() {
-    for version in [room_version_id!("1"), room_version_id!("11"), room_version_id!("12")] {
+    for version in [room_version_id!("6"), room_version_id!("11"), room_version_id!("12")] {
         let f = fixture();
         let (room, first) = room(&f, version).await;
         let mut far = Oracle::new(&f, &room, &first).await;

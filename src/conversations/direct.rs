@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-pub use crate::contacts::OpenError;
+pub(super) use crate::contacts::OpenError;
 
 /// The other one of a direct room.
 ///

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The type of the account data, which the server alone writes.
-pub const TYPE: &str = "org.linkim.recv_opt";
+pub(super) const TYPE: &str = "org.linkim.recv_opt";
 
 /// Its content.
 #[derive(Debug, Serialize, Deserialize)]

@@ -41,6 +41,7 @@ use crate::{
     config::{Config, Secret, StorageUrl},
     contacts::ContactRules,
     groups::{Changes, GroupRules, NoteChanges},
+    conversations::ReceiveNothing,
     listen::tls::TlsError,
     media::{self, Media},
     ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
@@ -181,6 +182,7 @@ impl App {
         let follower = Arc::new(AccountFollower::default());
         let base = Base {
             config: config.clone(),
+            receive_nothing: Arc::new(ReceiveNothing::load(&store).await?),
             store: store.clone(),
             clock: clock.clone(),
             random,
@@ -330,6 +332,7 @@ impl App {
 /// What most services are given some of.
 struct Base {
     config: Arc<Config>,
+    receive_nothing: Arc<ReceiveNothing>,
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,

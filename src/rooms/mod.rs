@@ -19,6 +19,7 @@ mod fixture;
 pub mod gaps;
 mod guests;
 pub mod hierarchy;
+pub mod history_floor;
 pub mod ignored_users;
 pub(crate) mod invite_permission;
 pub mod membership;

@@ -21,6 +21,8 @@ mod groups_mutes;
 mod groups_roles;
 mod labels;
 mod user_search;
+mod conversations;
+mod messages;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

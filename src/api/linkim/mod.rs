@@ -7,6 +7,8 @@ mod account_code;
 mod address;
 mod blacklist;
 mod contacts_error;
+mod conversation_settings;
+mod conversations;
 pub mod docs;
 pub mod errcode;
 pub mod extract;
@@ -23,12 +25,19 @@ mod logout;
 mod password;
 mod person;
 mod profile;
+mod history;
+mod media;
+mod messages;
+mod place;
 pub mod refusal;
 mod register;
 pub mod reply;
 mod sessions;
 pub mod state;
 mod user_search;
+mod search;
+mod time;
+mod withdraw;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -49,6 +58,13 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(labels::routes())
         .merge(blacklist::routes())
         .merge(user_search::routes())
+        .merge(messages::routes())
+        .merge(history::routes())
+        .merge(withdraw::routes())
+        .merge(conversations::routes())
+        .merge(conversation_settings::routes())
+        .merge(search::routes())
+        .merge(media::routes())
         .merge(groups::routes())
         .merge(group_members::routes())
         .merge(login::routes())

@@ -12,11 +12,13 @@ use crate::{
     api::client::state::ClientState,
     config::Config,
     contacts::Contacts,
+    conversations::{Conversations, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
     groups::Groups,
     media::Media,
     numbers::Numbers,
     peers::knocking::Knocking,
     peers::profiles::RemoteProfiles,
+    peers::backfill::Backfill,
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
 };
@@ -35,6 +37,18 @@ pub struct LinkImServices {
     pub contacts: Arc<Contacts>,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
+    /// Sends, edits, withdraws and restores messages.
+    pub messages: Arc<Messages>,
+    /// Pages of messages.
+    pub history: Arc<HistoryReader>,
+    /// Lists of conversations.
+    pub conversations: Arc<Conversations>,
+    /// What users decide about their conversations.
+    pub conversation_settings: Arc<Settings>,
+    /// Marks conversations as read.
+    pub mark_read: Arc<MarkRead>,
+    /// Searches in messages.
+    pub message_search: Arc<MessageSearch>,
     /// Groups.
     pub groups: Arc<Groups>,
 }
@@ -63,7 +77,18 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(contacts: Arc<Contacts>, groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
+of_linkim!(
+    contacts: Arc<Contacts>,
+    groups: Arc<Groups>,
+    numbers: Arc<Numbers>,
+    store: Store,
+    messages: Arc<Messages>,
+    history: Arc<HistoryReader>,
+    conversations: Arc<Conversations>,
+    conversation_settings: Arc<Settings>,
+    mark_read: Arc<MarkRead>,
+    message_search: Arc<MessageSearch>,
+);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(
@@ -93,3 +118,4 @@ of_client!(
     ThirdPartyIds,
     UserNames,
 );
+of_client!(Backfill, Config, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);

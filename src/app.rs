@@ -370,6 +370,7 @@ impl App {
         };
         let linkim = linkim::linkim(&base, &state).await?;
         tasks.push(tokio::spawn(linkim.groups().clone().follow()));
+        tasks.push(tokio::spawn(linkim.groups().clone().answer_requests()));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));

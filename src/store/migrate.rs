@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0009_media.sql"),
     include_str!("../../migrations/sqlite/0010_message_numbers.sql"),
     include_str!("../../migrations/sqlite/0015_groups.sql"),
+    include_str!("../../migrations/sqlite/0018_announcements.sql"),
 ];
 
 /// The newest schema version that this binary knows.

@@ -38,7 +38,7 @@ use std::{
 
 use linkim_federation::{Pdu, SigningKey};
 use ruma::{OwnedEventId, OwnedServerName, RoomId, RoomVersionId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::calls::{
     Along, AppendError, Appended, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received, RemoteJoin,
@@ -162,7 +162,13 @@ impl Appenders {
             .max_capacity(PDU_CACHE_BYTES)
             .weigher(|_, pdu: &Arc<Pdu>| u32::try_from(pdu.json().len()).unwrap_or(u32::MAX))
             .build();
-        let site = Arc::new(commit::Site { server_name: signer.server_name.clone(), hash_key, wake, pdus });
+        let site = Arc::new(commit::Site {
+            server_name: signer.server_name.clone(),
+            hash_key,
+            wake,
+            pdus,
+            calls: Arc::default(),
+        });
         Self {
             shared: Arc::new(Shared { store, clock, signer, site, last_created_ms: AtomicI64::new(0) }),
             awake: Arc::default(),
@@ -174,6 +180,11 @@ impl Appenders {
     pub fn countersign_with(&self, countersigns: Arc<dyn Countersigns>) {
         // A second one changes nothing.
         let _ = self.countersigns.set(countersigns);
+    }
+
+    /// Wakes those who wait for what admins ask of groups, and for the answers.
+    pub fn calls(&self) -> Arc<Notify> {
+        self.shared.site.calls.clone()
     }
 
     /// Makes a room: its create event, then `events`, all of them or none. The answer's first event is the create event.

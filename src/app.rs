@@ -4,9 +4,11 @@ mod admin;
 mod encryption;
 mod federation;
 mod linkim;
+mod listeners;
 mod memberships;
+mod services;
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -15,28 +17,19 @@ use axum::{
     middleware,
     routing::get,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{Any, CorsLayer},
 };
 
-pub use self::{admin::admin, federation::Peers};
-use self::{encryption::Encryption, memberships::Memberships};
+pub use self::{admin::admin, federation::Peers, listeners::serve};
+use self::{encryption::Encryption, memberships::Memberships, services::services};
 use crate::{
-    accounts::{
-        AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
-        RateLimits, Registration, Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
-        keep_last_seen,
-    },
+    accounts::{LastSeen, keep_last_seen},
     api::{
         client,
-        client::state::{ClientServices, ClientState},
+        client::state::ClientState,
         client_ip::{self, TrustedProxies},
         error::{ApiError, unknown_method, unknown_path},
         extract::MAX_BODY_BYTES,
@@ -44,47 +37,22 @@ use crate::{
         linkim::state::LinkImState,
     },
     clock::{Clock, SystemClock},
-    config::{Config, StorageUrl},
+    config::{Config, Secret, StorageUrl},
     groups::{Changes, GroupRules, NoteChanges},
-    listen,
-    listen::tls::{Certificates, TlsError},
+    listen::tls::TlsError,
     media::{self, Media},
-    ops::{
-        admin::{Admin, AdminSocket, SOCKET},
-        data_dir::{self, DataDirLock},
-        metrics, signing_key,
-        signing_key::SigningKeyError,
-        sweepers,
-    },
-    peers::{
-        hierarchy::RemoteRooms,
-        https::TrustError,
-        profiles::RemoteProfiles,
-        sender,
-        sender::{ServersHear, ServersHearReceipts},
-        timestamps::RemoteTimestamps,
-        transport::Transport,
-    },
+    ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
+    peers::{https::TrustError, sender, sender::ServersHear, transport::Transport},
+    presence::{Presence, PresenceFollows},
     random::{OsRandom, Random},
     rooms::{
         account_follower::AccountFollower,
-        aliases::Aliases,
         append::{Appenders, Signer},
-        create::RoomCreation,
-        directory::Directory,
-        hierarchy::Hierarchy,
-        reading::Reading,
-        receipts::Receipts,
-        reports::Reports,
-        send::Sending,
         state_hash::StateHashKey,
-        summary::Summaries,
-        typing::{LeaversDontType, Typing, TypingNotes},
-        upgrade::Upgrades,
-        user_directory::UserDirectory,
+        typing::{LeaversDontType, TypingNotes},
     },
     store::{self, Store, StoreError},
-    sync::{notifier::Notifier, v3::V3},
+    sync::notifier::Notifier,
 };
 
 /// Why the server could not start.
@@ -128,141 +96,6 @@ pub enum StartError {
 pub fn database_path(config: &Config) -> PathBuf {
     match &config.storage.url {
         StorageUrl::Sqlite(path) => path.clone(),
-    }
-}
-
-/// Serves until SIGTERM or SIGINT.
-///
-/// # Errors
-/// [`StartError`]; nothing is served then.
-pub async fn serve(config: Config) -> Result<(), StartError> {
-    let handle = metrics::install().map_err(|error| StartError::Metrics(error.to_string()))?;
-    let config = Arc::new(config);
-    let certificates = certificates(&config)?;
-    let lock = data_dir::hold(&config.data_dir)?;
-    let app = App::start(config.clone(), lock).await?;
-    let (stop, stopping) = watch::channel(false);
-    let mut tasks = Vec::new();
-    let mut line = String::from("listening");
-    let router = app.router();
-    for address in &config.listen.client {
-        let (listener, real) = bind(*address).await?;
-        line.push_str(&format!(" client http://{real}"));
-        tasks.push(tokio::spawn(listen::serve(listener, router.clone(), stopping.clone())));
-    }
-    if let Some(certificates) = certificates {
-        for address in &config.listen.federation {
-            let (listener, real) = bind(*address).await?;
-            line.push_str(&format!(" federation https://{real}"));
-            let (router, certificates) = (router.clone(), certificates.clone());
-            tasks.push(tokio::spawn(listen::serve_tls(listener, router, stopping.clone(), certificates)));
-        }
-        tasks.push(tokio::spawn(certificates.keep_fresh(stopping.clone())));
-    }
-    for address in &config.listen.metrics {
-        let (listener, real) = bind(*address).await?;
-        line.push_str(&format!(" metrics http://{real}"));
-        let (notifier, store, appenders) = (app.notifier.clone(), app.store.clone(), app.appenders.clone());
-        let (reachability, sender) = (app.peers.reachability.clone(), app.peers.sender.clone());
-        let inbox = app.federation.as_ref().map(|federation| federation.inbox.clone());
-        let routes = metrics::routes(handle.clone(), move || {
-            ::metrics::gauge!("linkim_waiting_users").set(notifier.waiting() as f64);
-            ::metrics::gauge!("linkim_write_queue_length").set(store.write_queue_length() as f64);
-            ::metrics::gauge!("linkim_append_queue_length").set(appenders.queue_length() as f64);
-            ::metrics::gauge!("linkim_appenders_awake").set(appenders.awake() as f64);
-            ::metrics::gauge!("linkim_failing_destinations").set(reachability.failing() as f64);
-            if let Some(inbox) = &inbox {
-                inbox.refresh_metrics();
-            }
-            sender.refresh_gauges();
-        });
-        tasks.push(tokio::spawn(listen::serve(listener, routes, stopping.clone())));
-    }
-    tasks.extend(admin_socket(&config, &app, &stopping));
-    if config.federation.enabled {
-        app.peers.sender.start().await?;
-    }
-    // Before anybody can know that we serve: from then on a signal must find its handler.
-    let stopped = StopSignal::listen();
-    {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(StartError::Output)?;
-    }
-    tracing::info!(server_name = %config.server_name, "{line}");
-    stopped.wait().await;
-    tracing::info!("stopping");
-    stop.send_replace(true);
-    app.notifier.stop();
-    for task in tasks {
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a listener failed");
-        }
-    }
-    app.stop().await;
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// What `linkim admin` reaches this process by. Without it the server serves all the same.
-fn admin_socket(config: &Config, app: &App, stopping: &watch::Receiver<bool>) -> Option<JoinHandle<()>> {
-    let serving = match AdminSocket::bind(&config.data_dir) {
-        Ok(socket) => socket.serve(Arc::new(app.admin()), stopping.clone()),
-        Err(error) => {
-            tracing::error!(%error, "linkim admin can't reach this server: no {SOCKET} in data_dir");
-            return None;
-        }
-    };
-    Some(tokio::spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::warn!(%error, "{SOCKET} stays behind");
-        }
-    }))
-}
-
-/// What the HTTPS listeners show, if there are any.
-fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, TlsError> {
-    let files = config.tls.as_ref().filter(|_| !config.listen.federation.is_empty());
-    files.map(|files| Certificates::load(files).map(Arc::new)).transpose()
-}
-
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let real = listener.local_addr().map_err(failed)?;
-    Ok((listener, real))
-}
-
-/// SIGTERM and SIGINT. Without a handler they end the process at once, which the store survives too.
-struct StopSignal {
-    terminate: Option<Signal>,
-    interrupt: Option<Signal>,
-}
-
-impl StopSignal {
-    fn listen() -> Self {
-        let handle = |kind| match signal(kind) {
-            Ok(signal) => Some(signal),
-            Err(error) => {
-                tracing::warn!(%error, "no handler for a stop signal");
-                None
-            }
-        };
-        Self { terminate: handle(SignalKind::terminate()), interrupt: handle(SignalKind::interrupt()) }
-    }
-
-    async fn wait(mut self) {
-        async fn received(signal: &mut Option<Signal>) {
-            match signal {
-                Some(signal) => {
-                    signal.recv().await;
-                }
-                None => std::future::pending().await,
-            }
-        }
-        tokio::select! {
-            () = received(&mut self.terminate) => {}
-            () = received(&mut self.interrupt) => {}
-        }
     }
 }
 
@@ -323,6 +156,9 @@ impl App {
         let typing_notes = Arc::<TypingNotes>::default();
         let sender_notes = Arc::<sender::Notes>::default();
         let hear = Arc::new(ServersHear { next: notifier.clone(), notes: sender_notes.clone() });
+        let hear = Arc::new(LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() });
+        let presence = Presence::new(config.presence.enabled, store.clone(), clock.clone(), notifier.clone());
+        let presence = Arc::new(presence);
         let key = keys[0].clone();
         let group_changes = Arc::<Changes>::default();
         let signer = Signer { server_name: config.server_name.clone(), key, random: random.clone() };
@@ -332,7 +168,7 @@ impl App {
             signer,
             StateHashKey::new(hash_key),
             Arc::new(NoteChanges {
-                next: LeaversDontType { next: hear, wake: notifier.clone(), notes: typing_notes.clone() },
+                next: PresenceFollows { next: hear, presence: presence.clone() },
                 changes: group_changes.clone(),
             }),
         ));
@@ -350,6 +186,7 @@ impl App {
             sender_notes,
             group_changes,
             group_rules: Arc::new(GroupRules::new(clock.clone())),
+            presence: presence.clone(),
         };
         let peers = Peers::new(&base, keys, transport).await?;
         let memberships = Memberships::new(&base, &peers);
@@ -374,7 +211,9 @@ impl App {
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
-        tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership)));
+        tasks.push(tokio::spawn(async move { presence.run().await }));
+        let rejecting = memberships.leaving.clone();
+        tasks.push(tokio::spawn(follower.run(store.clone(), appenders.clone(), membership, rejecting)));
         tasks.push(tokio::spawn(keep_last_seen(last_seen.clone(), store.clone())));
         tasks.push(tokio::spawn(sweepers::run(store.clone(), clock)));
         tasks.push(tokio::spawn(media::run_sweeper(media)));
@@ -452,11 +291,17 @@ impl App {
             .layer(cors)
     }
 
+    /// The gRPC services, for who knows the token.
+    fn grpc(&self, token: Secret) -> Router {
+        linkim::grpc(&self.linkim, token).layer(middleware::from_fn(metrics::count))
+    }
+
     /// Stops the tasks and closes the store.
     pub async fn stop(self) {
         for task in &self.tasks {
             task.abort();
         }
+        self.state.filling.stop();
         if let Some(federation) = &self.federation {
             federation.inbox.stop();
         }
@@ -483,115 +328,7 @@ struct Base {
     sender_notes: Arc<sender::Notes>,
     group_changes: Arc<Changes>,
     group_rules: Arc<GroupRules>,
-}
-
-/// Makes the services that the handlers call.
-async fn services(
-    base: &Base,
-    peers: &Peers,
-    memberships: &Memberships,
-    last_seen: &Arc<LastSeen>,
-    follower: &Arc<AccountFollower>,
-    media: &Arc<Media>,
-    encryption: &Encryption,
-) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, group_rules, .. } = base;
-    let server_name = &config.server_name;
-    let watcher = encryption.lists.clone();
-    let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
-    let sessions = Arc::new(sessions.await?);
-    let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
-    let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
-    let passwords = Arc::new(Passwords::new(random.clone()));
-    let registration = Arc::new(Registration::new(
-        store.clone(),
-        clock.clone(),
-        random.clone(),
-        passwords.clone(),
-        sessions.clone(),
-        names.clone(),
-        config.registration.clone(),
-    ));
-    let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
-    let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
-    let membership = memberships.membership.clone();
-    let typing = Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone());
-    let typing = Arc::new(typing.telling(sender_notes.clone()));
-    let hear = Arc::new(ServersHearReceipts { next: notifier.clone(), notes: sender_notes.clone() });
-    let summaries = Arc::new(Summaries::new(store.clone()));
-    Ok(ClientState::new(ClientServices {
-        sync: Arc::new(V3::new(
-            store.clone(),
-            notifier.clone(),
-            typing.clone(),
-            encryption.counts.clone(),
-            clock.clone(),
-        )),
-        receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
-        typing,
-        uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
-        shared_secret: Arc::new(SharedSecret::new(
-            config.registration.shared_secret.clone(),
-            clock.clone(),
-            random.clone(),
-        )),
-        devices: Arc::new(Devices::new(store.clone(), sessions.clone(), last_seen.clone())),
-        deactivation: Arc::new(Deactivation::new(store.clone(), clock.clone(), sessions.clone(), follower.clone())),
-        restrictions: Arc::new(Restrictions::new(store.clone(), sessions.clone(), server_name.clone())),
-        profiles: Arc::new(Profiles::new(store.clone(), follower.clone())),
-        tags: Arc::new(Tags::new(store.clone(), account_data.clone())),
-        push_rules: Arc::new(PushRules::new(store.clone(), account_data.clone())),
-        filters: Arc::new(Filters::new(store.clone())),
-        room_creation: Arc::new(
-            RoomCreation::new(
-                store.clone(),
-                appenders.clone(),
-                server_name.clone(),
-                config.rooms.default_version.clone(),
-                clock.clone(),
-            )
-            .talking_to_others(config.federation.enabled),
-        ),
-        joining: memberships.joining.clone(),
-        knocking: memberships.knocking.clone(),
-        leaving: memberships.leaving.clone(),
-        reading: Arc::new(Reading::new(store.clone(), clock.clone())),
-        sending: Arc::new(
-            Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
-                .with_rules(vec![group_rules.clone()]),
-        ),
-        aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
-        directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),
-        hierarchy: Arc::new(Hierarchy::new(store.clone(), summaries.clone())),
-        upgrades: Arc::new(Upgrades::new(store.clone(), appenders.clone())),
-        reports: Arc::new(Reports::new(store.clone(), clock.clone())),
-        user_directory: Arc::new(UserDirectory::new(store.clone())),
-        turn: Arc::new(TurnServer::new(config.turn.clone(), clock.clone())),
-        remote_directory: memberships.directory.clone(),
-        remote_profiles: Arc::new(RemoteProfiles::new(peers.client.clone())),
-        remote_rooms: Arc::new(RemoteRooms::new(peers.client.clone())),
-        remote_timestamps: Arc::new(RemoteTimestamps::new(server_name.clone(), store.clone(), peers.client.clone())),
-        backfill: Arc::new(peers.backfill(base)),
-        key_uploads: encryption.uploads.clone(),
-        key_queries: encryption.queries.clone(),
-        key_claims: encryption.claims.clone(),
-        remote_keys: encryption.remote_queries.clone(),
-        cross_signing: encryption.cross_signing.clone(),
-        signatures: encryption.signatures.clone(),
-        to_device: encryption.to_device.clone(),
-        key_backups: encryption.backups.clone(),
-        login_tokens: Arc::new(LoginTokens::new(clock.clone(), random.clone())),
-        summaries,
-        media: media.clone(),
-        config: config.clone(),
-        sessions,
-        names,
-        registration,
-        login,
-        account_data,
-        limits,
-        membership,
-    }))
+    presence: Arc<Presence>,
 }
 
 /// Alive and able to answer. Needs no token.

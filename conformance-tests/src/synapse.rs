@@ -201,7 +201,7 @@ fn configuration(folder: &Path, gate: &Gate, client: SocketAddr, federation: Soc
         "rc_joins": { "local": often, "remote": often },
         "rc_joins_per_room": often,
         "rc_invites": { "per_room": often, "per_user": often, "per_issuer": often },
-        "rc_room_creation": often,
+        "rc_room_creation": often, "rc_presence": { "per_user": often },
         "rc_federation": {
             "window_size": 1000, "sleep_limit": 1_000_000, "sleep_delay": 1, "reject_limit": 1_000_000, "concurrent": 100,
         },

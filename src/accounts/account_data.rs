@@ -21,8 +21,12 @@ const MAX_TYPES: i64 = 1000;
 /// Longest type, in bytes.
 const MAX_TYPE: usize = 255;
 
+/// Longest content of a type that only the server writes: what it holds is bounded by count (friends, to begin with).
+const MAX_OWN_CONTENT: usize = 2 * 1024 * 1024;
+
 /// Types that only the server writes.
-const SERVER_MANAGED: [&str; 2] = ["m.fully_read", "m.push_rules"];
+const SERVER_MANAGED: [&str; 5] =
+    ["m.fully_read", "m.push_rules", "org.linkim.friends", "org.linkim.friend_labels", "org.linkim.friend_remarks"];
 
 /// Why account data is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -110,10 +114,25 @@ impl AccountData {
         kind: &str,
         content: &str,
     ) -> Result<(), AccountDataError> {
+        if content.len() > MAX_CONTENT {
+            return Err(AccountDataError::TooLarge);
+        }
+        self.put_own(tx, user, room, kind, content)
+    }
+
+    /// As [`Self::put`], for what only the server writes, which may be longer.
+    pub fn put_own(
+        &self,
+        tx: &WriteTx<'_>,
+        user: UserNid,
+        room: Option<RoomNid>,
+        kind: &str,
+        content: &str,
+    ) -> Result<(), AccountDataError> {
         if kind.len() > MAX_TYPE {
             return Err(AccountDataError::TypeTooLong);
         }
-        if content.len() > MAX_CONTENT {
+        if content.len() > MAX_OWN_CONTENT {
             return Err(AccountDataError::TooLarge);
         }
         let position = tx.next_position();

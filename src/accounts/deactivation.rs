@@ -12,7 +12,7 @@ use crate::{
         device_keys::{self, Usage},
         filters,
         ids::UserNid,
-        key_backups, profiles,
+        key_backups, presence, profiles,
     },
 };
 
@@ -48,6 +48,7 @@ impl Deactivation {
                     device_keys::delete_cross_signing(tx, user, usage)?;
                 }
                 key_backups::delete_of_user(tx, user)?;
+                presence::put_status(tx, user, None)?;
                 if erase {
                     profiles::delete_of_user(tx, user)?;
                     account_data::delete_of_user(tx, user)?;

@@ -1,11 +1,15 @@
 //! Sessions: how one starts, how a token proves it, how it is refreshed, how it ends.
 //!
-//! Source: Client-Server API, "Using access tokens", "Refreshing access tokens", "Soft logout", "Account locking".
+//! Source: Client-Server API, "Using access tokens", "Soft logout", "Account locking".
+
+mod openid;
+mod refresh;
 
 use std::sync::Arc;
 
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 
+pub use self::refresh::RefreshError;
 use super::{
     DeviceWatcher,
     last_seen::LastSeen,
@@ -18,19 +22,13 @@ use crate::{
     random::Random,
     store::{
         Store, StoreError, WriteTx, accounts, device_keys, devices,
-        ids::{self, DeviceNid, UserNid},
-        tokens::{self, AccessToken, Token, TokenKind},
+        ids::{DeviceNid, UserNid},
+        tokens::{self, AccessToken, TokenKind},
     },
 };
 
 /// How long an access token is valid whose client asked for a refresh token, in milliseconds. Others do not expire.
 const ACCESS_TOKEN_MS: i64 = 60 * 60 * 1000;
-
-/// How long an OpenID token is valid, in milliseconds.
-const OPENID_MS: i64 = 60 * 60 * 1000;
-
-/// OpenID tokens of a device at once at most; the oldest go.
-const MAX_OPENID: i64 = 10;
 
 /// Longest device id and device name, in bytes.
 const MAX_DEVICE_TEXT: usize = 255;
@@ -45,20 +43,6 @@ pub enum AuthenticateError {
     #[error("The access token has expired")]
     Expired,
     /// The account is locked (401 `M_USER_LOCKED` with `soft_logout`).
-    #[error("This account has been locked")]
-    Locked,
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why no new tokens are given for a refresh token.
-#[derive(Debug, thiserror::Error)]
-pub enum RefreshError {
-    /// It was never valid, was replaced by one that is in use, or its session has ended.
-    #[error("Unrecognised refresh token")]
-    Unknown,
-    /// The account is locked.
     #[error("This account has been locked")]
     Locked,
     /// The database failed.
@@ -294,90 +278,6 @@ impl Sessions {
         Ok(pair.issued(device_id, expires.map(|_| ACCESS_TOKEN_MS)))
     }
 
-    /// Makes an access token, and with `expires` also a refresh token.
-    fn issue(
-        &self,
-        tx: &WriteTx<'_>,
-        mut session: Session,
-        now: i64,
-        expires: Option<i64>,
-        used: bool,
-    ) -> Result<Pair, StoreError> {
-        let (user, device) = (session.user, session.device);
-        let access = tokens::insert(tx, user, device, TokenKind::Access, now, expires, used)?;
-        let refresh_token = match expires {
-            None => None,
-            Some(_) => {
-                let kind = TokenKind::Refresh;
-                let refresh = tokens::insert(tx, user, device, kind, now, None, used)?;
-                tokens::pair(tx, access, refresh)?;
-                Some(self.keys.sign(refresh, kind, now, None)?)
-            }
-        };
-        session.token = access;
-        let entry = Arc::new(Entry::new(session, now, expires).with_used(used));
-        let cache = self.cache.clone();
-        tx.after_commit(move || cache.put(access, entry));
-        Ok(Pair { access, access_token: self.keys.sign(access, TokenKind::Access, now, expires)?, refresh_token })
-    }
-
-    /// Exchanges a refresh token for a new pair. The old pair stays valid until the new one is first used; until then the same
-    /// new pair is answered again, so that a client that lost the answer, or asked twice at once, is not locked out.
-    pub async fn refresh(self: &Arc<Self>, token: &str) -> Result<IssuedTokens, RefreshError> {
-        let claims = self.keys.verify(token, TokenKind::Refresh).ok_or(RefreshError::Unknown)?;
-        let this = self.clone();
-        self.store
-            .write(move |tx| {
-                let old = tokens::get(tx, claims.nid, TokenKind::Refresh)?
-                    .filter(|old| old.created_ts == claims.ts)
-                    .ok_or(RefreshError::Unknown)?;
-                this.refresh_row(tx, &old)
-            })
-            .await
-    }
-
-    fn refresh_row(&self, tx: &WriteTx<'_>, old: &Token) -> Result<IssuedTokens, RefreshError> {
-        let old_access = old.pair.ok_or(RefreshError::Unknown)?;
-        let holder = tokens::access(tx, old_access)?.ok_or(RefreshError::Unknown)?;
-        if holder.locked {
-            return Err(RefreshError::Locked);
-        }
-        if !old.used {
-            self.revoke_cached(tx, tokens::first_use(tx, old.device, old_access)?);
-        }
-        let session = entry_of(holder)?.session;
-        let device_id = session.device_id.clone();
-        let now = self.clock.now_ms();
-        let expires = now + ACCESS_TOKEN_MS;
-        let pair = match old.replaced_by {
-            Some(next) => self.issue_again(tx, next, expires)?,
-            None => {
-                let pair = self.issue(tx, session, now, Some(expires), false)?;
-                tokens::replace(tx, old.device, old.nid, pair.access)?;
-                pair
-            }
-        };
-        Ok(pair.issued(device_id, Some(ACCESS_TOKEN_MS)))
-    }
-
-    /// The pair of the access token `access`, valid for its whole time from now on.
-    fn issue_again(&self, tx: &WriteTx<'_>, access: i64, expires: i64) -> Result<Pair, RefreshError> {
-        let row = tokens::get(tx, access, TokenKind::Access)?.ok_or(RefreshError::Unknown)?;
-        let refresh = match row.pair {
-            Some(pair) => tokens::get(tx, pair, TokenKind::Refresh)?,
-            None => None,
-        };
-        let refresh = refresh.ok_or(RefreshError::Unknown)?;
-        tokens::set_expiry(tx, access, expires)?;
-        self.revoke_cached(tx, vec![access]);
-        let (access_kind, refresh_kind) = (TokenKind::Access, TokenKind::Refresh);
-        Ok(Pair {
-            access,
-            access_token: self.keys.sign(access, access_kind, row.created_ts, Some(expires))?,
-            refresh_token: Some(self.keys.sign(refresh.nid, refresh_kind, refresh.created_ts, None)?),
-        })
-    }
-
     /// Forgets tokens once this transaction is committed.
     fn revoke_cached(&self, tx: &WriteTx<'_>, tokens: Vec<i64>) {
         if tokens.is_empty() {
@@ -423,43 +323,6 @@ impl Sessions {
         Ok(())
     }
 
-    /// A token that proves to a third party who this session's user is, and how many seconds it is valid. It ends with the
-    /// session.
-    pub async fn openid_token(self: &Arc<Self>, session: &Session) -> Result<(String, i64), AuthenticateError> {
-        let (this, user, device) = (self.clone(), session.user, session.device);
-        let now = self.clock.now_ms();
-        self.store
-            .write(move |tx| {
-                // It may have ended since the request was let in.
-                if !devices::of_user(tx, user)?.iter().any(|found| found.nid == device) {
-                    return Err(AuthenticateError::Unknown);
-                }
-                tokens::trim_openid(tx, device, now, MAX_OPENID - 1)?;
-                let (kind, expires) = (TokenKind::OpenId, now + OPENID_MS);
-                let nid = tokens::insert(tx, user, device, kind, now, Some(expires), true)?;
-                Ok((this.keys.sign(nid, kind, now, Some(expires))?, OPENID_MS / 1_000))
-            })
-            .await
-    }
-
-    /// Whose OpenID token this is (Server-Server API, `GET /openid/userinfo`); none if it is not valid, or not any more.
-    pub async fn openid_user(&self, token: &str) -> Result<Option<OwnedUserId>, StoreError> {
-        let Some(claims) = self.keys.verify(token, TokenKind::OpenId) else { return Ok(None) };
-        let now = self.clock.now_ms();
-        self.store
-            .read(move |read| {
-                let found = tokens::get(read, claims.nid, TokenKind::OpenId)?
-                    .filter(|token| token.created_ts == claims.ts)
-                    .filter(|token| token.expires_ts.is_some_and(|expires| expires > now));
-                let Some(token) = found else { return Ok(None) };
-                if accounts::get(read, token.user)?.is_none_or(|account| account.locked) {
-                    return Ok(None);
-                }
-                ids::user_id(read, token.user).map(Some)
-            })
-            .await
-    }
-
     /// Ends a session (`POST /logout`).
     pub async fn logout(self: &Arc<Self>, session: &Session) -> Result<(), StoreError> {
         let (this, device) = (self.clone(), session.device);
@@ -481,19 +344,6 @@ impl Sessions {
                 this.account_changed(tx, user)
             })
             .await
-    }
-}
-
-/// A signed pair.
-struct Pair {
-    access: i64,
-    access_token: String,
-    refresh_token: Option<String>,
-}
-
-impl Pair {
-    fn issued(self, device_id: OwnedDeviceId, expires_in_ms: Option<i64>) -> IssuedTokens {
-        IssuedTokens { device_id, access_token: self.access_token, refresh_token: self.refresh_token, expires_in_ms }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod error;
 pub mod extract;
 pub mod federation;
 pub mod files;
+pub mod grpc;
 pub mod linkim;
 mod peer_error;
 mod public_rooms;

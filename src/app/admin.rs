@@ -122,7 +122,8 @@ fn exchange(
             Reply::Rooms { rooms, next } => {
                 for room in rooms {
                     let name = room.name.unwrap_or_default();
-                    let members = format!("{} members, {} of ours", room.joined, room.local_joined);
+                    let known = if room.partial { " known, the rest still to be fetched" } else { "" };
+                    let members = format!("{} members{known}, {} of ours", room.joined, room.local_joined);
                     writeln!(out, "{}\tversion {}\t{members}\t{name}", room.room_id, room.version)?;
                 }
                 let Some(after) = next else { return Ok(Ok(())) };

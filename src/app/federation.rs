@@ -27,9 +27,11 @@ use crate::{
             acl::RoomPolicy,
             edus::{Edus, receipts::ReceiptEdus, typing::TypingEdus},
         },
+        joining::Filling,
         keys::{Notary, OwnKeys, RemoteKeys},
         missing::Missing,
         policy::PolicyServers,
+        presence::{PresenceEdus, PresenceOnArrival, PresenceToServers},
         reachability::Reachability,
         sender::{self, Sender},
         serving::Serving,
@@ -61,6 +63,8 @@ pub struct Peers {
     pub acls: Arc<ServerAcls>,
     /// What they are owed.
     pub sender: Arc<Sender>,
+    /// How far their users have read.
+    pub receipts: Arc<RemoteReceipts>,
 }
 
 impl Peers {
@@ -114,22 +118,25 @@ impl Peers {
             edus: Arc::new(OwedKeys),
         });
         let sender = Arc::new(sender.await?);
-        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, policy, acls, sender })
+        let receipts = Arc::new(RemoteReceipts::new(store.clone(), appenders.clone(), base.notifier.clone()));
+        Ok(Self { client, reachability, outgoing, own_keys, keys, events, missing, policy, acls, sender, receipts })
     }
 
     /// Takes up what other servers sent.
     async fn inbox(&self, base: &Base, typing: &Arc<Typing>, encryption: &Encryption) -> Result<Inbox, StoreError> {
         let Base { config, store, clock, notifier, appenders, .. } = base;
-        let receipts = Arc::new(RemoteReceipts::new(store.clone(), appenders.clone(), notifier.clone()));
+        let receipts = self.receipts.clone();
         let policy = Arc::new(RoomPolicy::new(store.clone(), self.acls.clone()));
         let Encryption { lists, remote_lists, .. } = encryption;
         let name = config.server_name.clone();
         let direct = DirectToDevice::new(store.clone(), clock.clone(), notifier.clone(), name);
         let updates = DeviceListUpdates::new(store.clone(), lists.clone(), remote_lists.clone());
+        let presence = PresenceEdus::new(store.clone(), base.presence.clone());
         let edus = Edus::default()
             .with("m.direct_to_device", Arc::new(direct))
             .with("m.device_list_update", Arc::new(updates))
             .with("m.signing_key_update", Arc::new(SigningKeyUpdates::new(store.clone(), lists.clone())))
+            .with("m.presence", Arc::new(presence))
             .with("m.typing", Arc::new(TypingEdus::new(typing.clone(), policy.clone())))
             .with("m.receipt", Arc::new(ReceiptEdus::new(receipts.clone(), policy)));
         Inbox::start(inbox::Parts {
@@ -149,8 +156,14 @@ impl Peers {
         .await
     }
 
+    /// Has other servers told who of ours is online.
+    fn tell_presence(&self, base: &Base) {
+        base.presence.tell_servers(Arc::new(PresenceToServers::new(self.sender.clone())));
+        self.sender.tell_arrivals(Arc::new(PresenceOnArrival(base.presence.clone())));
+    }
+
     /// What fetches history.
-    pub(super) fn backfill(&self, base: &Base) -> Backfill {
+    pub(super) fn backfill(&self, base: &Base, filling: Arc<Filling>) -> Backfill {
         Backfill::new(backfill::Parts {
             own: base.config.server_name.clone(),
             store: base.store.clone(),
@@ -159,6 +172,8 @@ impl Peers {
             checker: self.events.clone(),
             missing: self.missing.clone(),
             reachability: self.reachability.clone(),
+            receipts: self.receipts.clone(),
+            filling,
             clock: base.clock.clone(),
         })
     }
@@ -171,6 +186,7 @@ impl Peers {
         encryption: &Encryption,
         memberships: &Memberships,
     ) -> Result<FederationState, StoreError> {
+        self.tell_presence(base);
         let inbox = Arc::new(self.inbox(base, &client.typing, encryption).await?);
         memberships.joining.keeping_in(inbox.clone());
         let serving =

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, extract::FromRef};
 
 use super::Base;
 use crate::{
     api::{
         client::state::ClientState,
+        grpc::{self, GrpcState},
         linkim,
         linkim::state::{LinkImServices, LinkImState},
     },
+    config::Secret,
+    contacts::{Collaborators, Contacts, Policy},
     groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
     store,
@@ -22,6 +25,14 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     let seed = base.random.bytes32();
     let key = base.store.write::<_, StoreError, _>(move |tx| store::secret(tx, "group_id_key", seed)).await?;
     let numbers = Numbers::new(base.store.clone(), base.config.server_name.clone(), GroupIdKey::new(key));
+    let contacts = Collaborators {
+        store: base.store.clone(),
+        appenders: base.appenders.clone(),
+        creation: client.room_creation.clone(),
+        membership: client.membership.clone(),
+        joining: client.joining.clone(),
+        leaving: client.leaving.clone(),
+    };
     let server_name = &base.config.server_name;
     let service = ServiceUser::ensure(&base.store, server_name, base.clock.now_ms()).await?;
     let groups = Groups::new(
@@ -34,6 +45,7 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         base.group_changes.clone(),
     );
     Ok(LinkImState::new(LinkImServices {
+        contacts: Arc::new(Contacts::new(contacts, Policy::from(&base.config.linkim))),
         client: client.clone(),
         groups: Arc::new(groups),
         store: base.store.clone(),
@@ -41,8 +53,13 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
     }))
 }
 
-/// The routes with their services.
+/// The routes with their services, and the pages that describe them.
 pub(super) fn routes(state: &LinkImState) -> Router {
-    let (routes, _) = linkim::routes().split_for_parts();
-    routes.with_state(state.clone())
+    let (routes, paths) = linkim::routes().split_for_parts();
+    routes.with_state(state.clone()).merge(linkim::docs::routes(&linkim::docs::document(paths)))
+}
+
+/// The gRPC services.
+pub(super) fn grpc(state: &LinkImState, token: Secret) -> Router {
+    grpc::routes(GrpcState { store: FromRef::from_ref(state), numbers: FromRef::from_ref(state) }, token)
 }

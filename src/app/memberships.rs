@@ -5,8 +5,15 @@ use std::sync::Arc;
 use super::{Base, Peers};
 use crate::{
     peers::{
-        directory::RemoteDirectory, drafts::Signatory, handshake::Handshake, hosting::Hosting, inviting::Inviting,
-        joining::Joining, knocking::Knocking, leaving::Leaving, whereabouts::Whereabouts,
+        directory::RemoteDirectory,
+        drafts::Signatory,
+        handshake::Handshake,
+        hosting::Hosting,
+        inviting::Inviting,
+        joining::{Filling, FillingParts, Joining},
+        knocking::Knocking,
+        leaving::Leaving,
+        whereabouts::Whereabouts,
     },
     rooms::membership::Membership,
 };
@@ -15,6 +22,7 @@ use crate::{
 pub(super) struct Memberships {
     pub(super) membership: Arc<Membership>,
     pub(super) joining: Arc<Joining>,
+    pub(super) filling: Arc<Filling>,
     pub(super) knocking: Arc<Knocking>,
     pub(super) leaving: Arc<Leaving>,
     pub(super) hosting: Arc<Hosting>,
@@ -51,6 +59,13 @@ impl Memberships {
         let directory = Arc::new(RemoteDirectory::new(client.clone()));
         let handshake = Arc::new(Handshake::new(client.clone(), signatory.clone()));
         let whereabouts = Arc::new(Whereabouts::new(store.clone(), membership.clone(), directory.clone(), own.clone()));
+        let filling = Arc::new(Filling::new(FillingParts {
+            store: store.clone(),
+            appenders: appenders.clone(),
+            missing: peers.missing.clone(),
+            reachability: peers.reachability.clone(),
+            clock: clock.clone(),
+        }));
         Self {
             joining: Arc::new(Joining::new(
                 membership.clone(),
@@ -58,7 +73,9 @@ impl Memberships {
                 handshake.clone(),
                 whereabouts.clone(),
                 checker.clone(),
+                filling.clone(),
             )),
+            filling,
             knocking: Arc::new(Knocking::new(
                 store.clone(),
                 membership.clone(),

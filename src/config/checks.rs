@@ -49,6 +49,13 @@ fn listeners(reader: &mut Reader, config: &Config) {
         let message = "found an HTTPS listener without a certificate; allowed: together with [tls] certificate and key";
         reader.mistake(Mistake::new(place, "listen.federation", message));
     }
+    if let Some(place) = reader.place("listen.grpc")
+        && !listen.grpc.is_empty()
+        && reader.place("linkim.grpc_token").is_none()
+    {
+        let message = "found a gRPC listener without a token; allowed: together with [linkim] grpc_token";
+        reader.mistake(Mistake::new(place, "listen.grpc", message));
+    }
     if let Some(place) = reader.place("listen.client")
         && listen.client.is_empty()
         && listen.federation.is_empty()

@@ -15,7 +15,7 @@ use crate::{
         state,
     },
     store::{
-        Read, StoreError, events, ids,
+        Read, StoreError, events,
         ids::{RoomKey, RoomNid, UserNid},
         relations,
     },

@@ -24,6 +24,7 @@ use super::{
     candidates,
     client::{Call, PeerClient, PeerError},
     events::EventChecker,
+    joining::Filling,
     missing::{Missing, MissingError},
     reachability::Reachability,
 };
@@ -33,13 +34,14 @@ use crate::{
     rooms::{
         append::{AppendError, Appenders, Incoming, Received},
         gaps::Gap,
+        remote_receipts::RemoteReceipts,
     },
     store::{
         Store, StoreError, backward_extremities, events,
         events::flag,
         ids,
         ids::{EventNid, RoomKey, RoomNid},
-        partial_joins,
+        partial_joins, receipts,
     },
 };
 
@@ -130,6 +132,10 @@ pub struct Parts {
     pub missing: Arc<Missing>,
     /// Who is not to be asked now.
     pub reachability: Arc<Reachability>,
+    /// Receipts that wait for their events.
+    pub receipts: Arc<RemoteReceipts>,
+    /// Members that are still to be fetched.
+    pub filling: Arc<Filling>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -157,6 +163,10 @@ impl Backfill {
         let Some(room) = room else { return Ok(Filled::Nowhere) };
         if gap.missing.iter().all(|missing| self.nowhere.contains_key(&(room.nid, missing.clone()))) {
             return Ok(Filled::Nowhere);
+        }
+        // History is taken once the state that it leads up to is whole.
+        if !self.parts.filling.whole(room_id, PATIENCE).await? {
+            return Ok(Filled::NotNow);
         }
         let mut flight = self.flight(room, gap);
         let landed = tokio::time::timeout(PATIENCE, flight.wait_for(Option::is_some)).await;
@@ -198,7 +208,6 @@ impl Backfill {
         event: EventNid,
     ) -> Result<Filled, StoreError> {
         let (nid, own, named) = (room.nid, self.parts.own.clone(), missing.clone());
-        // History is taken once the state that it leads up to is whole.
         if self.parts.store.read_short(move |read| partial_joins::is_partial(read, nid)).await? {
             return Ok(Filled::NotNow);
         }
@@ -342,6 +351,35 @@ impl Backfill {
         }
     }
 
+    /// The receipts that waited for these events take effect.
+    async fn read_up_to(&self, room: RoomNid, arrived: Vec<OwnedEventId>) -> Result<(), StoreError> {
+        let waited = self.parts.store.read::<_, StoreError, _>(move |read| {
+            let mut waited = Vec::new();
+            for event in arrived {
+                if receipts::is_awaited(read, room, &event)? {
+                    waited.push(event);
+                }
+            }
+            Ok(waited)
+        });
+        let waited = waited.await?;
+        if waited.is_empty() {
+            return Ok(());
+        }
+        let receipts = self.parts.receipts.clone();
+        let write = self.parts.store.write::<_, StoreError, _>(move |tx| {
+            let mut read = false;
+            for event in &waited {
+                read |= receipts.arrived(tx, room, event)?;
+            }
+            Ok(read)
+        });
+        if write.await? {
+            self.parts.receipts.tell(room).await;
+        }
+        Ok(())
+    }
+
     /// Appends the events; auth events that are lacking are fetched once.
     async fn append(&self, room: &RoomKey, incoming: Vec<Incoming>, server: &ServerName) -> Result<(), Failure> {
         let until = Instant::now() + FETCH_TIME;
@@ -350,9 +388,14 @@ impl Backfill {
             let received = self.parts.appenders.backfill(room.nid, waiting.clone()).await?;
             let mut again = Vec::new();
             let mut lacking = Vec::new();
+            let mut arrived = Vec::new();
             for (event, received) in waiting.into_iter().zip(received) {
                 match received {
-                    Received::Accepted(_) | Received::SoftFailed(..) | Received::Rejected(..) => progress = true,
+                    Received::Accepted(appended) => {
+                        progress = true;
+                        arrived.push(appended.event_id);
+                    }
+                    Received::SoftFailed(..) | Received::Rejected(..) => progress = true,
                     Received::MissingAuth(ids) => {
                         lacking.push((event.pdu.owned_event_id().clone(), ids));
                         again.push(event);
@@ -364,6 +407,7 @@ impl Backfill {
                     }
                 }
             }
+            self.read_up_to(room.nid, arrived).await?;
             if lacking.is_empty() || fetched || Instant::now() > until {
                 return if progress { Ok(()) } else { Err(Failure::Nothing) };
             }

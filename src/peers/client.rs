@@ -8,14 +8,14 @@ use std::{
 };
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
-use http_body_util::BodyExt as _;
 use linkim_federation::{CanonicalError, SigningKey, x_matrix::SignedRequest};
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
+    bounded_body::{self, BodyError},
     reachability::Reachability,
     transport::{Transport, TransportError},
 };
@@ -240,6 +240,15 @@ impl PeerClient {
             return;
         }
         metrics::histogram!("linkim_federation_request_seconds").record(started.elapsed().as_secs_f64());
+        self.judge(destination, error);
+    }
+
+    /// Keeps that the body of a [streamed](Self::stream) response did not come: only its reader knows.
+    pub fn broke_off(&self, destination: &ServerName, error: &PeerError) {
+        self.judge(destination, Some(error));
+    }
+
+    fn judge(&self, destination: &ServerName, error: Option<&PeerError>) {
         let Some((reachability, clock)) = &self.told else { return };
         match error.filter(|error| error.is_outage()) {
             None => reachability.succeeded(destination),
@@ -292,20 +301,11 @@ impl PeerClient {
     }
 }
 
-/// Reads a body of `limit` bytes at most.
-async fn read(server: &ServerName, mut body: Body, limit: usize) -> Result<Bytes, PeerError> {
-    let mut out = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|error| PeerError::Transport(server.to_owned(), TransportError::Broken(error.to_string())))?;
-        if let Ok(data) = frame.into_data() {
-            if out.len() + data.len() > limit {
-                return Err(PeerError::TooLarge(server.to_owned()));
-            }
-            out.extend_from_slice(&data);
-        }
-    }
-    Ok(out.freeze())
+async fn read(server: &ServerName, body: Body, limit: usize) -> Result<Bytes, PeerError> {
+    bounded_body::read(body, limit).await.map_err(|error| match error {
+        BodyError::TooLarge => PeerError::TooLarge(server.to_owned()),
+        BodyError::Broken(error) => PeerError::Transport(server.to_owned(), TransportError::Broken(error)),
+    })
 }
 
 #[derive(Default, Deserialize)]

@@ -21,6 +21,9 @@ use super::keys::{Keyring, RemoteKeys, Wanted};
 /// Events that one thread verifies before it makes room for another batch: about 20 ms.
 const CHUNK: usize = 64;
 
+/// So few events are checked where they are wanted: two times 0.1 ms, where handing them to other threads and back costs more.
+pub const FEW: usize = 4;
+
 /// Key identifiers of one server that an event's signatures may claim; the rest is passed over. Servers have one or two.
 const MAX_KEY_IDS: usize = 16;
 
@@ -51,6 +54,17 @@ struct Unverified {
     wanted: Vec<Wanted>,
 }
 
+impl Unverified {
+    /// The keys that its signatures may be made with.
+    fn keys(&self, ring: &Keyring, rules: &RoomVersionRules) -> PublicKeyMap {
+        let keys_of = |wanted: &Wanted| {
+            let keys = ring.keys_at(&wanted.server, wanted.origin_server_ts, rules);
+            (wanted.server.to_string(), keys)
+        };
+        self.wanted.iter().map(keys_of).collect()
+    }
+}
+
 impl EventChecker {
     /// Verifies with these keys.
     pub fn new(keys: Arc<RemoteKeys>) -> Self {
@@ -73,12 +87,29 @@ impl EventChecker {
         self.spread(read, Arc::new(verify)).await
     }
 
-    /// Does something with each item, off the async threads and on all cores; the answers are in order.
+    /// As [`Self::check`] for a few events that were read before, with the keys that are known: None where one does not pass
+    /// whole, or a server would have to be asked for its keys.
+    pub async fn check_at_once(&self, rules: &RoomVersionRules, events: Vec<Pdu>) -> Option<Vec<Arc<Pdu>>> {
+        let read: Option<Vec<Unverified>> = events.into_iter().map(|pdu| unverified(pdu, rules).ok()).collect();
+        let read = read?;
+        let wanted: Vec<Wanted> = read.iter().flat_map(|event| event.wanted.iter().cloned()).collect();
+        let ring = self.keys.ring_at_hand(&wanted, rules).await?;
+        let verify = |event: Unverified| match verify_event(&event.pdu, &event.keys(&ring, rules), rules) {
+            Ok(Verified::All) => Some(Arc::new(event.pdu)),
+            Ok(Verified::SignaturesOnly) | Err(_) => None,
+        };
+        read.into_iter().map(verify).collect()
+    }
+
+    /// Does something with each item; the answers are in order. Where they are many, off the async threads and on all cores.
     async fn spread<T, O>(&self, items: Vec<T>, each: Arc<dyn Fn(T) -> O + Send + Sync>) -> Vec<O>
     where
         T: Send + 'static,
         O: Send + 'static,
     {
+        if items.len() <= FEW {
+            return items.into_iter().map(|item| each(item)).collect();
+        }
         let mut items = items.into_iter();
         let mut chunks = Vec::new();
         loop {
@@ -110,7 +141,10 @@ impl EventChecker {
 
 fn read(event: &RawValue, rules: &RoomVersionRules) -> Result<Unverified, EventProblem> {
     let pdu = Pdu::from_peer(event.get().as_bytes(), rules);
-    let pdu = pdu.map_err(|error| EventProblem::Malformed(error.to_string()))?;
+    unverified(pdu.map_err(|error| EventProblem::Malformed(error.to_string()))?, rules)
+}
+
+fn unverified(pdu: Pdu, rules: &RoomVersionRules) -> Result<Unverified, EventProblem> {
     let servers = required_servers(&pdu, rules).map_err(|error| EventProblem::Malformed(error.to_string()))?;
     let wanted = wanted(&pdu, servers);
     Ok(Unverified { pdu, wanted })
@@ -139,12 +173,8 @@ fn wanted(pdu: &Pdu, servers: BTreeSet<OwnedServerName>) -> Vec<Wanted> {
 }
 
 fn verify(event: Unverified, ring: &Keyring, rules: &RoomVersionRules) -> Result<Arc<Pdu>, EventProblem> {
+    let keys = event.keys(ring, rules);
     let Unverified { pdu, wanted } = event;
-    let keys_of = |wanted: &Wanted| {
-        let keys = ring.keys_at(&wanted.server, wanted.origin_server_ts, rules);
-        (wanted.server.to_string(), keys)
-    };
-    let keys: PublicKeyMap = wanted.iter().map(keys_of).collect();
     match verify_event(&pdu, &keys, rules) {
         Ok(Verified::All) => Ok(Arc::new(pdu)),
         Ok(Verified::SignaturesOnly) => Ok(Arc::new(redact(&pdu, rules))),

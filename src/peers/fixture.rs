@@ -1,28 +1,16 @@
-//! The server `a.example` without HTTP, and other servers that are a value each: what they know, what they answer, whether
-//! they are up.
+//! The server `a.example` without HTTP, with other servers that are a value each.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod other_server;
 
-use axum::body::Body;
-use bytes::Bytes;
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
 use linkim_federation::{
     EventReference, EventTemplate, Pdu, RoomVersionRules, SigningKey, auth_types, build_event, rules,
-    server_keys::build_key_document,
 };
-use percent_encoding::percent_decode_str;
-use ruma::{
-    CanonicalJsonObject, EventId, OwnedEventId, OwnedServerName, OwnedUserId, RoomVersionId, ServerName, UserId,
-    server_name,
-};
+use ruma::{CanonicalJsonObject, EventId, OwnedEventId, OwnedUserId, RoomVersionId, ServerName, UserId, server_name};
 use serde_json::{Value, json, value::RawValue};
 
+pub(crate) use self::other_server::{Network, Peer, json_of};
 use super::{
     client::PeerClient,
     events::EventChecker,
@@ -35,7 +23,6 @@ use super::{
     missing::Missing,
     policy::PolicyServers,
     reachability::Reachability,
-    transport::{Sending, Transport, TransportError},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -69,169 +56,6 @@ impl WakeMembers for NoWake {
     fn will_change(&self, _: RoomNid, _: i64) {}
     fn wake_user(&self, _: UserNid) {}
     fn wake_users(&self, _: &HashSet<UserNid>) {}
-}
-
-/// What a server answers in place of the truth: for a path and query and a body, a status and JSON.
-pub(crate) type Lie = Box<dyn Fn(&str, &Value) -> Option<(u16, Value)> + Send>;
-
-/// Another server.
-pub(crate) struct Peer {
-    pub(crate) name: OwnedServerName,
-    pub(crate) key: SigningKey,
-    pub(crate) up: AtomicBool,
-    events: Mutex<HashMap<OwnedEventId, Arc<Pdu>>>,
-    /// State before an event.
-    states: Mutex<HashMap<OwnedEventId, Vec<OwnedEventId>>>,
-    lie: Mutex<Option<Lie>>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Peer {
-    fn new(name: &ServerName, seed: u8) -> Self {
-        Self {
-            name: name.to_owned(),
-            key: SigningKey::generate([seed; 32], "1").unwrap(),
-            up: AtomicBool::new(true),
-            events: Mutex::default(),
-            states: Mutex::default(),
-            lie: Mutex::default(),
-            asked: Mutex::default(),
-        }
-    }
-
-    /// Knows an event.
-    pub(crate) fn learn(&self, pdu: &Arc<Pdu>) {
-        self.events.lock().unwrap().insert(pdu.owned_event_id().clone(), pdu.clone());
-    }
-
-    /// Knows the state before an event.
-    pub(crate) fn learn_state(&self, event: &EventId, state: Vec<OwnedEventId>) {
-        self.states.lock().unwrap().insert(event.to_owned(), state);
-    }
-
-    pub(crate) fn lie(&self, lie: impl Fn(&str, &Value) -> Option<(u16, Value)> + Send + 'static) {
-        *self.lie.lock().unwrap() = Some(Box::new(lie));
-    }
-
-    /// How often the path that it was asked for ended so.
-    pub(crate) fn asked_at(&self, end: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|path| path.ends_with(end)).count()
-    }
-
-    /// How often it was asked for what begins like this, after `/_matrix/federation/v1/`.
-    pub(crate) fn asked(&self, what: &str) -> usize {
-        let wanted = format!("/_matrix/federation/v1/{what}");
-        self.asked.lock().unwrap().iter().filter(|path| path.starts_with(&wanted)).count()
-    }
-
-    fn answer(&self, path: &str, body: &Value) -> (u16, Value) {
-        self.asked.lock().unwrap().push(path.to_owned());
-        if let Some(lie) = &*self.lie.lock().unwrap()
-            && let Some(answer) = lie(path, body)
-        {
-            return answer;
-        }
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
-        let parts: Vec<String> = path.trim_start_matches('/').split('/').map(decoded).collect();
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let event_id = decoded(query.trim_start_matches("event_id="));
-        let events = self.events.lock().unwrap();
-        match parts[..] {
-            ["_matrix", "key", "v2", "server"] => {
-                let until = u64::try_from(SystemClock.now_ms()).unwrap() + 3_600_000;
-                let document =
-                    build_key_document(&self.name, std::slice::from_ref(&self.key), &Default::default(), until);
-                (200, serde_json::from_str(document.json()).unwrap())
-            }
-            ["_matrix", "federation", "v1", "get_missing_events", _] => (200, missing(&events, body)),
-            ["_matrix", "federation", "v1", "event", id] => match events.get(<&EventId>::try_from(id).unwrap()) {
-                Some(pdu) => (200, json!({ "origin": self.name, "origin_server_ts": 1, "pdus": [json_of(pdu)] })),
-                None => not_found(),
-            },
-            ["_matrix", "federation", "v1", "event_auth", _, id] => {
-                match events.get(<&EventId>::try_from(id).unwrap()) {
-                    Some(pdu) => (200, json!({ "auth_chain": jsons(&chain(&events, pdu.auth_events())) })),
-                    None => not_found(),
-                }
-            }
-            ["_matrix", "federation", "v1", kind @ ("state" | "state_ids"), _] => {
-                let states = self.states.lock().unwrap();
-                let Some(state) = states.get(<&EventId>::try_from(&*event_id).unwrap()) else { return not_found() };
-                let auth = chain(&events, state);
-                if kind == "state_ids" {
-                    let auth: Vec<_> = auth.iter().map(|pdu| pdu.event_id()).collect();
-                    return (200, json!({ "pdu_ids": state, "auth_chain_ids": auth }));
-                }
-                let state: Vec<Arc<Pdu>> = state.iter().filter_map(|id| events.get(id).cloned()).collect();
-                (200, json!({ "pdus": jsons(&state), "auth_chain": jsons(&auth) }))
-            }
-            _ => (404, json!({ "errcode": "M_UNRECOGNIZED" })),
-        }
-    }
-}
-
-fn not_found() -> (u16, Value) {
-    (404, json!({ "errcode": "M_NOT_FOUND", "error": "not here" }))
-}
-
-pub(crate) fn json_of(pdu: &Pdu) -> Value {
-    serde_json::from_str(pdu.json()).unwrap()
-}
-
-fn jsons(pdus: &[Arc<Pdu>]) -> Vec<Value> {
-    pdus.iter().map(|pdu| json_of(pdu)).collect()
-}
-
-/// As Synapse does: the 20 nearest at most.
-fn missing(events: &HashMap<OwnedEventId, Arc<Pdu>>, body: &Value) -> Value {
-    let ids = |field: &str| -> Vec<OwnedEventId> { serde_json::from_value(body[field].clone()).unwrap() };
-    let mut seen: HashSet<OwnedEventId> = ids("earliest_events").into_iter().chain(ids("latest_events")).collect();
-    let mut queue: VecDeque<OwnedEventId> = ids("latest_events").into();
-    let mut found = Vec::new();
-    while let Some(id) = queue.pop_front() {
-        for prev in events.get(&id).into_iter().flat_map(|pdu| pdu.prev_events()) {
-            if let Some(pdu) = events.get(prev)
-                && seen.insert(prev.clone())
-                && found.len() < 20
-            {
-                found.push(pdu.clone());
-                queue.push_back(prev.clone());
-            }
-        }
-    }
-    json!({ "events": jsons(&found) })
-}
-
-/// The auth chain of these events, themselves left out unless they are in it.
-fn chain(events: &HashMap<OwnedEventId, Arc<Pdu>>, of: &[OwnedEventId]) -> Vec<Arc<Pdu>> {
-    let mut todo: Vec<OwnedEventId> = of.to_vec();
-    let mut found: HashMap<OwnedEventId, Arc<Pdu>> = HashMap::new();
-    while let Some(id) = todo.pop() {
-        if let Some(pdu) = events.get(&id)
-            && found.insert(id, pdu.clone()).is_none()
-        {
-            todo.extend(pdu.auth_events().iter().cloned());
-        }
-    }
-    found.into_values().collect()
-}
-
-/// Carries requests to the servers that there are.
-#[derive(Default)]
-pub(crate) struct Network(Mutex<HashMap<OwnedServerName, Arc<Peer>>>);
-
-impl Transport for Network {
-    fn send<'a>(&'a self, destination: &'a ServerName, request: http::Request<Bytes>) -> Sending<'a> {
-        Box::pin(async move {
-            let peer = self.0.lock().unwrap().get(destination).cloned();
-            let peer = peer.filter(|peer| peer.up.load(Ordering::Acquire));
-            let peer = peer.ok_or_else(|| TransportError::Connect("connection refused".into()))?;
-            let body = serde_json::from_slice(request.body()).unwrap_or_default();
-            let (status, answer) = peer.answer(&request.uri().to_string(), &body);
-            Ok(http::Response::builder().status(status).body(Body::from(answer.to_string())).unwrap())
-        })
-    }
 }
 
 /// `a.example`, with `b.example` and `c.example`.

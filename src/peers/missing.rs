@@ -8,6 +8,7 @@
 //! authorisation information".
 
 mod auth;
+mod lists;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -164,12 +165,7 @@ impl Missing {
     async fn ask(&self, via: &ServerName, what: &'static str, call: Call) -> Result<Bytes, MissingError> {
         let _slot = self.requests.take(via).await;
         let answer = self.peers.bytes(via, call).await;
-        let result = match &answer {
-            Ok(_) => "ok",
-            Err(error) if error.is_outage() => "unreachable",
-            Err(_) => "refused",
-        };
-        metrics::counter!("linkim_missing_requests_total", "what" => what, "result" => result).increment(1);
+        count(what, answer.as_ref().err());
         Ok(answer?)
     }
 
@@ -221,6 +217,16 @@ impl Missing {
 
 /// Events that are looked up under one snapshot, checked together, or written together.
 const CHUNK: usize = 1_000;
+
+/// Counts a request by how it went.
+fn count(what: &'static str, error: Option<&PeerError>) {
+    let result = match error {
+        None => "ok",
+        Some(error) if error.is_outage() => "unreachable",
+        Some(_) => "refused",
+    };
+    metrics::counter!("linkim_missing_requests_total", "what" => what, "result" => result).increment(1);
+}
 
 /// The rules of a room's version.
 fn rules(room: &RoomKey) -> Result<&'static RoomVersionRules, MissingError> {

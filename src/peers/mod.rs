@@ -2,11 +2,13 @@
 //! them.
 
 pub mod backfill;
+mod bounded_body;
 pub mod budgets;
 mod candidates;
 pub mod client;
 pub mod directory;
 pub mod drafts;
+mod event_lists;
 pub mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -23,6 +25,7 @@ pub mod knocking;
 pub mod leaving;
 pub mod missing;
 pub mod policy;
+pub mod presence;
 pub mod profiles;
 mod published;
 pub mod reachability;

@@ -13,9 +13,11 @@ use crate::{
         membership::{Membership, MembershipError, MembershipState},
     },
     store::{
-        Read, Store, StoreError, events, ids,
+        Read, Store, StoreError, events,
+        events::flag,
+        ids,
         ids::{EventNid, RoomNid, UserNid},
-        knocks, members, room_servers, rooms,
+        knocks, members, partial_joins, room_servers, rooms,
     },
 };
 
@@ -82,6 +84,8 @@ pub struct Here {
     pub version: Option<RoomVersionId>,
     /// Whether its state here is the room's: we are in it, or nobody else is.
     pub in_room: bool,
+    /// Whether the room's members are still to be fetched.
+    pub partial: bool,
     /// The user's membership.
     pub membership: Option<MembershipState>,
     /// The user's member event.
@@ -90,6 +94,14 @@ pub struct Here {
     pub inviter: Option<OwnedServerName>,
     /// Where we are not in the room: other servers that were when we last knew.
     pub servers: Vec<OwnedServerName>,
+}
+
+impl Here {
+    /// Whether the user can join by our word alone. Where the members are still to be fetched, they may be banned for all we
+    /// know; who is in the room already is so.
+    pub fn joins_here(&self) -> bool {
+        self.in_room && (!self.partial || self.membership == Some(MembershipState::Join))
+    }
 }
 
 /// Finds rooms.
@@ -168,7 +180,12 @@ fn look(read: &dyn Read, room_id: &RoomId, user: UserNid, own: &ServerName) -> R
     let Some(room) = ids::room(read, room_id)? else { return Ok(Here::default()) };
     let has_state = rooms::create_event(read, room.nid)?.is_some();
     let inside = has_state && room_servers::server_in_room(read, room.nid, own)?;
-    let servers = if has_state && !inside { room_servers::servers(read, room.nid)? } else { Vec::new() };
+    let mut servers = if has_state && !inside { room_servers::servers(read, room.nid)? } else { Vec::new() };
+    // Of a room that all of ours left before its members were here nobody else may be known; that says nothing.
+    let given_up = has_state && !inside && servers.is_empty() && is_given_up(read, room.nid)?;
+    if given_up {
+        servers = room_servers::ever(read, room.nid)?;
+    }
     let member = members::of(read, user, room.nid)?;
     let membership = member.map(|member| member.membership);
     let inviter = match member {
@@ -182,10 +199,19 @@ fn look(read: &dyn Read, room_id: &RoomId, user: UserNid, own: &ServerName) -> R
     Ok(Here {
         nid: Some(room.nid),
         version: Some(room.version.clone()),
-        in_room: inside || (has_state && servers.is_empty()),
+        in_room: inside || (has_state && servers.is_empty() && !given_up),
+        partial: inside && partial_joins::is_partial(read, room.nid)?,
         membership,
         event: member.map(|member| member.event),
         inviter: inviter.filter(|server| server != own),
         servers,
     })
+}
+
+/// Whether the newest event of a room came while its members were still to be fetched.
+fn is_given_up(read: &dyn Read, room: RoomNid) -> Result<bool, StoreError> {
+    match rooms::newest_event(read, room)? {
+        Some((newest, _)) => Ok(events::by_nid(read, newest)?.is(flag::PARTIAL_STATE)),
+        None => Ok(false),
+    }
 }

@@ -17,7 +17,7 @@ use crate::store::{
     ids::{RoomKey, UserNid},
     members,
     members::Membership,
-    rooms,
+    partial_joins, rooms,
 };
 
 /// How a user stands to a room that they may read.
@@ -48,6 +48,9 @@ pub enum ReadError {
     /// There is no such thing in the room, or the user may not see it: which of the two is not told.
     #[error("{0} not found")]
     NotFound(&'static str),
+    /// The room's members are still to be fetched from other servers.
+    #[error("This server does not know the room's members yet")]
+    MembersMissing,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -105,6 +108,17 @@ impl<'a> OpenRoom<'a> {
             }
         };
         Ok(Self { room, standing, renderer, read })
+    }
+
+    /// Holds that the room's members are here.
+    ///
+    /// # Errors
+    /// `MembersMissing`, or [`StoreError`].
+    pub fn needs_members(&self) -> Result<(), ReadError> {
+        match partial_joins::is_partial(self.read, self.room.nid)? {
+            true => Err(ReadError::MembersMissing),
+            false => Ok(()),
+        }
     }
 
     /// Newest position of which anything is shown: of a room that the viewer left, that of their leaving.

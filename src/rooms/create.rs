@@ -61,6 +61,8 @@ pub struct CreateRequest {
     pub preset: Option<Preset>,
     pub is_direct: bool,
     pub power_level_content_override: CanonicalJsonObject,
+    /// Not in the spec's request: what the invitations say beside their membership.
+    pub invite_content: CanonicalJsonObject,
 }
 
 /// Why a room was not made. Nothing of it is there then.

@@ -81,7 +81,7 @@ pub(super) fn plan(
     // 8.
     for (user, profile) in request.invite.iter().zip(&known.invited) {
         if let Some(profile) = profile {
-            push("m.room.member", user.as_str(), invitation(profile, request.is_direct));
+            push("m.room.member", user.as_str(), invitation(profile, &request));
         }
     }
     let stripped = stripped(creator, &create_content, &events)?;
@@ -124,9 +124,10 @@ fn given_state<'r>(
     Ok(state)
 }
 
-fn invitation(profile: &MemberProfile, is_direct: bool) -> CanonicalJsonObject {
-    let mut content = object([("membership", "invite".into())]);
-    if is_direct {
+fn invitation(profile: &MemberProfile, request: &CreateRequest) -> CanonicalJsonObject {
+    let mut content = request.invite_content.clone();
+    content.insert("membership".into(), "invite".into());
+    if request.is_direct {
         content.insert("is_direct".into(), true.into());
     }
     profile.fill(&mut content);

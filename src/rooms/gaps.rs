@@ -5,7 +5,10 @@
 
 use ruma::OwnedEventId;
 
-use super::{access::OpenRoom, page_scan::BEGINNING};
+use super::{
+    access::OpenRoom,
+    page_scan::{BEGINNING, END},
+};
 use crate::store::{
     StoreError, backward_extremities,
     events::{self, Topological},
@@ -18,7 +21,7 @@ const MAX_EDGES: i64 = 20;
 /// A gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The newest event that stands after it.
+    /// The event that stands after it and that the reader comes to: where there are several, the nearest.
     pub event: EventNid,
     /// Its place.
     pub at: Topological,
@@ -49,6 +52,32 @@ pub(super) fn between(
                 // Where they may not see what is there, nothing is fetched for them.
                 if open.renderer.visibility()?.reaches_before(read, &row)? {
                     let before_page = extremity.at > newest;
+                    let missing = vec![extremity.missing];
+                    gap = Some(Gap { event: extremity.event, at: extremity.at, missing, before_page });
+                }
+            }
+        }
+    }
+    Ok(gap)
+}
+
+/// The oldest gap after a place, up to another, that hides something from the viewer.
+pub(super) fn after(
+    open: &mut OpenRoom<'_>,
+    place: Topological,
+    newest: Option<Topological>,
+) -> Result<Option<Gap>, StoreError> {
+    let (read, room) = (open.read, open.room.nid);
+    let mut gap: Option<Gap> = None;
+    for extremity in backward_extremities::after(read, room, place, newest.unwrap_or(END), MAX_EDGES)? {
+        match &mut gap {
+            // With the edge of another gap the newest of it all would be fetched.
+            Some(gap) if gap.event == extremity.event => gap.missing.push(extremity.missing),
+            Some(_) => break,
+            None => {
+                let row = events::by_nid(read, extremity.event)?;
+                if open.renderer.visibility()?.reaches_before(read, &row)? {
+                    let before_page = backward_extremities::place_after(read, room, place)? == Some(extremity.at);
                     let missing = vec![extremity.missing];
                     gap = Some(Gap { event: extremity.event, at: extremity.at, missing, before_page });
                 }

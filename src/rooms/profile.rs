@@ -63,6 +63,11 @@ impl MemberProfile {
         }
     }
 
+    /// The name and the avatar's address.
+    pub(super) fn into_parts(self) -> (Option<String>, Option<String>) {
+        (self.displayname, self.avatar_url)
+    }
+
     fn fields(&self) -> [(&'static str, Option<&String>); 2] {
         [("displayname", self.displayname.as_ref()), ("avatar_url", self.avatar_url.as_ref())]
     }

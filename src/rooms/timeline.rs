@@ -56,7 +56,7 @@ pub struct Asked {
     pub limit: usize,
     /// Which events.
     pub filter: RoomEventFilter,
-    /// Backwards: the edge of a gap that could not be filled now. The page ends with it, so that the next one tries again.
+    /// The edge of a gap that could not be filled now. The page ends there, so that the next one tries again.
     pub pause: Option<Topological>,
 }
 
@@ -71,7 +71,7 @@ pub struct Page {
     pub chunk: String,
     /// The member events of their senders, as a JSON array, if the filter loads members lazily.
     pub state: Option<String>,
-    /// Backwards: the newest gap in what the page covers, or right before it.
+    /// The first gap that the page comes to, or that it begins in.
     pub gap: Option<Gap>,
 }
 
@@ -101,7 +101,7 @@ pub struct Context {
 pub fn page(open: &mut OpenRoom<'_>, asked: &Asked) -> Result<Page, StoreError> {
     let mut scan = Scan::new(open.read, asked.direction, asked.from, open.up_to());
     let start = asked.from.unwrap_or_else(|| scan.token(open.read));
-    let newest = scan.place();
+    let first = scan.place();
     let mut chunk = Chunk::default();
     let more = match asked.filter.allows_room(&open.room.room_id) {
         true => {
@@ -111,8 +111,10 @@ pub fn page(open: &mut OpenRoom<'_>, asked: &Asked) -> Result<Page, StoreError> 
         false => false,
     };
     let gap = match scan {
-        Scan::Back { from, .. } => gaps::between(open, (more || asked.to.is_some()).then_some(from), newest)?,
-        Scan::Forth { .. } | Scan::Stream { .. } => None,
+        Scan::Back { from, .. } => gaps::between(open, (more || asked.to.is_some()).then_some(from), first)?,
+        Scan::Forth { from, .. } => gaps::after(open, first, (more || asked.to.is_some()).then_some(from))?,
+        // What is missing came before all that the token's owner has.
+        Scan::Stream { .. } => None,
     };
     // Behind the gap at which the page pauses there may be nothing yet.
     let more = more || (asked.pause.is_some() && asked.to.is_none());
@@ -282,7 +284,11 @@ fn fill(
                 return Ok(false);
             }
             let (depth, place) = event.row.topological();
-            let paused = pause.is_some_and(|pause| behind(depth, place) < pause);
+            let at = behind(depth, place);
+            let paused = pause.is_some_and(|pause| match scan {
+                Scan::Back { .. } => at < pause,
+                Scan::Forth { .. } | Scan::Stream { .. } => at >= pause,
+            });
             if paused || chunk.count == limit || chunk.text.len() > MAX_BYTES {
                 return Ok(true);
             }

@@ -102,6 +102,10 @@ impl Wake for LeaversDontType {
             self.wake.wake_users(members);
         }
     }
+
+    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
+        self.next.room_changed_here(room, position, members);
+    }
 }
 
 /// The notes themselves. `serial` counts changes since the start; it is part of every sync token.

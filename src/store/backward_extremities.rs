@@ -3,7 +3,7 @@
 use ruma::OwnedEventId;
 
 use super::{
-    Read, StoreError, event_id,
+    Read, Row, StoreError, event_id,
     events::Topological,
     ids::{EventNid, RoomNid},
 };
@@ -34,14 +34,34 @@ pub fn between(
          AND (e.depth, e.position) >= (?2, ?3) AND (e.depth, e.position) <= (?4, ?5) \
          ORDER BY e.depth DESC, e.position DESC LIMIT ?6",
         params![room, oldest.depth, oldest.position, newest.depth, newest.position, limit],
-        |row| {
-            Ok(BackwardExtremity {
-                missing: event_id::decode(row.blob(0)?)?,
-                event: row.get(1)?,
-                at: Topological { depth: row.get(2)?, position: row.get(3)? },
-            })
-        },
+        extremity,
     )
+}
+
+/// Backward extremities whose events stand after one place and not after another, oldest first, at most `limit`.
+pub fn after(
+    read: &dyn Read,
+    room: RoomNid,
+    after: Topological,
+    newest: Topological,
+    limit: i64,
+) -> Result<Vec<BackwardExtremity>, StoreError> {
+    read.all(
+        "SELECT b.missing, b.event, e.depth, e.position FROM backward_extremities b \
+         JOIN events e ON e.nid = b.event WHERE b.room = ?1 AND e.position IS NOT NULL \
+         AND (e.depth, e.position) > (?2, ?3) AND (e.depth, e.position) <= (?4, ?5) \
+         ORDER BY e.depth, e.position LIMIT ?6",
+        params![room, after.depth, after.position, newest.depth, newest.position, limit],
+        extremity,
+    )
+}
+
+fn extremity(row: &Row<'_>) -> Result<BackwardExtremity, StoreError> {
+    Ok(BackwardExtremity {
+        missing: event_id::decode(row.blob(0)?)?,
+        event: row.get(1)?,
+        at: Topological { depth: row.get(2)?, position: row.get(3)? },
+    })
 }
 
 /// Whether an event at the edge of a gap has a timestamp between these two, both included.

@@ -56,6 +56,16 @@ pub fn servers(read: &dyn Read, room: RoomNid, after: i64) -> Result<Vec<(i64, O
     )
 }
 
+/// The numbers of the other servers that are in a room and came after a position.
+pub fn arrived(read: &dyn Read, room: RoomNid, after: i64) -> Result<Vec<i64>, StoreError> {
+    read.all(
+        "SELECT server FROM room_servers WHERE room = ?1 AND to_position IS NULL AND from_position > ?2 AND server NOT IN \
+         (SELECT nid FROM servers WHERE name = (SELECT value FROM meta WHERE name = 'server_name'))",
+        params![room, after],
+        |row| row.get(0),
+    )
+}
+
 /// An event that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owed {

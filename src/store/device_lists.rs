@@ -156,6 +156,12 @@ pub fn put_remote_list(tx: &WriteTx<'_>, user: UserNid, list: &RemoteList) -> Re
     Ok(())
 }
 
+/// Updates of the list of another server's user, if it is kept, may have been missed.
+pub(crate) fn doubt_remote_list(tx: &WriteTx<'_>, user: UserNid) -> Result<(), StoreError> {
+    tx.execute("UPDATE remote_device_lists SET stale = 1 WHERE user = ?1", params![user])?;
+    Ok(())
+}
+
 /// Drops the list of another server's user with all of their keys.
 pub fn drop_remote_list(tx: &WriteTx<'_>, user: UserNid) -> Result<(), StoreError> {
     tx.execute("DELETE FROM remote_device_lists WHERE user = ?1", params![user])?;

@@ -24,7 +24,7 @@ pub enum Membership {
 }
 
 impl Membership {
-    fn from_number(number: i64) -> Result<Self, StoreError> {
+    pub(super) fn from_number(number: i64) -> Result<Self, StoreError> {
         Ok(match number {
             1 => Self::Join,
             2 => Self::Invite,

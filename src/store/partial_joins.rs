@@ -59,8 +59,35 @@ pub(crate) fn begin(tx: &WriteTx<'_>, room: RoomNid, join: EventNid, via: &Serve
     Ok(())
 }
 
+/// How a room stands to a join whose answer left out members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether the members are still to be fetched.
+    pub partial: bool,
+    /// The position at which members that had been left out were filled in last; 0: none ever were.
+    pub filled: i64,
+}
+
+/// Whether and when a room's members were fetched.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn standing(read: &dyn Read, room: RoomNid) -> Result<Standing, StoreError> {
+    let found = read.one("SELECT partial, filled FROM rooms WHERE nid = ?1", params![room], |row| {
+        Ok(Standing { partial: row.get(0)?, filled: row.get(1)? })
+    })?;
+    Ok(found.unwrap_or(Standing { partial: false, filled: 0 }))
+}
+
+/// The members are here, from this position on.
+pub(crate) fn filled(tx: &WriteTx<'_>, room: RoomNid, position: i64) -> Result<(), StoreError> {
+    end(tx, room)?;
+    tx.execute("UPDATE rooms SET filled = ?2 WHERE nid = ?1", params![room, position])?;
+    Ok(())
+}
+
 /// Nothing is to be fetched any more.
-pub(crate) fn end(tx: &WriteTx<'_>, room: RoomNid) -> Result<(), StoreError> {
+fn end(tx: &WriteTx<'_>, room: RoomNid) -> Result<(), StoreError> {
     tx.execute("DELETE FROM partial_joins WHERE room = ?1", params![room])?;
     tx.execute("UPDATE rooms SET partial = 0 WHERE nid = ?1", params![room])?;
     Ok(())

@@ -160,6 +160,16 @@ pub fn drop_pending(tx: &WriteTx<'_>, room: RoomNid, user: UserNid, thread: &str
     Ok(())
 }
 
+/// Whether receipts wait for an event.
+pub fn is_awaited(read: &dyn Read, room: RoomNid, event: &EventId) -> Result<bool, StoreError> {
+    read.one(
+        "SELECT 1 FROM pending_receipts WHERE room = ?1 AND event_id = ?2 LIMIT 1",
+        params![room, &event_id::encode(event)],
+        |_| Ok(()),
+    )
+    .map(|found| found.is_some())
+}
+
 /// Takes out the receipts that waited for an event.
 pub fn take_pending(tx: &WriteTx<'_>, room: RoomNid, event: &EventId) -> Result<Vec<PendingReceipt>, StoreError> {
     let event = event_id::encode(event);

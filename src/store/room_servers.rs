@@ -112,6 +112,19 @@ pub fn servers(read: &dyn Read, room: RoomNid) -> Result<Vec<OwnedServerName>, S
     )
 }
 
+/// The other servers that are or ever were in a room.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn ever(read: &dyn Read, room: RoomNid) -> Result<Vec<OwnedServerName>, StoreError> {
+    read.all(
+        "SELECT DISTINCT s.name FROM room_servers r JOIN servers s ON s.nid = r.server WHERE r.room = ?1 \
+         AND s.name <> (SELECT value FROM meta WHERE name = 'server_name')",
+        params![room],
+        name,
+    )
+}
+
 fn name(row: &Row<'_>) -> Result<OwnedServerName, StoreError> {
     OwnedServerName::try_from(row.text(0)?).map_err(|error| StoreError::Damaged(error.to_string()))
 }

@@ -224,19 +224,6 @@ pub(crate) fn cut(tx: &WriteTx<'_>, room: RoomNid, main_line: i64, from: i64) ->
     Ok(())
 }
 
-/// Replaces a room's current state; its main line is the caller's.
-pub(crate) fn replace_current(
-    tx: &WriteTx<'_>,
-    room: RoomNid,
-    entries: impl Iterator<Item = (i64, EventNid)>,
-) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM current_state WHERE room = ?1", params![room])?;
-    for (key, event) in entries {
-        put_current(tx, room, key, Some(event))?;
-    }
-    Ok(())
-}
-
 /// All changes of a line from an epoch on: (epoch, key, event or removed), oldest first.
 pub(crate) fn rows_from(
     read: &dyn Read,

@@ -17,7 +17,7 @@ use crate::{
         events::StateRef,
         ids::{self, RoomKey, UserNid, member_key},
         members::{self, MemberRow, Membership},
-        rooms, state,
+        partial_joins, rooms, state,
     },
 };
 
@@ -116,6 +116,9 @@ impl Found<'_> {
                 }
                 Ok(())
             }
+            Membership::Join if partial_joins::standing(self.read, member.room)?.filled > self.since => {
+                self.filled_in(member)
+            }
             Membership::Join => self.moved_members(member),
             Membership::Leave | Membership::Ban if member.position > self.since => {
                 let room = ids::room_by_nid(self.read, member.room)?;
@@ -126,6 +129,23 @@ impl Found<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Members were fetched whom the answer to our join had left out. When each of them came does not tell whether the client
+    /// knew of them, and nor does what the room's state is now said to have been.
+    fn filled_in(&mut self, member: &MemberRow) -> Result<(), StoreError> {
+        let room = ids::room_by_nid(self.read, member.room)?;
+        if !self.tells_members(&room)? {
+            return self.moved_members(member);
+        }
+        let rows = members::all_of_room(self.read, room.nid)?;
+        for row in rows.into_iter().filter(|row| row.user != self.viewer) {
+            match row.membership {
+                Membership::Join => self.changed.insert(row.user),
+                _ => self.gone.insert(row.user),
+            };
+        }
+        Ok(())
     }
 
     /// Members who joined or left a room that the viewer was in all the time.

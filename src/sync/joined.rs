@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     rooms::{unread, unread::Unread},
-    store::{StoreError, events, ids::RoomKey, members::MemberRow, rooms, sync},
+    store::{StoreError, events, ids::RoomKey, members::MemberRow, partial_joins, rooms, sync},
 };
 
 /// What a client has to hear of a joined room; None: nothing. `changed`: the room's account data that changed.
@@ -34,6 +34,8 @@ pub(super) fn joined(
     let head = rooms::head(view.read, room.nid)?;
     let has_events = since.is_none_or(|since| head.last_position > since);
     let has_changes = since.is_none_or(|since| head.state_position > since);
+    let members = partial_joins::standing(view.read, room.nid)?;
+    let filled = since.is_some_and(|since| members.filled > since);
 
     let mut renderer = view.renderer(room);
     let up_to = view.read.position();
@@ -42,15 +44,16 @@ pub(super) fn joined(
     } else {
         Timeline::default()
     };
-    let span = Span { after: since, up_to, current: true, changed: head.state_position, timeline: &timeline };
+    let span = Span { after: since, up_to, current: true, changed: head.state_position, members, timeline: &timeline };
     let changes = Changes::read(view, room, &span)?;
-    let summary = if whole || (has_changes && changes.concern_summary(view)?) {
-        Some(Summary::read(view, room, &head)?)
+    let summary = if whole || filled || (has_changes && changes.concern_summary(view)?) {
+        Some(Summary::read(view, room, &head, (members, since))?)
     } else {
         None
     };
     let heroes = summary.as_ref().and_then(|summary| summary.heroes.as_deref()).unwrap_or_default();
-    let needs_state = whole || has_changes || (view.filter.room.lazy_load_members() && !timeline.events.is_empty());
+    let shows_senders = view.filter.room.lazy_load_members() || members.partial;
+    let needs_state = whole || has_changes || (shows_senders && !timeline.events.is_empty());
     let state = if needs_state {
         room_state::events(view, room, &mut renderer, &span, &changes, whole, heroes)?
     } else {

@@ -20,7 +20,7 @@ use crate::{
         events::{EventRow, StateRef},
         ids::RoomKey,
         members::{MemberRow, Membership},
-        state,
+        partial_joins, state,
     },
 };
 
@@ -46,7 +46,8 @@ pub(super) fn left(
     let Some(up_to) = leaving.position else { return outlier(view, room, &leaving) };
     let stretch = Stretch { after: since.unwrap_or(0), up_to, always: Some(leaving.nid) };
     let timeline = Timeline::read(view, room, &mut renderer, stretch)?;
-    let span = Span { after: since, up_to, current: false, changed: up_to, timeline: &timeline };
+    let members = partial_joins::standing(view.read, room.nid)?;
+    let span = Span { after: since, up_to, current: false, changed: up_to, members, timeline: &timeline };
     let state = if was_in {
         let changes = Changes::read(view, room, &span)?;
         let whole = since.is_none() || view.full_state;

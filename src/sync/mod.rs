@@ -1,6 +1,6 @@
 //! What a client has to hear of: the streams, and /sync as a view of them.
 //!
-//! `rooms`, `account_data`, `ephemeral`, `to_device` and `device_lists` are the streams: each reads what is new since a place, or everything, of one
+//! `rooms`, `account_data`, `ephemeral`, `to_device`, `device_lists` and `presence` are the streams: each reads what is new since a place, or everything, of one
 //! snapshot ([`v3`] composes them). What changes wakes whoever waits ([`notifier`]).
 
 mod account_data;
@@ -13,6 +13,7 @@ mod invited;
 mod joined;
 mod left;
 pub mod notifier;
+mod presence;
 mod room_state;
 mod rooms;
 mod summary;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::crowds::{CROWD, Crowds};
 use crate::{
     params,
+    presence::WakeWatchers,
     rooms::{append::Wake, recency::Recency, wake::WakeMembers},
     store::{
         Read, StoreError,
@@ -268,6 +269,24 @@ impl WakeMembers for Notifier {
     }
 }
 
+impl WakeWatchers for Notifier {
+    /// Only the wait ends: tokens say of themselves whether there is presence behind them, so that a poll in between stays quick.
+    fn wake_waiting(&self, next: &mut dyn Iterator<Item = UserNid>, limit: usize) {
+        let mut left = limit;
+        while left > 0 {
+            let some: Vec<UserNid> = next.take(CROWD).collect();
+            let users = lock(&self.users);
+            for entry in some.iter().filter_map(|user| users.entries.get(user)).filter(|entry| entry.waiters > 0) {
+                entry.wake.send_replace(());
+                left = left.saturating_sub(1);
+            }
+            if some.len() < CROWD {
+                return;
+            }
+        }
+    }
+}
+
 /// Why waiting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
@@ -400,6 +419,20 @@ mod tests {
         assert!(notifier.is_quiet(ALICE, 11, false));
         WakeMembers::wake_user(&*notifier, ALICE);
         assert!(!notifier.is_quiet(ALICE, 11, false), "news without a position are later than any token");
+    }
+
+    #[tokio::test]
+    async fn presence_wakes_so_many_of_those_who_wait_and_spoils_no_quiet() {
+        let notifier = Notifier::new(Arc::default());
+        let waiters: Vec<_> = (0..600).map(|n| notifier.register(UserNid(n))).collect();
+        // Those who do not wait cost nothing of the limit.
+        let mut next = (10_000..11_000).chain(0..600).map(UserNid);
+        notifier.wake_waiting(&mut next, 300);
+        let woken = |waiters: &[Waiter]| waiters.iter().filter(|it| it.wake.has_changed().unwrap()).count();
+        assert!((300..=300 + CROWD).contains(&woken(&waiters)), "{}", woken(&waiters));
+        notifier.wake_waiting(&mut next, 600);
+        assert_eq!(woken(&waiters), 600);
+        assert!(notifier.is_quiet(UserNid(1), 0, true));
     }
 
     #[tokio::test]

@@ -13,13 +13,15 @@ use std::{
 
 use super::{body::Events, timeline::Timeline, view::View};
 use crate::{
-    rooms::client_event::Renderer,
+    rooms::{client_event::Renderer, state::load_pdu},
     store::{
         StoreError, event_pages,
         event_pages::EventPage,
+        events,
         events::StateRef,
         ids,
         ids::{EventNid, RoomKey, UserNid},
+        partial_joins::Standing,
         state::{self, Part},
     },
 };
@@ -36,6 +38,8 @@ pub(super) struct Span<'t> {
     pub(super) current: bool,
     /// Position of the newest change up to there.
     pub(super) changed: i64,
+    /// Whether members are still to be fetched, and when they last were.
+    pub(super) members: Standing,
     /// What is shown of the timeline.
     pub(super) timeline: &'t Timeline,
 }
@@ -125,7 +129,13 @@ pub(super) fn events(
         chosen.whole(changes, needed.as_ref())?;
     } else {
         chosen.delta(changes);
-        chosen.add(&needed.unwrap_or_default())?;
+        if let Some(needed) = needed {
+            chosen.leave_out_filled()?;
+            chosen.add(&needed)?;
+        }
+    }
+    if span.members.partial {
+        chosen.add_senders()?;
     }
     let members = chosen.values.range(..0);
     for event in chosen.values.range(0..).chain(members).map(|(_, event)| *event) {
@@ -210,6 +220,41 @@ impl Chosen<'_, '_> {
                 Some(event) => self.values.insert(*key, event),
                 None => self.values.remove(key),
             };
+        }
+        Ok(())
+    }
+
+    /// Leaves out the members who were fetched after the join, all at once, and of whom nothing was said since: who lazy-loads
+    /// members need not have them all, as they would not have had them with the join.
+    fn leave_out_filled(&mut self) -> Result<(), StoreError> {
+        let (read, line, filled) = (self.view.read, self.room.main_line, self.span.members.filled);
+        if self.span.after.is_none_or(|after| filled <= after) || filled > self.span.up_to {
+            return Ok(());
+        }
+        let since: HashSet<i64> =
+            state::changes(read, line, filled, self.span.up_to)?.into_iter().map(|(key, _)| key).collect();
+        for (key, _) in state::changes(read, line, filled - 1, filled)? {
+            if is_member(self.view, key)? && !since.contains(&key) {
+                self.values.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the timeline's senders of whom the state knows nothing yet, as the events say by which they were allowed.
+    fn add_senders(&mut self) -> Result<(), StoreError> {
+        let read = self.view.read;
+        for page in &self.span.timeline.events {
+            let key = ids::member_key(page.row.sender);
+            if self.values.contains_key(&key) || page.row.state_key == Some(key) || self.value_at_end(key)?.is_some() {
+                continue;
+            }
+            for id in load_pdu(read, page.row.nid)?.auth_events() {
+                let known = events::standing(read, id)?;
+                if let Some(known) = known.filter(|known| known.state_key == Some(key) && !known.loose) {
+                    self.values.insert(key, known.nid);
+                }
+            }
         }
         Ok(())
     }

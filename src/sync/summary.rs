@@ -10,6 +10,7 @@ use crate::{
     store::{
         StoreError, ids,
         ids::{RoomKey, UserNid},
+        partial_joins::Standing,
         rooms,
         rooms::RoomHeadRow,
         sync,
@@ -42,11 +43,18 @@ pub(super) struct Summary {
     pub(super) heroes: Option<Vec<UserNid>>,
     joined: i64,
     invited: i64,
+    /// Whether the counts and heroes are of those members alone who are known so far; none where that is as the client knows.
+    partial: Option<bool>,
 }
 
 impl Summary {
-    /// Reads the summary of a room as it is now.
-    pub(super) fn read(view: &View<'_>, room: &RoomKey, head: &RoomHeadRow) -> Result<Self, StoreError> {
+    /// Reads the summary of a room as it is now, and as the client of a place is told of its `members`.
+    pub(super) fn read(
+        view: &View<'_>,
+        room: &RoomKey,
+        head: &RoomHeadRow,
+        (members, since): (Standing, Option<i64>),
+    ) -> Result<Self, StoreError> {
         let read = view.read;
         let name: Option<Name> = state::current_content(read, room.nid, "m.room.name", "")?;
         let mut named = name.and_then(|name| name.name).is_some_and(|name| !name.is_empty());
@@ -55,8 +63,10 @@ impl Summary {
             named = alias.and_then(|alias| alias.alias).is_some_and(|alias| !alias.is_empty());
         }
         let heroes = if named { None } else { Some(heroes(view, room, head)?) };
+        let ended = since.is_some_and(|since| members.filled > since);
+        let partial = (members.partial || ended).then_some(members.partial);
         let joined = head.joined - rooms::hidden_members(read, room)?;
-        Ok(Self { heroes, joined, invited: head.invited })
+        Ok(Self { heroes, joined, invited: head.invited, partial })
     }
 
     /// The summary as JSON.
@@ -69,6 +79,9 @@ impl Summary {
         }
         summary.put("m.joined_member_count", &self.joined.to_string());
         summary.put("m.invited_member_count", &self.invited.to_string());
+        if let Some(partial) = self.partial {
+            summary.put("org.linkim.partial_state", if partial { "true" } else { "false" });
+        }
         out.push_str(&summary.finish());
         Ok(())
     }

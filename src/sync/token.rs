@@ -55,12 +55,14 @@ impl FromStr for SyncToken {
 pub enum Since {
     /// The client has nothing.
     Nothing,
-    /// The client has everything up to this position, and typing up to this serial.
+    /// The client has everything up to this position, and what is not stored up to these serials.
     Place {
         /// Place in the server-wide order.
         position: i64,
         /// Place in the order of typing of this start.
         typing: i64,
+        /// Place in the order of presence of this start.
+        presence: i64,
         /// Place up to which the device has the messages to it.
         to_device: i64,
     },
@@ -80,26 +82,26 @@ pub fn place(token: SyncToken, now: (i64, i64), started_at: i64, restores: &[Res
     if token.position > position || token.incarnation > incarnation || of_the_past || restores.iter().any(left) {
         return Since::Lost;
     }
-    let typing = if token.incarnation == incarnation { token.typing } else { 0 };
-    Since::Place { position: token.position, typing, to_device: token.to_device.unwrap_or(token.position) }
+    let (typing, presence) = if token.incarnation == incarnation { (token.typing, token.presence) } else { (0, 0) };
+    Since::Place { position: token.position, typing, presence, to_device: token.to_device.unwrap_or(token.position) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TOKEN: SyncToken = SyncToken { position: 72, incarnation: 3, typing: 5, presence: 0, to_device: None };
+    const TOKEN: SyncToken = SyncToken { position: 72, incarnation: 3, typing: 5, presence: 9, to_device: None };
 
     #[test]
     fn tokens_survive() {
-        assert_eq!(TOKEN.to_string(), "s72_3_5_0");
-        assert_eq!("s72_3_5_0".parse(), Ok(TOKEN));
+        assert_eq!(TOKEN.to_string(), "s72_3_5_9");
+        assert_eq!("s72_3_5_9".parse(), Ok(TOKEN));
         let backlog = SyncToken { to_device: Some(45), ..TOKEN };
-        assert_eq!(backlog.to_string(), "s72_3_5_0_d45");
-        assert_eq!("s72_3_5_0_d45".parse(), Ok(backlog));
+        assert_eq!(backlog.to_string(), "s72_3_5_9_d45");
+        assert_eq!("s72_3_5_9_d45".parse(), Ok(backlog));
         assert_eq!(
             place(backlog, (80, 3), 10, &[]),
-            Since::Place { position: 72, typing: 5, to_device: 45 },
+            Since::Place { position: 72, typing: 5, presence: 9, to_device: 45 },
             "what the device was told apart from messages, it has"
         );
     }
@@ -126,13 +128,19 @@ mod tests {
 
     #[test]
     fn a_token_of_this_start() {
-        assert_eq!(place(TOKEN, (80, 3), 10, &[]), Since::Place { position: 72, typing: 5, to_device: 72 });
+        assert_eq!(
+            place(TOKEN, (80, 3), 10, &[]),
+            Since::Place { position: 72, typing: 5, presence: 9, to_device: 72 }
+        );
         assert_eq!(place(TOKEN, (71, 3), 10, &[]), Since::Lost);
     }
 
     #[test]
     fn a_token_of_an_earlier_start_keeps_its_position_alone() {
-        assert_eq!(place(TOKEN, (80, 4), 72, &[]), Since::Place { position: 72, typing: 0, to_device: 72 });
+        assert_eq!(
+            place(TOKEN, (80, 4), 72, &[]),
+            Since::Place { position: 72, typing: 0, presence: 0, to_device: 72 }
+        );
     }
 
     #[test]
@@ -145,13 +153,13 @@ mod tests {
     fn a_token_of_a_history_that_a_restore_left_is_lost_in_the_gap_and_above_it() {
         let restored = |incarnation, position| Restored { incarnation, position };
         let at = |restores: &[Restored]| place(TOKEN, (1_000_080, 2_000), 1_000_070, restores);
-        assert_eq!(at(&[]), Since::Place { position: 72, typing: 0, to_device: 72 });
+        assert_eq!(at(&[]), Since::Place { position: 72, typing: 0, presence: 0, to_device: 72 });
         assert_eq!(at(&[restored(1_500, 71)]), Since::Lost);
-        assert_eq!(at(&[restored(1_500, 72)]), Since::Place { position: 72, typing: 0, to_device: 72 });
+        assert_eq!(at(&[restored(1_500, 72)]), Since::Place { position: 72, typing: 0, presence: 0, to_device: 72 });
         // Issued after the one restore, before the other.
         assert_eq!(
             at(&[restored(2, 60), restored(1_500, 100)]),
-            Since::Place { position: 72, typing: 0, to_device: 72 }
+            Since::Place { position: 72, typing: 0, presence: 0, to_device: 72 }
         );
         assert_eq!(at(&[restored(2, 60), restored(1_500, 70)]), Since::Lost);
     }

@@ -16,6 +16,7 @@ use super::{
     device_lists::DeviceListChanges,
     filter::Filter,
     notifier::{Notifier, Woken},
+    presence::PresenceChanges,
     rooms,
     to_device::ToDevice,
     token::{Since, SyncToken, place},
@@ -25,6 +26,7 @@ use crate::{
     accounts::Session,
     clock::Clock,
     crypto::{Counts, KeyCounts},
+    presence::{Presence, State},
     rooms::{client_event::Viewer, page_token::BadToken, typing::Typing},
     store::{
         Read, Snapshot, Store, StoreError, filters,
@@ -62,6 +64,8 @@ pub struct SyncRequest {
     /// The name under which the state at the end of the timeline is wanted in place of `state` (`state_after`, or its name
     /// before it was in the spec, MSC4222).
     pub state_after: Option<&'static str>,
+    /// `set_presence`: what the client's user is while it asks.
+    pub set_presence: Option<State>,
 }
 
 /// Why there is no answer.
@@ -92,6 +96,8 @@ pub struct V3 {
     store: Store,
     notifier: Arc<Notifier>,
     typing: Arc<Typing>,
+    /// None where it is switched off.
+    presence: Option<Arc<Presence>>,
     key_counts: Arc<KeyCounts>,
     clock: Arc<dyn Clock>,
     /// A filter never changes under its number.
@@ -135,7 +141,14 @@ impl V3 {
     ) -> Self {
         let started_at = store.position();
         let (filters, delivered) = (Cache::new(CACHED_FILTERS), Cache::new(DELIVERED));
-        Self { store, notifier, typing, key_counts, clock, filters, delivered, started_at }
+        Self { store, notifier, typing, presence: None, key_counts, clock, filters, delivered, started_at }
+    }
+
+    /// Also shows who is online, if that is kept, and has those who sync online.
+    #[must_use]
+    pub fn showing(mut self, presence: Arc<Presence>) -> Self {
+        self.presence = Some(presence).filter(|presence| presence.is_enabled());
+        self
     }
 
     /// The body of the answer. Returns at once if there is something for the client or it has nothing yet; else when there is
@@ -147,6 +160,8 @@ impl V3 {
         let token = request.since.as_deref().map(str::parse::<SyncToken>).transpose()?;
         let filter = self.filter(session.user, request.filter).await?;
         let since = token.map_or(Since::Nothing, |token| self.place(token));
+        // Until the answer.
+        let _syncing = self.presence.as_ref().and_then(|presence| presence.syncing(session, request.set_presence));
         let asked = Asked {
             viewer: self.viewer(session),
             device: session.device,
@@ -219,6 +234,7 @@ impl V3 {
             && token.to_device.is_none()
             && !self.delivered.contains_key(&asked.device)
             && self.notifier.is_quiet(asked.viewer.user, since, typing_unchanged)
+            && self.presence.as_ref().is_none_or(|presence| presence.is_quiet(asked.viewer.user, token.presence))
         {
             let empty = || self.finish(asked.device, Object::default(), &token);
             if timeout.is_zero() {
@@ -250,14 +266,15 @@ impl V3 {
     }
 
     async fn look(&self, asked: Asked) -> Result<Look, StoreError> {
-        let (notifier, typing) = (self.notifier.clone(), self.typing.clone());
+        let (notifier, typing, presence) = (self.notifier.clone(), self.typing.clone(), self.presence.clone());
         let incarnation = self.store.incarnation();
         let behind = match asked.since {
             Since::Place { position, .. } if !asked.full_state => self.store.position() - position,
             _ => i64::MAX,
         };
         let device = asked.device;
-        let look = move |read: &Snapshot<'_>| look(read, &asked, &notifier, &typing, incarnation);
+        let look =
+            move |read: &Snapshot<'_>| look(read, &asked, (&notifier, &typing, presence.as_deref()), incarnation);
         let look = match behind <= CLOSE_BEHIND {
             true => self.store.read_short(look).await?,
             false => self.store.read(look).await?,
@@ -311,24 +328,24 @@ impl V3 {
 fn look(
     read: &dyn Read,
     asked: &Asked,
-    notifier: &Notifier,
-    typing: &Typing,
+    (notifier, typing, presence): (&Notifier, &Typing, Option<&Presence>),
     incarnation: i64,
 ) -> Result<Look, StoreError> {
     let mut view = View::new(read, &asked.viewer, &asked.filter, typing);
     view.full_state = asked.full_state;
     view.state_after = asked.state_after;
     view.lost = asked.since == Since::Lost;
-    let mut messages_since = None;
-    if let Since::Place { position, typing, to_device } = asked.since {
+    let (mut messages_since, mut presence_since) = (None, None);
+    if let Since::Place { position, typing, presence, to_device } = asked.since {
         view.since = Some(position);
         view.typing_since = typing;
         messages_since = Some(to_device);
+        presence_since = Some(presence);
     }
     notifier.seen(read.position());
     let messages = ToDevice::read(read, asked.device, messages_since)?;
     // Read before the rooms' typing is: what changes in between is told twice, not never.
-    let next = SyncToken {
+    let mut next = SyncToken {
         position: read.position(),
         incarnation,
         typing: typing.serial(),
@@ -345,12 +362,18 @@ fn look(
         None if view.lost => DeviceListChanges::everybody(read, asked.viewer.user)?,
         None => DeviceListChanges::default(),
     };
-    let news = !global.is_empty() || !rooms.is_empty() || !messages.events.is_empty() || !device_lists.is_empty();
+    let mut news = !global.is_empty() || !rooms.is_empty() || !messages.events.is_empty() || !device_lists.is_empty();
 
     let mut body = Object::default();
     body.put_some_events("account_data", &global);
     body.put_some_events("to_device", &messages.events);
     body.put_object("device_lists", device_lists.object());
     body.put_object("rooms", rooms);
+    if let Some(presence) = presence {
+        let changes = PresenceChanges::read(&view, presence, presence_since, &members)?;
+        next.presence = changes.up_to;
+        news |= changes.news;
+        body.put_some_events("presence", &changes.events);
+    }
     Ok(Look { body, next, news, messages: !messages.events.is_empty(), acknowledged: messages.acknowledged })
 }

@@ -24,6 +24,7 @@ mod media;
 mod membership;
 mod messages;
 mod power_levels;
+mod presence;
 mod profiles;
 mod reading;
 mod receipts;

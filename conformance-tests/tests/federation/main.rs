@@ -12,7 +12,9 @@ mod encryption;
 mod history;
 mod memberships;
 mod outage;
+mod partial_joins;
 mod partition;
+mod presence;
 mod room_versions;
 mod upgrade;
 

@@ -83,6 +83,31 @@ async fn a_server_reads_for_its_own_users_alone() {
     }
 }
 
+#[tokio::test]
+async fn a_server_speaks_of_its_own_users_presence_alone() {
+    let server = shared();
+    let world = world(&server).await;
+    let bob = server.register("bob").await;
+    bob.join(&world.room.id).await;
+    let outsider = raw().await;
+    let online = |user: &str| json!({ "user_id": user, "presence": "online", "last_active_ago": 0 });
+    let long = "x".repeat(10_000);
+    let push = |users: &[&str]| json!({ "push": users.iter().map(|user| online(user)).collect::<Vec<_>>() });
+    world.peer.edu(&server, "m.presence", push(&[&bob.user_id, "@stranger:elsewhere.example"])).await.ok();
+    outsider.edu(&server, "m.presence", push(&[&outsider.user("eve"), &world.mallory, &bob.user_id])).await.ok();
+    let path = |user: &str| v3!("/presence/{}/status", user);
+    for user in [&bob.user_id, &world.mallory] {
+        assert_eq!(world.alice.get(&path(user)).await.ok(), json!({ "presence": "offline" }), "{user}");
+    }
+    let mut said = online(&world.mallory);
+    said["status_msg"] = json!(long);
+    world.peer.edu(&server, "m.presence", json!({ "push": [7, {}, said] })).await.ok();
+    let seen = world.alice.get(&path(&world.mallory)).await.ok();
+    assert_eq!(seen["presence"], "online", "{seen}");
+    assert_eq!(seen["status_msg"].as_str().map(str::len), Some(255));
+    world.alice.get(&path(&outsider.user("eve"))).await.expect_error(403, "M_FORBIDDEN");
+}
+
 /// What an own device was sent since.
 async fn to_device(client: &Client, since: &str) -> Vec<Value> {
     let answer = client.sync(Sync::since(since)).await;

@@ -21,6 +21,7 @@ mod missing;
 mod reading;
 mod requests;
 mod signatures;
+mod third_party_invites;
 mod transactions;
 
 /// Rooms whose events differ in form: with ids inside, hashes as ids, strict JSON, restricted joins, the create event as id.

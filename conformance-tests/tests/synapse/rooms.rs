@@ -220,3 +220,23 @@ async fn their_user_reads_our_history() {
 async fn our_user_reads_their_history() {
     late(Host::Synapse).await;
 }
+
+/// Synapse leaves out the members of rooms that are joined, where it is asked to; they are here in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_crowd_of_synapses_is_joined_without_it_and_then_whole() {
+    let both = both().await;
+    let (here, there) = (both.linkim.register("here").await, both.synapse.register("there").await);
+    let room = there.create_room(json!({ "preset": "public_chat", "name": "Crowd" })).await;
+    for _ in 0..40 {
+        both.synapse.register("one").await.join(&room).await;
+    }
+    let log = both.linkim.log_length();
+    join_via(&here, &room, &both.synapse.name()).await;
+    // Whether the members are here or not.
+    heard(&here, &room, "hello, all of you", &[&there]).await;
+    heard(&there, &room, "hello", &[&here]).await;
+    let members = here.get(&v3!("/rooms/{}/joined_members", room)).await.ok();
+    assert_eq!(members["joined"].as_object().map(serde_json::Map::len), Some(42));
+    assert!(both.linkim.log_since(log).contains("joined without them"), "Synapse left nobody out");
+    same_state(&[&here, &there], &room).await;
+}

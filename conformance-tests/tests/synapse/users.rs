@@ -46,6 +46,31 @@ async fn our_receipts_and_typing_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn presence_arrives_both_ways() {
+    let both = both().await;
+    let two = both.two(Host::LinkIm).await;
+    shared_room(&two.host, &[&two.guest], json!({ "preset": "private_chat" })).await;
+    for (who, viewer) in [(&two.host, &two.guest), (&two.guest, &two.host)] {
+        let mut since = viewer.now().await;
+        for (state, status) in [("unavailable", "Tea"), ("online", "Lunch")] {
+            let body = json!({ "presence": state, "status_msg": status });
+            who.put(&v3!("/presence/{}/status", who.user_id), body).await.ok();
+            let answer = viewer
+                .wait_until_sync(&since, |answer| {
+                    let events = answer["presence"]["events"].as_array();
+                    events.into_iter().flatten().any(|event| {
+                        event["sender"] == who.user_id
+                            && event["content"]["presence"] == state
+                            && event["content"]["status_msg"] == status
+                    })
+                })
+                .await;
+            since = answer["next_batch"].as_str().expect("a token").to_owned();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn files_are_fetched_both_ways() {
     let both = both().await;
     let two = both.two(Host::LinkIm).await;

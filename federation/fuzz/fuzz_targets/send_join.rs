@@ -4,8 +4,15 @@
 
 #![no_main]
 
+#[path = "../../../src/peers/event_lists.rs"]
+mod event_lists;
 #[path = "../../../src/peers/joining/response.rs"]
 mod response;
+
+/// As the server names it.
+mod peers {
+    pub(crate) use super::event_lists;
+}
 
 use bytes::Bytes;
 use linkim_federation::{Pdu, STABLE_VERSIONS, rules};

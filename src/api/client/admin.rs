@@ -14,6 +14,7 @@ use crate::{
         error::ApiError,
         extract::{Json, Path},
     },
+    presence::Presence,
 };
 
 /// The ways in which a look at somebody's sessions fails.
@@ -107,11 +108,13 @@ async fn get_lock(
 async fn put_lock(
     session: Session,
     State(restrictions): State<Arc<Restrictions>>,
+    State(presence): State<Arc<Presence>>,
     Path(user_id): Path<OwnedUserId>,
     Json(body): Json<Lock>,
 ) -> Result<Json<Value>, ApiError> {
     restrictions.set(&session, &user_id, Restriction::Lock, body.locked).await?;
     tracing::info!(by = %session.user_id, user = %user_id, locked = body.locked, "an administrator changed a lock");
+    presence.account_changed(user_id).await?;
     Ok(Json(json!({ "locked": body.locked })))
 }
 

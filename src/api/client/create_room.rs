@@ -131,6 +131,7 @@ impl Body {
             }),
             is_direct: self.is_direct,
             power_level_content_override: self.power_level_content_override.unwrap_or_default(),
+            invite_content: CanonicalJsonObject::new(),
         })
     }
 }

@@ -37,7 +37,7 @@ impl From<ReadError> for EventError {
     fn from(error: ReadError) -> Self {
         match error {
             // The spec has one answer for «not found» and «you may not», here also for the room.
-            ReadError::NoPart | ReadError::NotFound(_) => Self::NotFound,
+            ReadError::NoPart | ReadError::NotFound(_) | ReadError::MembersMissing => Self::NotFound,
             ReadError::Store(error) => Self::Store(error),
         }
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::{Router, extract::State, routing::get};
 
 use super::{
-    reading::{InRoom, RawJson},
+    reading::{self, InRoom, RawJson},
     state::ClientState,
 };
 use crate::{
     accounts::Session,
     api::{error::ApiError, extract::Path},
+    peers::joining::Filling,
     rooms::{reading::Reading, state_view},
 };
 
@@ -22,9 +23,14 @@ pub(super) fn routes() -> Router<ClientState> {
 /// `GET /rooms/{roomId}/joined_members`
 async fn joined_members(
     State(rooms): State<Arc<Reading>>,
+    State(filling): State<Arc<Filling>>,
     session: Session,
     Path(path): Path<InRoom>,
 ) -> Result<RawJson, ApiError> {
-    let joined = rooms.open(&session, &path.room_id, |open| state_view::joined_members(open)).await?;
+    let joined = reading::with_members((&rooms, &filling), &session, &path.room_id, |open| {
+        open.needs_members()?;
+        state_view::joined_members(open)
+    });
+    let joined = joined.await?;
     Ok(RawJson(format!("{{\"joined\":{joined}}}")))
 }

@@ -15,6 +15,7 @@ use crate::{
         error::ApiError,
         extract::{Path, Query},
     },
+    peers::joining::Filling,
     rooms::{access::ReadError, reading::Reading, state_view, state_view::Members},
     store::members::Membership,
 };
@@ -74,6 +75,7 @@ impl From<Wanted> for Membership {
 /// `GET /rooms/{roomId}/members`
 async fn members(
     State(rooms): State<Arc<Reading>>,
+    State(filling): State<Arc<Filling>>,
     SessionOrGuest(session): SessionOrGuest,
     Path(path): Path<InRoom>,
     Query(params): Query<Params>,
@@ -83,7 +85,10 @@ async fn members(
         membership: params.membership.map(Membership::from),
         not_membership: params.not_membership.map(Membership::from),
     };
-    let chunk = rooms.open(&session, &path.room_id, move |open| Ok(state_view::members(open, asked, at)?));
+    let chunk = reading::with_members((&rooms, &filling), &session, &path.room_id, move |open| {
+        open.needs_members()?;
+        Ok(state_view::members(open, asked, at)?)
+    });
     let chunk = chunk.await.map_err(MembersError::from)?;
     Ok(RawJson(format!("{{\"chunk\":{chunk}}}")))
 }

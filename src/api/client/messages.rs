@@ -22,7 +22,7 @@ use crate::{
     rooms::{
         access::ReadError,
         reading::Reading,
-        timeline::{self, Asked, Page},
+        timeline::{self, Asked, Direction, Page},
     },
 };
 
@@ -101,8 +101,10 @@ async fn page(
             Filled::Progress => fills += 1,
             Filled::Nowhere => return Ok(page),
             Filled::NotNow if gap.before_page => {
-                // So that the client may come back.
-                page.end = page.end.or(Some(page.start));
+                // Backwards there may be nothing behind the gap yet: so that the client may come back.
+                if asked.direction == Direction::Backwards {
+                    page.end = page.end.or(Some(page.start));
+                }
                 return Ok(page);
             }
             Filled::NotNow => return Ok(read(Asked { pause: Some(gap.at), ..asked }).await?),

@@ -25,6 +25,7 @@ mod members;
 mod membership;
 mod messages;
 mod openid;
+mod presence;
 mod profile;
 mod pushrules;
 mod read_markers;
@@ -107,6 +108,7 @@ fn v3() -> Router<ClientState> {
         .merge(membership::routes())
         .merge(messages::routes())
         .merge(openid::routes())
+        .merge(presence::routes())
         .merge(profile::routes())
         .merge(pushrules::routes())
         .merge(read_markers::routes())

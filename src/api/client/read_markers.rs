@@ -14,6 +14,7 @@ use crate::{
         error::ApiError,
         extract::{Json, Path},
     },
+    presence::Presence,
     rooms::receipts::{Mark, ReceiptKind, ReceiptThread, Receipts},
 };
 
@@ -36,6 +37,7 @@ struct Body {
 async fn read_markers(
     State(receipts): State<Arc<Receipts>>,
     State(limits): State<Arc<RateLimits>>,
+    State(presence): State<Arc<Presence>>,
     session: Session,
     Path(room_id): Path<OwnedRoomId>,
     Json(body): Json<Body>,
@@ -51,5 +53,6 @@ async fn read_markers(
         .filter_map(|(kind, event_id)| Some(Mark { kind, event_id: event_id?, thread: ReceiptThread::Unthreaded }))
         .collect();
     receipts.set(session.user, room_id, marks).await?;
+    presence.active(&session);
     Ok(Json(json!({})))
 }

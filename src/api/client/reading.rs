@@ -1,18 +1,23 @@
 //! What the handlers that read rooms share: answers that are JSON already, parameters of pages, how reading fails.
 
+use std::time::Duration;
+
 use axum::{
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use ruma::{OwnedEventId, OwnedRoomId};
+use ruma::{OwnedEventId, OwnedRoomId, RoomId};
 use serde::Deserialize;
 
 use crate::{
+    accounts::Session,
     api::{error::ApiError, extract::parse_json},
+    peers::joining::Filling,
     rooms::{
-        access::ReadError,
+        access::{OpenRoom, ReadError},
         event_filter::RoomEventFilter,
         page_token::PageToken,
+        reading::Reading,
         timeline::{DEFAULT_LIMIT, Direction, MAX_LIMIT},
     },
 };
@@ -31,8 +36,38 @@ impl From<ReadError> for ApiError {
         match error {
             ReadError::NoPart => Self::forbidden(error.to_string()),
             ReadError::NotFound(_) => Self::not_found(error.to_string()),
+            ReadError::MembersMissing => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNABLE_DUE_TO_PARTIAL_STATE", error.to_string())
+            }
             ReadError::Store(error) => error.into(),
         }
+    }
+}
+
+/// How long an answer that depends on a room's members waits for them, where they are still to be fetched. Clients and proxies
+/// wait for half a minute at least.
+const FOR_MEMBERS: Duration = Duration::from_secs(20);
+
+/// Runs `look` on a room that is open to the session's user. Where it answers `MembersMissing`, waits until they are here, and
+/// runs it once more.
+///
+/// # Errors
+/// What `look` answers.
+pub(super) async fn with_members<T, F>(
+    (rooms, filling): (&Reading, &Filling),
+    session: &Session,
+    room_id: &RoomId,
+    look: F,
+) -> Result<T, ReadError>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut OpenRoom<'_>) -> Result<T, ReadError> + Clone + Send + 'static,
+{
+    match rooms.open(session, room_id, look.clone()).await {
+        Err(ReadError::MembersMissing) if filling.whole(room_id, FOR_MEMBERS).await? => {
+            rooms.open(session, room_id, look).await
+        }
+        other => other,
     }
 }
 

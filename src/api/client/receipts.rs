@@ -13,6 +13,7 @@ use crate::{
         error::ApiError,
         extract::{Json, OptionalJson, Path},
     },
+    presence::Presence,
     rooms::receipts::{Mark, ReceiptError, ReceiptKind, ReceiptThread, Receipts},
 };
 
@@ -58,6 +59,7 @@ pub(super) fn routes() -> Router<ClientState> {
 async fn receipt(
     State(receipts): State<Arc<Receipts>>,
     State(limits): State<Arc<RateLimits>>,
+    State(presence): State<Arc<Presence>>,
     session: Session,
     Path((room_id, receipt_type, event_id)): Path<(OwnedRoomId, String, OwnedEventId)>,
     OptionalJson(body): OptionalJson<Map<String, Value>>,
@@ -68,6 +70,7 @@ async fn receipt(
     let thread = thread(body.get("thread_id"))?;
     limits.check(Rate::Ephemeral, session.user)?;
     receipts.set(session.user, room_id, vec![Mark { kind, event_id, thread }]).await?;
+    presence.active(&session);
     Ok(Json(json!({})))
 }
 

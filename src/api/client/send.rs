@@ -18,6 +18,7 @@ use crate::{
         error::ApiError,
         extract::{Json, Path},
     },
+    presence::Presence,
     rooms::{
         append::Transaction,
         send::{SendError, Sending},
@@ -99,6 +100,7 @@ async fn send(
     SessionOrGuest(session): SessionOrGuest,
     State(sending): State<Arc<Sending>>,
     State(limits): State<Arc<RateLimits>>,
+    State(presence): State<Arc<Presence>>,
     Path((room, kind, txn_id)): Path<(OwnedRoomId, String, String)>,
     Json(content): Json<CanonicalJsonObject>,
 ) -> Result<Json<Sent>, ApiError> {
@@ -109,6 +111,7 @@ async fn send(
     limits.check(Rate::Message, session.user)?;
     let transaction = transaction(&session, ["send", room.as_str(), &kind], txn_id)?;
     let event_id = sending.send(&session, &room, &kind, content, transaction).await?;
+    presence.active(&session);
     Ok(Json(Sent { event_id }))
 }
 

@@ -14,9 +14,16 @@ use crate::{
     crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, RemoteQueries, Signatures, ToDevice},
     media::Media,
     peers::{
-        backfill::Backfill, directory::RemoteDirectory, hierarchy::RemoteRooms, joining::Joining, knocking::Knocking,
-        leaving::Leaving, profiles::RemoteProfiles, timestamps::RemoteTimestamps,
+        backfill::Backfill,
+        directory::RemoteDirectory,
+        hierarchy::RemoteRooms,
+        joining::{Filling, Joining},
+        knocking::Knocking,
+        leaving::Leaving,
+        profiles::RemoteProfiles,
+        timestamps::RemoteTimestamps,
     },
+    presence::Presence,
     rooms::{
         aliases::Aliases, create::RoomCreation, directory::Directory, hierarchy::Hierarchy, membership::Membership,
         reading::Reading, receipts::Receipts, reports::Reports, send::Sending, summary::Summaries, typing::Typing,
@@ -79,6 +86,8 @@ pub struct ClientServices {
     pub membership: Arc<Membership>,
     /// Joining rooms, here and elsewhere.
     pub joining: Arc<Joining>,
+    /// Members that answers to joins left out.
+    pub filling: Arc<Filling>,
     /// Knocking at rooms, here and elsewhere.
     pub knocking: Arc<Knocking>,
     /// Leaving rooms, here and elsewhere.
@@ -91,6 +100,8 @@ pub struct ClientServices {
     pub receipts: Arc<Receipts>,
     /// Who is typing.
     pub typing: Arc<Typing>,
+    /// Who is online.
+    pub presence: Arc<Presence>,
     /// What is new.
     pub sync: Arc<V3>,
     /// Room aliases.
@@ -179,12 +190,14 @@ from_client_state!(
     room_creation: RoomCreation,
     membership: Membership,
     joining: Joining,
+    filling: Filling,
     knocking: Knocking,
     leaving: Leaving,
     reading: Reading,
     sending: Sending,
     receipts: Receipts,
     typing: Typing,
+    presence: Presence,
     sync: V3,
     aliases: Aliases,
     directory: Directory,

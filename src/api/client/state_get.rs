@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     authentication::SessionOrGuest,
-    reading::{InRoom, RawJson},
+    reading::{self, InRoom, RawJson},
     state::ClientState,
 };
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
         error::ApiError,
         extract::{Path, Query},
     },
-    rooms::{reading::Reading, state_view},
+    peers::joining::Filling,
+    rooms::{access::ReadError, reading::Reading, state_view},
 };
 
 /// The routes under `/_matrix/client/v3`. They fail in no way of their own.
@@ -53,23 +54,35 @@ enum Format {
 /// `GET /rooms/{roomId}/state`
 async fn all(
     State(rooms): State<Arc<Reading>>,
+    State(filling): State<Arc<Filling>>,
     SessionOrGuest(session): SessionOrGuest,
     Path(path): Path<InRoom>,
 ) -> Result<RawJson, ApiError> {
-    let state = rooms.open(&session, &path.room_id, |open| Ok(state_view::all(open)?)).await?;
-    Ok(RawJson(state))
+    let state = reading::with_members((&rooms, &filling), &session, &path.room_id, |open| {
+        open.needs_members()?;
+        Ok(state_view::all(open)?)
+    });
+    Ok(RawJson(state.await?))
 }
 
 /// `GET /rooms/{roomId}/state/{eventType}/{stateKey}`
 async fn one(
     State(rooms): State<Arc<Reading>>,
+    State(filling): State<Arc<Filling>>,
     SessionOrGuest(session): SessionOrGuest,
     Path(path): Path<Key>,
     Query(params): Query<Params>,
 ) -> Result<RawJson, ApiError> {
     let Key { room_id, event_type, state_key } = path;
-    let found = rooms.open(&session, &room_id, move |open| {
-        let event = state_view::one(open, &event_type, &state_key)?;
+    let found = reading::with_members((&rooms, &filling), &session, &room_id, move |open| {
+        let event = match state_view::one(open, &event_type, &state_key) {
+            // Of those members who are known so far what is known is told.
+            Err(ReadError::NotFound(what)) if event_type == "m.room.member" => {
+                open.needs_members()?;
+                return Err(ReadError::NotFound(what));
+            }
+            found => found?,
+        };
         let mut out = String::with_capacity(event.json.len() + 256);
         match params.format {
             Format::Content => open.renderer.content(&event, &mut out)?,

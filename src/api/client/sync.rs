@@ -9,6 +9,7 @@ use super::{authentication::SessionOrGuest, reading::RawJson, state::ClientState
 use crate::{
     accounts::Sessions,
     api::{error::ApiError, extract::Query},
+    presence::State as PresenceState,
     sync::v3::{SyncError, SyncRequest, V3},
 };
 
@@ -33,9 +34,7 @@ struct Params {
     since: Option<String>,
     #[serde(default)]
     full_state: bool,
-    /// Checked, and without effect: presence is not kept yet.
-    #[serde(rename = "set_presence")]
-    _set_presence: Option<Presence>,
+    set_presence: Option<PresenceState>,
     /// In milliseconds; above ten minutes counts as ten minutes.
     #[serde(default)]
     timeout: u64,
@@ -44,14 +43,6 @@ struct Params {
     /// `use_state_after` before it was in the spec (MSC4222).
     #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
     use_state_after_unstable: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Presence {
-    Offline,
-    Online,
-    Unavailable,
 }
 
 /// `GET /sync`
@@ -72,6 +63,7 @@ async fn sync(
         full_state: params.full_state,
         timeout: Duration::from_millis(params.timeout),
         state_after,
+        set_presence: params.set_presence,
     };
     let answer = v3.sync(&session, request).await?;
     // The session may have ended during the wait; what happened since is none of its business.

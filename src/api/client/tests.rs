@@ -2,6 +2,7 @@
 
 mod account_data;
 mod at_login;
+mod presence;
 mod profiles;
 mod pushrules;
 mod rate_limits;

@@ -14,6 +14,7 @@ use crate::{
         error::ApiError,
         extract::{Json, Path},
     },
+    presence::Presence,
     rooms::typing::{DEFAULT_TIMEOUT, Typing, TypingError},
 };
 
@@ -58,6 +59,7 @@ struct Body {
 async fn typing(
     State(typing): State<Arc<Typing>>,
     State(limits): State<Arc<RateLimits>>,
+    State(presence): State<Arc<Presence>>,
     session: Session,
     Path((room_id, user_id)): Path<(OwnedRoomId, OwnedUserId)>,
     Json(body): Json<Body>,
@@ -68,5 +70,6 @@ async fn typing(
     limits.check(Rate::Ephemeral, session.user)?;
     let timeout = body.timeout.map_or(DEFAULT_TIMEOUT, Duration::from_millis);
     typing.set(session.user, room_id, body.typing.then_some(timeout)).await?;
+    presence.active(&session);
     Ok(Json(json!({})))
 }

@@ -26,7 +26,8 @@ impl From<HostingError> for ApiError {
             HostingError::InviteBlocked => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),
             HostingError::Append(AppendError::Blocked) => Self::forbidden(text),
             HostingError::Append(AppendError::Policy(_)) => Self::forbidden(text),
-            HostingError::Append(AppendError::Busy) => Self::limit_exceeded(1000),
+            // 503: no limit of who asks is exceeded.
+            HostingError::Append(busy @ AppendError::Busy) => busy.into(),
             HostingError::Append(AppendError::Store(error)) | HostingError::Store(error) => error.into(),
             HostingError::Append(_) => Self::invalid_param(text),
         }
@@ -60,4 +61,15 @@ pub(super) fn versions(query: Option<&str>) -> Vec<String> {
         pairs.filter(|(name, _)| name == "ver").map(|(_, version)| version.into_owned()).take(MOST).collect();
     // "Defaults to [1]."
     if versions.is_empty() { vec!["1".to_owned()] } else { versions }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_no_limit_of_who_asks() {
+        let refused = ApiError::from(HostingError::Append(AppendError::Busy));
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }

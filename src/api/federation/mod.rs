@@ -7,9 +7,7 @@ mod hierarchy;
 mod hosting_error;
 mod invite;
 mod keys;
-mod make_join;
-mod make_knock;
-mod make_leave;
+mod make_membership;
 mod media;
 mod openid;
 mod public_rooms;
@@ -17,8 +15,7 @@ mod query;
 mod room_state;
 mod send;
 mod send_join;
-mod send_knock;
-mod send_leave;
+mod send_membership;
 mod serving;
 pub mod state;
 mod third_party_invite;
@@ -35,12 +32,9 @@ pub fn routes() -> Router<FederationState> {
         .nest("/_matrix/federation/v1", v1())
         .merge(invite::routes())
         .merge(keys::routes())
-        .merge(make_join::routes())
-        .merge(make_knock::routes())
-        .merge(make_leave::routes())
+        .merge(make_membership::routes())
         .merge(send_join::routes())
-        .merge(send_knock::routes())
-        .merge(send_leave::routes())
+        .merge(send_membership::routes())
         .merge(third_party_invite::routes())
         .merge(version::routes())
 }

@@ -3,6 +3,8 @@
 //! Conventions (spec/decisions/0014-linkim-api.md): who asks is said by the access token, and what the request says of it must
 //! agree; success is [`reply`], failure [`refusal`]; things are named as [`crate::numbers`] says; lists are paged.
 
+mod contacts_error;
+pub mod docs;
 pub mod errcode;
 pub mod extract;
 mod getinfo;

@@ -8,6 +8,7 @@ use crate::{
     accounts::{Login, Profiles, RateLimits, Registration, Sessions},
     api::client::state::ClientState,
     config::Config,
+    contacts::Contacts,
     groups::Groups,
     media::Media,
     numbers::Numbers,
@@ -26,6 +27,8 @@ pub struct LinkImServices {
     pub client: ClientState,
     /// The database, for look-ups that no service is needed for.
     pub store: Store,
+    /// Whom users know.
+    pub contacts: Arc<Contacts>,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
     /// Groups.
@@ -51,7 +54,7 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
+of_linkim!(contacts: Arc<Contacts>, groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(

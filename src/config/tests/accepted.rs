@@ -218,9 +218,9 @@ fn each_key_without_effect_gets_one_warning_at_its_place() {
     assert_eq!(warned, expected.filter(|path| !NOT_IN_WHOLE.contains(path)).collect());
     assert_eq!(warned.len(), warnings.len());
 
-    let text = "server_name = \"a.example\"\n[presence]\n  enabled = true\n";
+    let text = "server_name = \"a.example\"\n[media]\n  url_previews = true\n";
     let lines: Vec<String> = loaded(&sources(text, &[])).warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(lines, ["linkim.toml:3:3: presence.enabled: this setting has no effect yet"]);
+    assert_eq!(lines, ["linkim.toml:3:3: media.url_previews: this setting has no effect yet"]);
 }
 
 #[test]

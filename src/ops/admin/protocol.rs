@@ -79,6 +79,9 @@ pub struct RoomLine {
     pub local_joined: i64,
     /// Its name, if it has one.
     pub name: Option<String>,
+    /// Whether its members are still to be fetched from other servers.
+    #[serde(default)]
+    pub partial: bool,
 }
 
 /// What is answered.

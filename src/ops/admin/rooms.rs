@@ -24,7 +24,7 @@ struct Name {
 pub(super) fn page(read: &Snapshot<'_>, after: i64) -> Result<(Vec<RoomLine>, Option<i64>), super::AdminError> {
     let read: &dyn Read = read;
     let found = read.all(
-        "SELECT r.nid, r.room_id, r.version, COALESCE(h.joined, 0), COALESCE(h.local_joined, 0) FROM rooms r \
+        "SELECT r.nid, r.room_id, r.version, COALESCE(h.joined, 0), COALESCE(h.local_joined, 0), r.partial FROM rooms r \
          LEFT JOIN room_heads h ON h.room = r.nid WHERE r.nid > ?1 ORDER BY r.nid LIMIT ?2",
         params![after, PAGE],
         |row| {
@@ -34,6 +34,7 @@ pub(super) fn page(read: &Snapshot<'_>, after: i64) -> Result<(Vec<RoomLine>, Op
                 joined: row.get(3)?,
                 local_joined: row.get(4)?,
                 name: None,
+                partial: row.get(5)?,
             };
             Ok((row.get::<RoomNid>(0)?, line))
         },

@@ -373,7 +373,12 @@ impl Walk<'_> {
         if !event.is(flag::PARTIAL_STATE) {
             let verdict = self.verdict(event, pdu, prev, before, report);
             let stored = event.flags & (flag::REJECTED | flag::SOFT_FAILED);
-            if verdict.is_some_and(|verdict| verdict != stored) {
+            // One that was an accepted outlier keeps its effect on what came before its history.
+            let kept = event.is(flag::BACKFILLED)
+                && event.state_key.is_some()
+                && verdict == Some(flag::REJECTED)
+                && stored == flag::SOFT_FAILED;
+            if !kept && verdict.is_some_and(|verdict| verdict != stored) {
                 let named = |flags| match flags {
                     0 => "accepted",
                     flag::REJECTED => "rejected",

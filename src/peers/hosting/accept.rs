@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use linkim_federation::{Pdu, RoomVersionRules};
 use ruma::{EventId, RoomId, ServerName, UserId};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Hosting, HostingError, make, open};
+use super::{Hosting, HostingError, make, member_event::content, open};
 use crate::{
     peers::{handshake::Kind, told},
     rooms::append::{Incoming, Received},
@@ -33,12 +32,6 @@ pub struct Accepted {
     pub(super) before: StateRef,
 }
 
-#[derive(Deserialize)]
-struct Content {
-    membership: String,
-    join_authorised_via_users_server: Option<String>,
-}
-
 impl Hosting {
     /// Takes the event of a user of `origin` into the room and relays it.
     ///
@@ -58,7 +51,10 @@ impl Hosting {
         if kind == Kind::Knock && !make::knows_knocks(rules) {
             return Err(HostingError::Incompatible(room.version.clone()));
         }
-        let pdu = self.read_event(origin, kind, room_id, event_id, &event, rules)?;
+        let pdu = self.read_member_event((room_id, event_id), kind.membership(), origin, &event, rules)?;
+        if pdu.state_key() != Some(pdu.sender().as_str()) {
+            return Err(HostingError::Invalid("the state_key is not the sender".into()));
+        }
         let pdu = match kind {
             Kind::Join => self.vouch(&room, pdu, rules).await?,
             Kind::Leave | Kind::Knock => pdu,
@@ -97,40 +93,6 @@ impl Hosting {
         self.store.read(move |read| told::of_room(read, room, None)).await
     }
 
-    /// Checks all that can be seen of the event itself.
-    fn read_event(
-        &self,
-        origin: &ServerName,
-        kind: Kind,
-        room_id: &RoomId,
-        event_id: &EventId,
-        event: &RawValue,
-        rules: &RoomVersionRules,
-    ) -> Result<Pdu, HostingError> {
-        let invalid = |what: &str| HostingError::Invalid(what.to_owned());
-        let pdu =
-            Pdu::from_peer(event.get().as_bytes(), rules).map_err(|error| HostingError::Invalid(error.to_string()))?;
-        if pdu.event_id() != event_id {
-            return Err(invalid("the event has another id than the path"));
-        }
-        if pdu.room_id() != room_id {
-            return Err(invalid("the event is of another room"));
-        }
-        if pdu.event_type().to_string() != "m.room.member" {
-            return Err(invalid("the event is no m.room.member"));
-        }
-        if pdu.sender().server_name() != origin {
-            return Err(invalid("the sender is not a user of your server"));
-        }
-        if pdu.state_key() != Some(pdu.sender().as_str()) {
-            return Err(invalid("the state_key is not the sender"));
-        }
-        if content(&pdu)?.membership != kind.membership() {
-            return Err(invalid("the event makes another membership"));
-        }
-        Ok(pdu)
-    }
-
     /// Signs a join for which a user of ours vouches, if they still may.
     async fn vouch(&self, room: &Arc<RoomKey>, pdu: Pdu, rules: &RoomVersionRules) -> Result<Pdu, HostingError> {
         if !rules.authorization.restricted_join_rule {
@@ -154,24 +116,4 @@ impl Hosting {
             }
         }
     }
-
-    /// Checks signatures and hash.
-    async fn verified(&self, pdu: Pdu, rules: &'static RoomVersionRules) -> Result<Arc<Pdu>, HostingError> {
-        let text = told::whole(&pdu)?;
-        let checked = match self.checker.check(rules, vec![text]).await.pop() {
-            Some(Ok(checked)) => checked,
-            Some(Err(problem)) => return Err(HostingError::Invalid(problem.to_string())),
-            None => return Err(StoreError::Engine("an event was not checked".into()).into()),
-        };
-        // One whose hash does not hold comes back redacted. In a room it is taken so; but from its own server?
-        if checked.json() != pdu.json() {
-            return Err(HostingError::Invalid("the content hash does not hold".into()));
-        }
-        Ok(checked)
-    }
-}
-
-fn content(pdu: &Pdu) -> Result<Content, HostingError> {
-    serde_json::from_str(pdu.content().get())
-        .map_err(|_| HostingError::Invalid("the content is not that of an m.room.member".into()))
 }

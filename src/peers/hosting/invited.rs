@@ -4,9 +4,8 @@
 
 use std::sync::Arc;
 
-use linkim_federation::{Pdu, RoomVersionRules, rules};
+use linkim_federation::{Pdu, rules};
 use ruma::{EventId, RoomId, RoomVersionId, ServerName, UserId};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Hosting, HostingError};
@@ -27,11 +26,6 @@ pub struct SentInvitation {
     pub invite_room_state: Vec<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
-struct Content {
-    membership: String,
-}
-
 impl Hosting {
     /// Takes an invitation of a user of ours: checks it, lets the user know and answers it with our signature.
     ///
@@ -46,16 +40,13 @@ impl Hosting {
     ) -> Result<Arc<Pdu>, HostingError> {
         let version = self.version(room_id, sent.room_version).await?;
         let rules = rules(&version).ok_or_else(|| HostingError::UnknownVersion(version.to_string()))?;
-        let pdu = self.read_invitation(origin, room_id, event_id, &sent.event, rules)?;
-        let in_room = self.may_be_invited(origin, &pdu).await?;
-        let checked = match self.checker.check(rules, vec![told::whole(&pdu)?]).await.pop() {
-            Some(Ok(checked)) => checked,
-            Some(Err(problem)) => return Err(HostingError::Invalid(problem.to_string())),
-            None => return Err(StoreError::Engine("an event was not checked".into()).into()),
-        };
-        if checked.json() != pdu.json() {
-            return Err(HostingError::Invalid("the content hash does not hold".into()));
+        let pdu = self.read_member_event((room_id, event_id), "invite", origin, &sent.event, rules)?;
+        let target = pdu.state_key().and_then(|key| <&UserId>::try_from(key).ok());
+        if target.is_none_or(|user| user.server_name() != self.own()) {
+            return Err(HostingError::Invalid("the state_key is no user of this server".into()));
         }
+        let in_room = self.may_be_invited(origin, &pdu).await?;
+        let checked = self.verified(pdu, rules).await?;
         let told = told::read(sent.invite_room_state, room_id, rules, &self.checker).await;
         let Told { mut events, problem } = told.map_err(|problem| HostingError::Invalid(problem.to_string()))?;
         // "Servers SHOULD warn about invites which fail the validation rather than error in room versions 1 through 11."
@@ -103,41 +94,6 @@ impl Hosting {
             (Some(version), _) | (None, Some(version)) => Ok(version),
             (None, None) => Ok(RoomVersionId::V1),
         }
-    }
-
-    /// Checks all that can be seen of the event itself.
-    fn read_invitation(
-        &self,
-        origin: &ServerName,
-        room_id: &RoomId,
-        event_id: &EventId,
-        event: &RawValue,
-        rules: &RoomVersionRules,
-    ) -> Result<Pdu, HostingError> {
-        let invalid = |what: &str| HostingError::Invalid(what.to_owned());
-        let pdu =
-            Pdu::from_peer(event.get().as_bytes(), rules).map_err(|error| HostingError::Invalid(error.to_string()))?;
-        if pdu.event_id() != event_id {
-            return Err(invalid("the event has another id than the path"));
-        }
-        if pdu.room_id() != room_id {
-            return Err(invalid("the event is of another room"));
-        }
-        if pdu.event_type().to_string() != "m.room.member" {
-            return Err(invalid("the event is no m.room.member"));
-        }
-        let content: Option<Content> = serde_json::from_str(pdu.content().get()).ok();
-        if content.is_none_or(|content| content.membership != "invite") {
-            return Err(invalid("the event is no invitation"));
-        }
-        if pdu.sender().server_name() != origin {
-            return Err(invalid("the sender is not a user of your server"));
-        }
-        let target = pdu.state_key().and_then(|key| <&UserId>::try_from(key).ok());
-        if target.is_none_or(|user| user.server_name() != self.own()) {
-            return Err(invalid("the state_key is no user of this server"));
-        }
-        Ok(pdu)
     }
 
     /// Whether the user may be invited; answers whether we are in the room.

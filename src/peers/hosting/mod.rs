@@ -7,6 +7,7 @@ mod answer;
 mod exchange;
 mod invited;
 mod make;
+mod member_event;
 
 use std::sync::Arc;
 

@@ -4,13 +4,13 @@
 use std::{error::Error as StdError, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use http_body_util::BodyExt as _;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use super::{CONNECT_TIME, USER_AGENT, addresses::AddressRules, resolver::Resolver};
+use crate::peers::bounded_body::{self, BodyError};
 
 /// How long a request may take, its response included, where the caller does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,6 +43,15 @@ pub enum OutgoingError {
     /// No address, no connection, no valid certificate, or the connection broke.
     #[error("{0}")]
     Broken(String),
+}
+
+impl From<BodyError> for OutgoingError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::TooLarge,
+            BodyError::Broken(error) => Self::Broken(error),
+        }
+    }
 }
 
 /// A request.
@@ -180,7 +189,7 @@ impl Outgoing {
         let (timeout, limit) = (fetch.timeout, fetch.limit);
         let whole = async {
             let Opened { status, headers, body, url } = self.follow(fetch).await?;
-            Ok(Fetched { status, headers, body: read(body, limit).await?, url })
+            Ok(Fetched { status, headers, body: bounded_body::read(body, limit).await?, url })
         };
         tokio::time::timeout(timeout, whole).await.map_err(|_| OutgoingError::Timeout)?
     }
@@ -255,21 +264,6 @@ fn broken(url: &Url, error: &reqwest::Error) -> OutgoingError {
         return OutgoingError::Private(url.host_str().unwrap_or_default().to_owned());
     }
     if error.is_timeout() { OutgoingError::Timeout } else { OutgoingError::Broken(innermost.to_string()) }
-}
-
-/// Reads a body of `limit` bytes at most.
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, OutgoingError> {
-    let mut out = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| OutgoingError::Broken(error.to_string()))?;
-        if let Ok(data) = frame.into_data() {
-            if out.len() + data.len() > limit {
-                return Err(OutgoingError::TooLarge);
-            }
-            out.extend_from_slice(&data);
-        }
-    }
-    Ok(out.freeze())
 }
 
 /// No address of a name may be connected to.

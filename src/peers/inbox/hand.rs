@@ -76,6 +76,11 @@ impl Hand {
         self.events.contains_key(id)
     }
 
+    /// An event in hand.
+    pub(super) fn get(&self, id: &EventId) -> Option<&Held> {
+        self.events.get(id)
+    }
+
     /// Takes a staged event in hand. Of two copies the one with its content goes before one that had to be redacted because
     /// its hash does not hold: a liar may have sent the other.
     pub(super) fn stage(&mut self, pdu: Arc<Pdu>, staged: Staged) {

@@ -1,6 +1,7 @@
 //! What other servers send us: staged durably before it is answered, then worked off room by room.
 //!
-//! A transaction's events are read one by one ([`reading`]), staged in one write, and only then answered ([`transactions`]).
+//! A transaction's events are read one by one ([`reading`]), staged in one write, and only then answered ([`transactions`]); a
+//! few that can be appended at once are not staged ([`live`]).
 //! Each room with staged events has a worker that hands them to the room's appender, each after those it names, and fetches
 //! what they lack ([`worker`], [`fetching`]). A staged event goes away once the appender has it, or once it is clear that
 //! nobody can back it. Before too much waits, senders are answered slowly, then refused, so that they keep their copies
@@ -11,6 +12,7 @@ mod desk;
 pub mod edus;
 mod fetching;
 mod hand;
+mod live;
 pub(crate) mod order;
 mod outside;
 mod pauses;
@@ -34,11 +36,17 @@ use tokio::{
     time::Instant,
 };
 
-use self::{desk::Desk, edus::Edus, transactions::Gates, worker::Worker};
 pub use self::{
     desk::{Bound, Bounds},
     transactions::TransactionError,
     wire::{Transaction, WireError},
+};
+use self::{
+    desk::{Desk, Item},
+    edus::Edus,
+    hand::Staged,
+    transactions::Gates,
+    worker::Worker,
 };
 use super::{events::EventChecker, missing::Missing, policy::PolicyServers, reachability::Reachability, slots::Slots};
 use crate::{
@@ -205,6 +213,15 @@ impl Drop for Inbox {
 impl Shared {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Events of a room wait no longer.
+    fn release(&self, room: &RoomId, gone: &[Staged]) {
+        let mut desk = self.desk();
+        for row in gone {
+            let item = Item { room_id: room.to_owned(), bytes: row.bytes };
+            desk.release(&row.origin, &item, row.received_ts);
+        }
     }
 
     fn rooms(&self) -> MutexGuard<'_, Rooms> {

@@ -10,13 +10,13 @@ use super::{
     Shared,
     wire::{Outline, guessed_id, named_id},
 };
-use crate::store::{
-    Read, StoreError, ids,
-    ids::RoomKey,
-    inbox::{self, NewStaged},
-    members,
-    members::Membership,
+use crate::{
+    peers::events::FEW,
+    store::{Read, Snapshot, StoreError, ids, ids::RoomKey, inbox, members, members::Membership},
 };
+
+/// Bytes of an event up to which a few are read where they come in: it takes as long as handing them to another thread.
+const SHORT: usize = 16 * 1024;
 
 /// What each event is answered: by id, None or why it is refused.
 pub(super) type Answers = BTreeMap<String, Option<String>>;
@@ -24,8 +24,8 @@ pub(super) type Answers = BTreeMap<String, Option<String>>;
 /// What a transaction's events come to.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
-    /// To be staged.
-    pub(super) staged: Vec<NewStaged>,
+    /// Not here yet.
+    pub(super) new: Vec<Pdu>,
     /// The answer for each event that has an id.
     pub(super) answers: Answers,
 }
@@ -41,16 +41,15 @@ impl Shared {
             return Ok(Sorted::default());
         }
         let (shared, origin) = (self.clone(), origin.to_owned());
-        self.parts
-            .store
-            .read(move |read| {
-                let mut sorted = Sorted::default();
-                for pdu in &pdus {
-                    shared.sort_one(read, &origin, pdu, &mut sorted)?;
-                }
-                Ok(sorted)
-            })
-            .await
+        let few = pdus.len() <= FEW && pdus.iter().all(|pdu| pdu.get().len() <= SHORT);
+        let sort = move |read: &Snapshot<'_>| {
+            let mut sorted = Sorted::default();
+            for pdu in &pdus {
+                shared.sort_one(read, &origin, pdu, &mut sorted)?;
+            }
+            Ok(sorted)
+        };
+        if few { self.parts.store.read_short(sort).await } else { self.parts.store.read(sort).await }
     }
 
     fn sort_one(
@@ -99,8 +98,7 @@ impl Shared {
         sorted.answers.insert(pdu.event_id().to_string(), None);
         let here = inbox::known(read, pdu.event_id())?;
         if !here.is_some_and(|known| known.is_placed()) {
-            let event_id = pdu.owned_event_id().clone();
-            sorted.staged.push(NewStaged { room_id, event_id, json: pdu.json().into() });
+            sorted.new.push(pdu);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Transactions: once each, in turn, staged before they are answered.
+//! Transactions: once each, in turn, appended or staged before they are answered.
 //!
 //! Source: Server-Server API, "Transactions".
 
@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use linkim_federation::Pdu;
 use ruma::{OwnedRoomId, OwnedServerName, ServerName};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -135,12 +136,13 @@ impl Inbox {
             return Ok(answer);
         }
         let Transaction { pdus, edus } = transaction;
-        let Sorted { staged, answers } = self.shared.sort(origin, pdus).await?;
+        let Sorted { new, answers } = self.shared.sort(origin, pdus).await?;
         let answer = body(&answers);
-        let reserved = self.reserve(origin, staged)?;
+        let reserved = self.reserve(origin, new)?;
         let durable = self.shared.parts.edus.apply(origin, &edus).await?;
-        let remember = (durable || !answers.is_empty()).then(|| (txn_id.to_owned(), hash, answer.clone()));
-        let delay = self.stage(origin, reserved, remember).await?;
+        let refused = answers.values().any(Option::is_some);
+        let answered = Answered { txn_id: txn_id.to_owned(), hash, answer: answer.clone(), lasts: durable || refused };
+        let delay = self.stage(origin, reserved, Some(answered)).await?;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -152,8 +154,8 @@ impl Inbox {
     /// # Errors
     /// [`TransactionError`]; nothing was staged then.
     pub async fn offer(&self, origin: &ServerName, pdus: Vec<Box<RawValue>>) -> Result<Answers, TransactionError> {
-        let Sorted { staged, answers } = self.shared.sort(origin, pdus).await?;
-        let reserved = self.reserve(origin, staged)?;
+        let Sorted { new, answers } = self.shared.sort(origin, pdus).await?;
+        let reserved = self.reserve(origin, new)?;
         self.stage(origin, reserved, None).await?;
         Ok(answers)
     }
@@ -164,10 +166,10 @@ impl Inbox {
     }
 
     /// Takes space for events.
-    fn reserve(&self, origin: &ServerName, events: Vec<NewStaged>) -> Result<Reserved, Full> {
+    fn reserve(&self, origin: &ServerName, events: Vec<Pdu>) -> Result<Reserved, Full> {
         let items: Vec<Item> = events
             .iter()
-            .map(|event| Item { room_id: event.room_id.clone(), bytes: event.json.len() as i64 })
+            .map(|pdu| Item { room_id: pdu.room_id().to_owned(), bytes: pdu.json().len() as i64 })
             .collect();
         let now_ms = self.shared.parts.clock.now_ms();
         self.shared.desk().reserve(origin, &items, now_ms).inspect_err(|_| {
@@ -176,53 +178,86 @@ impl Inbox {
         Ok(Reserved { shared: self.shared.clone(), origin: origin.to_owned(), events, items, now_ms })
     }
 
-    /// Stages events, and the answer with them; wakes their rooms. Answers how long to hold back the answer.
+    /// Appends events that can be at once, and stages the others, with the answer; wakes their rooms. Answers how long to hold
+    /// back the answer.
     async fn stage(
         &self,
         origin: &ServerName,
-        mut reserved: Reserved,
-        remember: Option<(String, [u8; 16], String)>,
+        reserved: Reserved,
+        answered: Option<Answered>,
     ) -> Result<Duration, StoreError> {
-        if reserved.events.is_empty() && remember.is_none() {
+        let lasts = answered.as_ref().is_some_and(|answered| answered.lasts);
+        if reserved.events.is_empty() && !lasts {
             return Ok(Duration::ZERO);
         }
-        let rooms: BTreeSet<OwnedRoomId> = reserved.items.iter().map(|item| item.room_id.clone()).collect();
-        let (shared, origin, now_ms) = (self.shared.clone(), origin.to_owned(), reserved.now_ms);
-        let events = std::mem::take(&mut reserved.events);
+        let (shared, origin) = (self.shared.clone(), origin.to_owned());
         // In a task of its own: if the sender hangs up, what is staged is accounted for all the same, and its rooms wake.
-        let staging = tokio::spawn(async move {
-            let sender = origin.clone();
-            let written = shared.parts.store.write::<_, StoreError, _>(move |tx| {
-                let mut new = Vec::with_capacity(events.len());
-                for event in &events {
-                    new.push(inbox::stage(tx, &origin, event, now_ms)?);
-                }
-                if let Some((txn_id, hash, answer)) = &remember {
-                    inbox::put_answer(tx, &origin, txn_id, hash, answer, now_ms)?;
-                }
-                Ok(new)
-            });
-            let mut new = written.await?.into_iter();
-            // What waits already takes no second place.
-            reserved.items.retain(|_| new.next() != Some(true));
-            drop(reserved);
-            let desk = shared.desk();
-            let delay = desk.delay(&sender, rooms.iter().map(|room| &**room));
-            drop(desk);
-            for room in &rooms {
-                shared.wake(room);
-            }
-            Ok(delay)
-        });
+        let staging = tokio::spawn(async move { shared.keep(&origin, reserved, answered).await });
         staging.await.unwrap_or_else(|_| Err(StoreError::Engine("staging failed".into())))
     }
+}
+
+impl Shared {
+    async fn keep(
+        self: Arc<Self>,
+        origin: &ServerName,
+        mut reserved: Reserved,
+        answered: Option<Answered>,
+    ) -> Result<Duration, StoreError> {
+        let appended = self.append_live(&reserved.events).await?;
+        let (events, items) = (std::mem::take(&mut reserved.events), std::mem::take(&mut reserved.items));
+        let (staged, done): (Vec<_>, Vec<_>) =
+            events.into_iter().zip(items).partition(|(pdu, _)| !appended.contains(pdu.event_id()));
+        reserved.items = done.into_iter().map(|(_, item)| item).collect();
+        // The events are known to whoever repeats the transaction, which is all that it would be answered.
+        let answered = answered.filter(|answered| answered.lasts || !staged.is_empty());
+        if staged.is_empty() && answered.is_none() {
+            return Ok(Duration::ZERO);
+        }
+        let (staged, items): (Vec<_>, Vec<Item>) = staged.into_iter().unzip();
+        let rooms: BTreeSet<OwnedRoomId> = items.iter().map(|item| item.room_id.clone()).collect();
+        let (sender, now_ms) = (origin.to_owned(), reserved.now_ms);
+        reserved.items.splice(0..0, items);
+        let written = self.parts.store.write::<_, StoreError, _>(move |tx| {
+            let mut new = Vec::with_capacity(staged.len());
+            for pdu in &staged {
+                new.push(inbox::stage(tx, &sender, &to_stage(pdu), now_ms)?);
+            }
+            if let Some(Answered { txn_id, hash, answer, .. }) = &answered {
+                inbox::put_answer(tx, &sender, txn_id, hash, answer, now_ms)?;
+            }
+            Ok(new)
+        });
+        // What is appended, or waits already, takes no place.
+        let mut new = written.await?.into_iter();
+        reserved.items.retain(|_| new.next() != Some(true));
+        drop(reserved);
+        let delay = self.desk().delay(origin, rooms.iter().map(|room| &**room));
+        for room in &rooms {
+            self.wake(room);
+        }
+        Ok(delay)
+    }
+}
+
+fn to_stage(pdu: &Pdu) -> NewStaged {
+    NewStaged { room_id: pdu.room_id().to_owned(), event_id: pdu.owned_event_id().clone(), json: pdu.json().into() }
+}
+
+/// What a transaction is answered.
+struct Answered {
+    txn_id: String,
+    hash: [u8; 16],
+    answer: String,
+    /// Whether it says more than that all of its events are here, so that it is remembered in any case.
+    lasts: bool,
 }
 
 /// Events for which space was taken; given back if they are not staged, also where the sender hangs up before.
 struct Reserved {
     shared: Arc<Shared>,
     origin: OwnedServerName,
-    events: Vec<NewStaged>,
+    events: Vec<Pdu>,
     items: Vec<Item>,
     now_ms: i64,
 }

@@ -2,26 +2,25 @@
 //! lacking, and clears away what is done.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId};
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::{
     GRACE, Shared,
-    desk::Item,
     hand::{Hand, Lacks, Staged},
     pauses::Pauses,
 };
 use crate::{
     peers::{events::EventProblem, slots::Slot},
-    rooms::append::{AppendError, Incoming, Received},
+    rooms::append::{AppendError, Beside, Incoming, Received},
     store::{
-        StoreError, ids,
+        Snapshot, StoreError, ids,
         ids::RoomKey,
         inbox::{self, StagedRow},
     },
@@ -36,6 +35,9 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Events and bytes in hand above which nothing more is taken before what is lacking is fetched.
 const HAND: usize = 2 * BATCH;
 const HAND_BYTES: usize = 2 * BATCH_BYTES;
+
+/// So few waiting events are looked up on the worker's own thread.
+const SHORT: i64 = 4;
 
 /// How long an event is kept whose ancestors or keys nobody could be asked for.
 const MAX_AGE_MS: i64 = 7 * 24 * 3_600 * 1_000;
@@ -60,6 +62,11 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the appender has written it just now, and [`Worker::beside`] with it.
+    fn is_written(&self) -> bool {
+        matches!(self, Self::Taken("accepted" | "soft_failed" | "rejected"))
+    }
+
     fn label(&self) -> &'static str {
         match self {
             Self::Taken(how) => how,
@@ -67,6 +74,25 @@ impl Outcome {
             Self::BadSignature(_) => "bad_signature",
             Self::NoKey => "no_key",
             Self::Unbacked(_) => "unbacked",
+        }
+    }
+}
+
+/// How the appender has an event, if it has.
+pub(super) fn taken(room: &RoomId, event: &EventId, answer: &Received) -> Option<&'static str> {
+    match answer {
+        Received::Accepted(_) => Some("accepted"),
+        Received::SoftFailed(_, reason) => {
+            tracing::debug!(%room, %event, reason, "soft-failed");
+            Some("soft_failed")
+        }
+        Received::Rejected(_, reason) => {
+            tracing::debug!(%room, %event, reason, "rejected");
+            Some("rejected")
+        }
+        Received::Known(_) => Some("known"),
+        Received::MissingPrev(_) | Received::MissingAuth(_) | Received::MissingState(_) | Received::Malformed(_) => {
+            None
         }
     }
 }
@@ -172,6 +198,9 @@ impl Worker {
         if inside {
             self.append(&room).await?;
         }
+        if took && self.hand.is_empty() && !self.kept && self.waiting() == 0 {
+            return Ok(Next::Idle);
+        }
         if took && self.hand.len() < HAND && self.hand.bytes() < HAND_BYTES {
             return Ok(Next::Again);
         }
@@ -205,11 +234,17 @@ impl Worker {
         Ok(Next::Again)
     }
 
+    /// Events that wait in the room, those in hand included.
+    fn waiting(&self) -> i64 {
+        self.shared.desk().of_room(&self.room_id).events
+    }
+
     /// Takes a batch in hand. Answers whether there was one.
     async fn take(&mut self, room: &RoomKey) -> Result<bool, StoreError> {
         let (room_id, cursor) = (self.room_id.clone(), self.cursor);
-        let rows =
-            self.shared.parts.store.read(move |read| inbox::next(read, &room_id, cursor, BATCH, BATCH_BYTES)).await?;
+        let look = move |read: &Snapshot<'_>| inbox::next(read, &room_id, cursor, BATCH, BATCH_BYTES);
+        let store = &self.shared.parts.store;
+        let rows = if self.waiting() <= SHORT { store.read_short(look).await? } else { store.read(look).await? };
         let Some(last) = rows.last() else { return Ok(false) };
         self.cursor = last.seq;
         self.check(room, rows).await?;
@@ -274,9 +309,10 @@ impl Worker {
 
     /// The appender's answers; if it has too much to do, waits for it.
     pub(super) async fn receive(&self, room: &RoomKey, events: Vec<Incoming>) -> Result<Vec<Received>, StoreError> {
+        let beside = self.beside(&events);
         loop {
             let count = events.len();
-            match self.shared.parts.appenders.receive(room.nid, events.clone()).await {
+            match self.shared.parts.appenders.receive_with(room.nid, events.clone(), beside.clone()).await {
                 Ok(answers) => return Ok(answers),
                 Err(AppendError::Busy) => tokio::time::sleep(AFTER_BUSY).await,
                 Err(AppendError::Store(error)) => return Err(error),
@@ -289,6 +325,33 @@ impl Worker {
         }
     }
 
+    /// What the appender's transactions take along: with an event goes what is staged of it, and receipts that waited for it
+    /// take effect. Whoever sees the event sees those.
+    fn beside(&self, events: &[Incoming]) -> Beside {
+        let (shared, room_id) = (self.shared.clone(), self.room_id.clone());
+        let staged: HashMap<OwnedEventId, Vec<Staged>> = events
+            .iter()
+            .filter_map(|event| self.hand.get(event.pdu.event_id()))
+            .map(|held| (held.pdu.owned_event_id().clone(), held.staged.clone()))
+            .collect();
+        Arc::new(move |tx, room, stored| {
+            let mut gone = Vec::with_capacity(stored.events.len());
+            for event in stored.events {
+                if stored.accepted {
+                    shared.parts.receipts.arrived(tx, room, &event.event_id)?;
+                }
+                for row in staged.get(&event.event_id).into_iter().flatten() {
+                    if inbox::unstage(tx, row.seq)? {
+                        gone.push(row.clone());
+                    }
+                }
+            }
+            let (shared, room_id) = (shared.clone(), room_id.clone());
+            tx.after_commit(move || shared.release(&room_id, &gone));
+            Ok(())
+        })
+    }
+
     /// Takes the appender's answers: what is done leaves the hand, the rest is noted to lack something.
     pub(super) async fn answered(
         &mut self,
@@ -297,17 +360,11 @@ impl Worker {
     ) -> Result<(), StoreError> {
         let mut outcomes: BTreeMap<OwnedEventId, Outcome> = BTreeMap::new();
         for (id, answer) in answers {
+            if let Some(how) = taken(&self.room_id, &id, &answer) {
+                outcomes.insert(id, Outcome::Taken(how));
+                continue;
+            }
             let outcome = match answer {
-                Received::Accepted(_) => Outcome::Taken("accepted"),
-                Received::SoftFailed(_, reason) => {
-                    tracing::debug!(room = %self.room_id, event = %id, reason, "soft-failed");
-                    Outcome::Taken("soft_failed")
-                }
-                Received::Rejected(_, reason) => {
-                    tracing::debug!(room = %self.room_id, event = %id, reason, "rejected");
-                    Outcome::Taken("rejected")
-                }
-                Received::Known(_) => Outcome::Taken("known"),
                 Received::Malformed(reason) => Outcome::Malformed(reason.to_owned()),
                 Received::MissingPrev(lacking) => {
                     self.hand.lacks(&id, Lacks::Prev(lacking));
@@ -317,8 +374,8 @@ impl Worker {
                     self.hand.lacks(&id, Lacks::Auth(lacking));
                     continue;
                 }
-                // The state that a peer named changed since: as if it had not been asked.
-                Received::MissingState(_) => continue,
+                // The state that a peer named changed since: as if it had not been asked. The others are taken.
+                _ => continue,
             };
             outcomes.insert(id, outcome);
         }
@@ -327,13 +384,13 @@ impl Worker {
         for held in self.hand.remove_all(&ids) {
             let event_id = held.pdu.owned_event_id().clone();
             let Some(outcome) = outcomes.remove(&event_id) else { continue };
-            done.push(Done { event_id, staged: held.staged, outcome });
+            let staged = if outcome.is_written() { Vec::new() } else { held.staged };
+            done.push(Done { event_id, staged, outcome });
         }
         self.finish(Some(room), done).await
     }
 
-    /// Clears away what is done, after the commit that appended it: a crash between the two brings an event twice, which
-    /// the appender knows then. Receipts that waited for these events take effect.
+    /// Clears away what is done and was not cleared away with its append. Receipts that waited for these events take effect.
     pub(super) async fn finish(&self, room: Option<&RoomKey>, done: Vec<Done>) -> Result<(), StoreError> {
         if done.is_empty() {
             return Ok(());
@@ -352,10 +409,13 @@ impl Worker {
         }
         let arrived: Vec<OwnedEventId> = done
             .iter()
-            .filter(|one| matches!(one.outcome, Outcome::Taken("accepted" | "known")))
+            .filter(|one| matches!(one.outcome, Outcome::Taken("known")))
             .map(|one| one.event_id.clone())
             .collect();
         let rows: Vec<Staged> = done.into_iter().flat_map(|one| one.staged).collect();
+        if rows.is_empty() && arrived.is_empty() {
+            return Ok(());
+        }
         let (receipts, nid) = (self.shared.parts.receipts.clone(), room.map(|room| room.nid));
         let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
         let write = self.shared.parts.store.write::<_, StoreError, _>(move |tx| {
@@ -372,13 +432,8 @@ impl Worker {
             Ok((gone, read))
         });
         let (gone, read) = write.await?;
-        {
-            let mut desk = self.shared.desk();
-            for (row, _) in rows.iter().zip(gone).filter(|(_, gone)| *gone) {
-                let item = Item { room_id: self.room_id.clone(), bytes: row.bytes };
-                desk.release(&row.origin, &item, row.received_ts);
-            }
-        }
+        let gone: Vec<Staged> = rows.into_iter().zip(gone).filter(|(_, gone)| *gone).map(|(row, _)| row).collect();
+        self.shared.release(&self.room_id, &gone);
         if let Some(room) = room.filter(|_| read) {
             self.shared.parts.receipts.tell(room.nid).await;
         }

@@ -2,6 +2,7 @@
 //!
 //! Source: Client-Server API, `POST /join/{roomIdOrAlias}`; Server-Server API, "Joining Rooms", "Restricted rooms".
 
+mod filling;
 mod received;
 mod response;
 
@@ -13,12 +14,11 @@ use std::{
 
 use axum::body::Body;
 use linkim_federation::{Pdu, RoomVersionRules};
-use ruma::{
-    CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId, RoomVersionId, ServerName,
-};
+use ruma::{CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId, ServerName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use self::filling::{Filling, Parts as FillingParts};
 use self::received::Judged;
 use super::{
     client::Call,
@@ -31,7 +31,7 @@ use crate::{
     accounts::Session,
     json::First,
     rooms::{
-        append::{AppendError, Appenders, RemoteJoin},
+        append::{AppendError, Appenders, PartialJoin, RemoteJoin},
         membership::{Membership, MembershipError},
     },
 };
@@ -42,6 +42,13 @@ const MAX_MISSING: usize = 100;
 /// How long a server may take until its answer to `send_join` begins: it may have to resolve and to read a large room.
 const SEND_JOIN_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// How long a join waits for the members that an answer left out: of a small room they come at once, and nobody sees it without.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// How long who joins a room of which others of ours are in it waits for its members, before other servers are asked, which
+/// then send all of them once more.
+const FOR_OTHERS: Duration = Duration::from_secs(10);
+
 /// Joins rooms.
 pub struct Joining {
     membership: Arc<Membership>,
@@ -49,6 +56,7 @@ pub struct Joining {
     handshake: Arc<Handshake>,
     whereabouts: Arc<Whereabouts>,
     checker: Arc<EventChecker>,
+    filling: Arc<Filling>,
     /// Keeps what is sent into a room while it is being joined.
     inbox: OnceLock<Arc<Inbox>>,
     /// One gate for each room that is being joined. Bound: the requests under way.
@@ -63,9 +71,10 @@ impl Joining {
         handshake: Arc<Handshake>,
         whereabouts: Arc<Whereabouts>,
         checker: Arc<EventChecker>,
+        filling: Arc<Filling>,
     ) -> Self {
         let (inbox, gates) = (OnceLock::new(), Mutex::default());
-        Self { membership, appenders, handshake, whereabouts, checker, inbox, gates }
+        Self { membership, appenders, handshake, whereabouts, checker, filling, inbox, gates }
     }
 
     /// From now on `inbox` keeps what others send into a room that is being joined. Called once.
@@ -88,12 +97,12 @@ impl Joining {
     ) -> Result<OwnedRoomId, ChangeError> {
         let (room_id, of_alias) = self.whereabouts.resolve(target).await?;
         let here = self.whereabouts.of(&room_id, by.user).await?;
-        if here.in_room {
+        if here.joins_here() {
             match self.membership.join(by, &room_id, reason.clone()).await {
                 Err(MembershipError::NobodyVouches) => {}
                 other => return Ok(other.map(|()| room_id)?),
             }
-        } else if by.guest {
+        } else if by.guest && !here.in_room {
             return Err(MembershipError::NoGuests.into());
         }
         let (this, by) = (self.clone(), by.clone());
@@ -115,9 +124,15 @@ impl Joining {
         reason: Option<String>,
     ) -> Result<(), ChangeError> {
         let gate = self.gate(room_id);
-        let held = gate.lock().await;
+        let mut held = gate.lock().await;
         let mut here = self.whereabouts.of(room_id, by.user).await?;
-        if here.in_room {
+        if here.in_room && !here.joins_here() {
+            drop(held);
+            self.filling.whole(room_id, FOR_OTHERS).await?;
+            held = gate.lock().await;
+            here = self.whereabouts.of(room_id, by.user).await?;
+        }
+        if here.joins_here() {
             match self.membership.join(by, room_id, reason.clone()).await {
                 // Somebody of another server may be able to.
                 Err(MembershipError::NobodyVouches) => here.servers = self.whereabouts.servers(room_id).await?,
@@ -126,6 +141,10 @@ impl Joining {
             if here.servers.is_empty() {
                 return Err(MembershipError::NobodyVouches.into());
             }
+        } else if by.guest {
+            return Err(MembershipError::NoGuests.into());
+        } else if here.in_room {
+            here.servers = self.whereabouts.servers(room_id).await?;
         }
         let named = via.into_iter().chain(here.inviter.clone()).chain(of_alias).chain(here.servers.clone());
         let servers = self.handshake.candidates(room_id, named);
@@ -151,6 +170,7 @@ impl Joining {
             match self.through(&via, by, room_id, here, content.clone()).await {
                 Ok(()) => {
                     self.membership.joined_elsewhere(by, room_id).await?;
+                    self.filling.whole(room_id, AT_ONCE).await?;
                     return Ok(());
                 }
                 Err(ChangeError::Handshake(error)) => {
@@ -184,7 +204,8 @@ impl Joining {
         let join = self.handshake.complete(&template, Kind::Join, room_id, &by.user_id, content)?;
         // From the moment that the other server has the join, events come that no server sends twice.
         let _expecting = self.inbox.get().map(|inbox| inbox.expect(room_id.to_owned(), template.version.clone()));
-        let body = self.send_join(via, &join).await?;
+        // A state without its members is of no use where others of ours are in the room.
+        let body = self.send_join(via, &join, !here.in_room).await?;
         let rules = template.rules;
         let mut answer = received::collect(body, rules, &self.checker).await.map_err(lied)?;
         let join = match (&template.authorised_via, answer.rest.event.take()) {
@@ -194,33 +215,50 @@ impl Joining {
             }
             (Some(_), None) => return Err(lied("it gives no signed join".into()).into()),
         };
-        if answer.rest.members_omitted {
-            return Err(lied("it leaves out members, which was not asked for".into()).into());
-        }
-        let judged = self.judge(via, room_id, &template, &join, answer).await?;
-        self.import(room_id, template.version, via, join, judged).await
+        let servers_in_room = std::mem::take(&mut answer.rest.servers_in_room);
+        let partial = match (answer.rest.members_omitted, here.in_room) {
+            (false, _) => None,
+            (true, true) => return Err(lied("it leaves out members, which was not asked for".into()).into()),
+            (true, false) if servers_in_room.is_empty() => {
+                return Err(lied("it leaves out members, and says of no server that it is in the room".into()).into());
+            }
+            (true, false) => Some(PartialJoin { servers_in_room, via: via.to_owned() }),
+        };
+        let judged = self.judge(via, room_id, &template, &join, (answer, partial.is_some())).await?;
+        self.import(
+            RemoteJoin {
+                room_id: room_id.to_owned(),
+                version: template.version,
+                join,
+                state: judged.state,
+                auth_chain: judged.auth_chain,
+                partial,
+            },
+            via,
+        )
+        .await
     }
 
-    /// Sends the join; answers the unread body.
-    async fn send_join(&self, via: &ServerName, join: &Pdu) -> Result<Body, HandshakeError> {
+    /// Sends the join; answers the unread body, in which members may be left out if `omit_members` says so.
+    async fn send_join(&self, via: &ServerName, join: &Pdu, omit_members: bool) -> Result<Body, HandshakeError> {
         let call = |version: &str, query: &str| {
             Call::put(send_uri(version, Kind::Join, join) + query, join.json().to_owned()).timeout(SEND_JOIN_TIMEOUT)
         };
         let peers = self.handshake.peers();
-        match peers.stream(via, call("v2", "?omit_members=false")).await {
+        match peers.stream(via, call("v2", &format!("?omit_members={omit_members}"))).await {
             Err(error) if lacks_endpoint(&error) => Ok(peers.stream(via, call("v1", "")).await?.body),
             other => Ok(other?.body),
         }
     }
 
-    /// Judges an answer, and asks for what it leaves out.
+    /// Judges an answer, which may be `partial`, and asks for what else it leaves out.
     async fn judge(
         &self,
         via: &ServerName,
         room_id: &RoomId,
         template: &Template,
         join: &Arc<Pdu>,
-        answer: received::Collected,
+        (answer, partial): (received::Collected, bool),
     ) -> Result<Judged, ChangeError> {
         let lied = |what: String| HandshakeError::Lied(via.to_owned(), what);
         let received::Collected { mut state, mut auth_chain, unverified, .. } = answer;
@@ -232,7 +270,7 @@ impl Joining {
             let judging = tokio::task::spawn_blocking(move || {
                 let judged = received::judge(state, auth_chain, &seen, &room_id, &version, &join)?;
                 if judged.missing.is_empty() {
-                    received::allows(&judged, rules, &join)?;
+                    received::allows(&judged, rules, &join, partial)?;
                 }
                 Ok(judged)
             });
@@ -274,18 +312,15 @@ impl Joining {
     }
 
     /// Makes the room, takes it up again, or adds the join to it where another of ours is in it already.
-    async fn import(
-        &self,
-        room_id: &RoomId,
-        version: RoomVersionId,
-        via: &ServerName,
-        join: Arc<Pdu>,
-        judged: Judged,
-    ) -> Result<(), ChangeError> {
-        let Judged { state, auth_chain, .. } = judged;
-        let join = RemoteJoin { room_id: room_id.to_owned(), version, join, state, auth_chain, partial: None };
+    async fn import(&self, join: RemoteJoin, via: &ServerName) -> Result<(), ChangeError> {
+        let partial = join.partial.is_some();
         match self.appenders.import(join).await {
-            Ok(_) => Ok(()),
+            Ok((room, _)) => {
+                if partial {
+                    self.filling.begin(room.nid);
+                }
+                Ok(())
+            }
             Err(AppendError::Denied(reason) | AppendError::Malformed(reason)) => {
                 Err(HandshakeError::Lied(via.to_owned(), reason).into())
             }

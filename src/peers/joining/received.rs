@@ -250,24 +250,29 @@ fn check_create(state: &[Arc<Pdu>], version: &RoomVersionId) -> Result<(), Strin
 }
 
 /// Whether the state that was given allows the join, and has what authorises it: the resident server took the join's auth
-/// events from this state, or one that came shortly before, and a key that is set stays set.
+/// events from this state, or one that came shortly before, and a key that is set stays set. Members whom a `partial` state
+/// leaves out are what the join's auth events say.
 ///
 /// # Errors
 /// Why not, in words.
-pub(super) fn allows(judged: &Judged, rules: &RoomVersionRules, join: &Pdu) -> Result<(), String> {
+pub(super) fn allows(judged: &Judged, rules: &RoomVersionRules, join: &Pdu, partial: bool) -> Result<(), String> {
     let state = &judged.state;
+    let mut members: HashMap<&str, &Arc<Pdu>> = HashMap::new();
     let by_key: HashMap<(String, &str), &Arc<Pdu>> =
         state.iter().filter_map(|event| Some(((event.event_type().to_string(), event.state_key()?), event))).collect();
     for id in join.auth_events() {
         let authority = state.iter().chain(&judged.auth_chain).find(|event| event.event_id() == id);
         let authority = authority.ok_or_else(|| format!("it leaves out {id}"))?;
         let key = (authority.event_type().to_string(), authority.state_key().unwrap_or_default());
-        if !by_key.contains_key(&key) {
+        if partial && key.0 == "m.room.member" {
+            members.insert(key.1, authority);
+        } else if !by_key.contains_key(&key) {
             return Err(format!("its state has no {} although one authorises the join", key.0));
         }
     }
     check_against_state(rules, join, |kind: &StateEventType, key: &str| {
-        by_key.get(&(kind.to_string(), key)).map(|event| (*event).clone())
+        let lacking = || if *kind == StateEventType::RoomMember { members.get(key) } else { None };
+        by_key.get(&(kind.to_string(), key)).or_else(lacking).map(|event| (*event).clone())
     })
     .map_err(|denied| format!("the state that it gives does not allow the join: {denied}"))
 }

@@ -165,16 +165,16 @@ impl RemoteKeys {
         map
     }
 
+    /// What is known of the servers that are wanted; None where one would have to be asked.
+    pub async fn ring_at_hand(&self, wanted: &[Wanted], rules: &RoomVersionRules) -> Option<Keyring> {
+        let ring = self.inner.known_ring(wanted).await;
+        self.inner.lacking(&ring, wanted, rules).is_empty().then_some(ring)
+    }
+
     /// What is known of the servers that are wanted, after those were asked whose keys do not suffice.
     pub async fn ring(&self, wanted: &[Wanted], rules: &RoomVersionRules) -> Keyring {
         let inner = &self.inner;
-        let mut ring = Keyring::new(inner.own.server_name(), inner.own.known());
-        let own_name = inner.own.server_name();
-        let servers: HashSet<_> = wanted.iter().map(|wanted| &wanted.server).filter(|name| *name != own_name).collect();
-        inner.fill(&mut ring, servers.into_iter().cloned().collect()).await;
-        for server in ring.to_refresh(wanted, inner.now()) {
-            inner.refresh(&server);
-        }
+        let mut ring = inner.known_ring(wanted).await;
         let lacking = inner.lacking(&ring, wanted, rules);
         if lacking.is_empty() {
             return ring;
@@ -201,6 +201,18 @@ impl Inner {
 
     fn permits(&self, server: &ServerName) -> bool {
         server != self.own.server_name() && self.config.federation.permits(server)
+    }
+
+    /// What is known of the servers that are wanted. Those of which it is too old are asked while nobody waits.
+    async fn known_ring(self: &Arc<Self>, wanted: &[Wanted]) -> Keyring {
+        let own_name = self.own.server_name();
+        let mut ring = Keyring::new(own_name, self.own.known());
+        let servers: HashSet<_> = wanted.iter().map(|wanted| &wanted.server).filter(|name| *name != own_name).collect();
+        self.fill(&mut ring, servers.into_iter().cloned().collect()).await;
+        for server in ring.to_refresh(wanted, self.now()) {
+            self.refresh(&server);
+        }
+        ring
     }
 
     /// Takes what is known into the ring.

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use linkim_federation::{Pdu, rules};
-use ruma::{CanonicalJsonObject, RoomId, RoomVersionId};
+use ruma::{CanonicalJsonObject, OwnedUserId, RoomId, RoomVersionId, UserId};
 
 use super::{
     drafts::{Draft, Standing, reference},
@@ -16,10 +16,15 @@ use crate::{
     accounts::Session,
     rooms::{
         append::{Appenders, OutsideMembership},
+        elsewhere::{Refusal, Rejecting, RejectsElsewhere},
         membership::{Membership, MembershipError, MembershipState},
         state,
     },
-    store::{Store, StoreError, ids::EventNid, knocks},
+    store::{
+        Store, StoreError,
+        ids::{EventNid, UserNid},
+        knocks,
+    },
 };
 
 /// How long other servers have to take a rejection: then it is noted here alone.
@@ -32,6 +37,32 @@ pub struct Leaving {
     appenders: Arc<Appenders>,
     handshake: Arc<Handshake>,
     whereabouts: Arc<Whereabouts>,
+}
+
+/// Who leaves.
+struct Leaver {
+    user: UserNid,
+    user_id: OwnedUserId,
+}
+
+impl RejectsElsewhere for Leaving {
+    fn reject<'a>(&'a self, user: UserNid, user_id: &'a UserId, room: &'a RoomId) -> Rejecting<'a> {
+        Box::pin(async move {
+            let here = self.whereabouts.of(room, user).await?;
+            let (Some(version), false) = (here.version.clone(), here.in_room) else { return Ok(false) };
+            let (Some(MembershipState::Invite | MembershipState::Knock), Some(event)) = (here.membership, here.event)
+            else {
+                return Ok(false);
+            };
+            let by = Leaver { user, user_id: user_id.to_owned() };
+            match self.reject_outside(&by, room, version, &here, event, None).await {
+                Ok(()) => Ok(true),
+                Err(ChangeError::Membership(error)) => Err(error),
+                Err(ChangeError::Handshake(error)) => Err(MembershipError::Elsewhere(Refusal::from(&error))),
+                Err(ChangeError::Task(error)) => Err(StoreError::Engine(error).into()),
+            }
+        })
+    }
 }
 
 impl Leaving {
@@ -63,10 +94,13 @@ impl Leaving {
         };
         match (here.membership, here.event) {
             (Some(MembershipState::Invite | MembershipState::Knock), Some(event)) => {
-                let (this, by, room_id) = (self.clone(), by.clone(), room_id.to_owned());
+                let (this, room_id) = (self.clone(), room_id.to_owned());
+                let by = Leaver { user: by.user, user_id: by.user_id.clone() };
                 // The client may go away, but a rejection that was sent must be noted here.
                 let leaving =
-                    tokio::spawn(async move { this.reject(&by, &room_id, version, &here, event, reason).await });
+                    tokio::spawn(
+                        async move { this.reject_outside(&by, &room_id, version, &here, event, reason).await },
+                    );
                 leaving.await.unwrap_or_else(|error| Err(ChangeError::Task(error.to_string())))
             }
             (Some(MembershipState::Leave), _) => Ok(()),
@@ -75,9 +109,9 @@ impl Leaving {
         }
     }
 
-    async fn reject(
+    async fn reject_outside(
         &self,
-        by: &Session,
+        by: &Leaver,
         room_id: &RoomId,
         version: RoomVersionId,
         here: &Here,
@@ -113,7 +147,7 @@ impl Leaving {
     /// Has the rejection taken by a server that is in the room; answers the event.
     async fn reject_elsewhere(
         &self,
-        by: &Session,
+        by: &Leaver,
         room_id: &RoomId,
         version: &RoomVersionId,
         here: &Here,
@@ -142,7 +176,7 @@ impl Leaving {
     /// A leave event that no other server will see: it stands behind the invitation or knock that it ends.
     async fn reject_here(
         &self,
-        by: &Session,
+        by: &Leaver,
         room_id: &RoomId,
         version: &RoomVersionId,
         event: EventNid,

@@ -1,18 +1,19 @@
 //! Auth events that are not here.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use linkim_federation::Pdu;
 use ruma::{EventId, OwnedEventId, ServerName};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::de::{IgnoredAny, MapAccess};
 
-use super::{CHUNK, Missing, MissingError, component, distinct, parse, rules};
+use super::{CHUNK, Missing, MissingError, component};
 use crate::{
-    json::First,
-    peers::{client::Call, inbox::order::in_auth_order},
+    peers::{
+        client::Call,
+        event_lists::{Answer, Bounds},
+        inbox::order::in_auth_order,
+    },
     rooms::append::Received,
     store::ids::RoomKey,
 };
@@ -29,14 +30,18 @@ const MAX_CHAIN_BYTES: usize = 64 * 1024 * 1024;
 /// How long it may take.
 const CHAIN_TIME: Duration = Duration::from_secs(60);
 
-#[derive(Deserialize)]
-struct AuthChain<'a> {
-    #[serde(borrow)]
-    auth_chain: First<&'a RawValue, MAX_CHAIN>,
-}
+/// An answer with the auth chain of an event.
+#[derive(Default)]
+struct AuthChain;
 
-/// An event that a peer sent, and its id.
-pub(super) type Named = (OwnedEventId, Box<RawValue>);
+impl Answer for AuthChain {
+    type Part = ();
+    const LISTS: &'static [(&'static str, ())] = &[("auth_chain", ())];
+
+    fn field<'de, A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
+        map.next_value::<IgnoredAny>().map(drop)
+    }
+}
 
 impl Missing {
     /// Has these auth events of an event here, as outliers: each by itself, and if those lack auth events in turn, the whole
@@ -67,12 +72,9 @@ impl Missing {
         let _large = self.large.acquire().await;
         let (room_id, event_id) = (component(room.room_id.as_str()), component(event.as_str()));
         let uri = format!("/_matrix/federation/v1/event_auth/{room_id}/{event_id}");
-        let call = Call::get(uri).timeout(CHAIN_TIME).limit(MAX_CHAIN_BYTES);
-        let answer = self.ask(via, "event_auth", call).await?;
-        let named = self
-            .named(room, via, answer, |via, answer| Ok(parse::<AuthChain<'_>>(via, answer)?.auth_chain.items))
-            .await?;
-        self.take_outliers(room, named, via).await
+        let bounds = Bounds { bytes: MAX_CHAIN_BYTES, events: MAX_CHAIN };
+        let lacking = self.lacking::<AuthChain>(room, via, "event_auth", Call::get(uri).timeout(CHAIN_TIME), bounds);
+        self.add_outliers(room, lacking.await?).await.map(drop)
     }
 
     /// Fetches single events, a few at a time; those that can't be had are left out.
@@ -94,45 +96,6 @@ impl Missing {
             }
         }
         Ok(out)
-    }
-
-    /// The events of an answer with their ids; what is no event of the room's version is left out. Parsing tens of thousands
-    /// takes a second, so it does not happen on the async threads.
-    pub(super) async fn named(
-        &self,
-        room: &RoomKey,
-        via: &ServerName,
-        answer: Bytes,
-        events: impl for<'a> Fn(&ServerName, &'a Bytes) -> Result<Vec<&'a RawValue>, MissingError> + Send + 'static,
-    ) -> Result<Vec<Named>, MissingError> {
-        let (rules, via) = (rules(room)?, via.to_owned());
-        let parsing = tokio::task::spawn_blocking(move || {
-            let mut seen = HashSet::new();
-            let mut out = Vec::new();
-            for event in events(&via, &answer)? {
-                let Ok(pdu) = Pdu::from_peer(event.get().as_bytes(), rules) else { continue };
-                if seen.insert(pdu.owned_event_id().clone()) {
-                    out.push((pdu.owned_event_id().clone(), event.to_owned()));
-                }
-            }
-            Ok(out)
-        });
-        parsing.await.unwrap_or_else(|error| Err(MissingError::Unbacked(format!("parsing failed: {error}"))))
-    }
-
-    /// Checks those events that are not here and stores them as outliers.
-    pub(super) async fn take_outliers(
-        &self,
-        room: &RoomKey,
-        named: Vec<Named>,
-        via: &ServerName,
-    ) -> Result<(), MissingError> {
-        let ids = distinct(named.iter().map(|(id, _)| id.clone()));
-        let missing: HashSet<OwnedEventId> = self.not_here(room, ids).await?.into_iter().collect();
-        let events = named.into_iter().filter(|(id, _)| missing.contains(id)).map(|(_, event)| event).collect();
-        let checked = self.checked(room, events, via).await?;
-        self.add_outliers(room, checked).await?;
-        Ok(())
     }
 
     /// Stores events as outliers, each after its auth events. Answers whether none lacked an auth event.

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use ruma::{EventId, OwnedEventId, ServerName};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{
+    Deserialize,
+    de::{IgnoredAny, MapAccess},
+};
 
 use super::{CHUNK, Missing, MissingError, component, distinct, parse};
 use crate::{
     json::First,
-    peers::client::Call,
+    peers::{
+        client::Call,
+        event_lists::{Answer, Bounds},
+    },
     store::{StoreError, events, ids::RoomKey},
 };
 
@@ -35,12 +40,17 @@ struct StateIds {
     auth_chain_ids: First<OwnedEventId, { 2 * MAX_STATE }>,
 }
 
-#[derive(Deserialize)]
-struct State<'a> {
-    #[serde(borrow)]
-    pdus: First<&'a RawValue, MAX_STATE>,
-    #[serde(borrow)]
-    auth_chain: First<&'a RawValue, { 2 * MAX_STATE }>,
+/// An answer with a whole state.
+#[derive(Default)]
+struct State;
+
+impl Answer for State {
+    type Part = ();
+    const LISTS: &'static [(&'static str, ())] = &[("pdus", ()), ("auth_chain", ())];
+
+    fn field<'de, A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
+        map.next_value::<IgnoredAny>().map(drop)
+    }
 }
 
 impl Missing {
@@ -83,15 +93,9 @@ impl Missing {
         let _large = self.large.acquire().await;
         let (room_id, event_id) = (component(room.room_id.as_str()), component(event.as_str()));
         let uri = format!("/_matrix/federation/v1/state/{room_id}?event_id={event_id}");
-        let call = Call::get(uri).timeout(STATE_TIME).limit(MAX_STATE_BYTES);
-        let answer = self.ask(via, "state", call).await?;
-        let named = self
-            .named(room, via, answer, |via, answer| {
-                let state: State<'_> = parse(via, answer)?;
-                Ok(state.auth_chain.items.into_iter().chain(state.pdus.items).collect())
-            })
-            .await?;
-        self.take_outliers(room, named, via).await
+        let bounds = Bounds { bytes: MAX_STATE_BYTES, events: 3 * MAX_STATE };
+        let lacking = self.lacking::<State>(room, via, "state", Call::get(uri).timeout(STATE_TIME), bounds);
+        self.add_outliers(room, lacking.await?).await.map(drop)
     }
 
     /// Those of a state that are here, which its create event must be.

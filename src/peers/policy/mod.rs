@@ -11,14 +11,14 @@ use futures_util::{StreamExt as _, stream};
 use linkim_federation::{Pdu, RoomVersionRules, rules};
 
 use self::ask::Asking;
-use super::{client::PeerClient, reachability::Reachability};
+use super::{client::PeerClient, events::FEW, reachability::Reachability};
 use crate::{
     clock::Clock,
     rooms::{
         append::Incoming,
         policy::{Countersigning, Countersigns, PolicyRefusal, PolicyServer, is_policy},
     },
-    store::{Store, StoreError, ids::RoomKey, inbox},
+    store::{Snapshot, Store, StoreError, ids::RoomKey, inbox},
 };
 
 /// Events of a batch about which a policy server is asked at once.
@@ -64,7 +64,8 @@ impl PolicyServers {
             return Err(StoreError::Damaged(format!("room version {}", room.version)));
         };
         let (nid, given) = (room.nid, events.to_vec());
-        let sifted = self.store.read::<_, StoreError, _>(move |read| {
+        let few = given.len() <= FEW;
+        let sift = move |read: &Snapshot<'_>| {
             let named = PolicyServer::named_in(read, nid)?;
             let changes = given.iter().position(|pdu| PolicyServer::is_changed_by(named.as_ref(), pdu));
             let count = changes.map_or(given.len(), |at| at + 1);
@@ -79,9 +80,10 @@ impl PolicyServers {
                     || policy.check(pdu, rules).is_ok();
                 needed.push(!exempt);
             }
-            Ok(Sifted::Policy(policy, needed))
-        });
-        match sifted.await? {
+            Ok::<_, StoreError>(Sifted::Policy(policy, needed))
+        };
+        let sifted = if few { self.store.read_short(sift).await? } else { self.store.read(sift).await? };
+        match sifted {
             Sifted::NoPolicy(count) => Ok(events[..count].iter().cloned().map(Incoming::new).collect()),
             Sifted::Policy(policy, needed) => {
                 let policy = &policy;

@@ -10,7 +10,7 @@ use ruma::{OwnedServerName, ServerName};
 use serde_json::json;
 
 use super::{
-    Core, Edu, Peer,
+    Core, Edu, HearsArrivals, Peer,
     board::Mark,
     notes::{Noted, Passing, To, TypingTold},
 };
@@ -35,6 +35,7 @@ const FEW: usize = 4;
 pub(super) struct Dispatcher {
     of_rooms: Cache<RoomNid, Arc<Servers>>,
     peers: Cache<i64, Option<OwnedServerName>>,
+    arrivals: Option<Arc<dyn HearsArrivals>>,
 }
 
 struct Servers {
@@ -46,12 +47,12 @@ struct Servers {
 type Marks = Vec<(i64, Mark)>;
 
 impl Dispatcher {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(arrivals: Option<Arc<dyn HearsArrivals>>) -> Self {
         let of_rooms = Cache::builder()
             .max_capacity(CACHED_SERVERS)
             .weigher(|_, servers: &Arc<Servers>| u32::try_from(servers.there.len() + 8).unwrap_or(u32::MAX))
             .build();
-        Self { of_rooms, peers: Cache::new(CACHED_NAMES) }
+        Self { of_rooms, peers: Cache::new(CACHED_NAMES), arrivals }
     }
 
     /// Dispatches notes until dropped.
@@ -162,6 +163,9 @@ impl Dispatcher {
             }
         }
         self.of_rooms.insert(room, Arc::new(Servers { state_position, there }));
+        if let Some(arrivals) = &self.arrivals {
+            debts::arrived(read, room, before)?.into_iter().for_each(|server| arrivals.server_arrived(room, server));
+        }
         Ok(())
     }
 

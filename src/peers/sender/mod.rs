@@ -25,7 +25,7 @@ mod tests;
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -75,6 +75,12 @@ const STAGGER: Duration = Duration::from_millis(5);
 /// The longest that a delivery waits for its turn at the start.
 const MAX_STAGGER: Duration = Duration::from_secs(10);
 
+/// Told of servers that come into rooms: they may have to be told what events do not say. Must not block.
+pub trait HearsArrivals: Send + Sync + 'static {
+    /// A server, by its number, is in a room since lately; may be told twice.
+    fn server_arrived(&self, room: RoomNid, server: i64);
+}
+
 /// What the sender is made of.
 pub struct Parts {
     /// The configuration.
@@ -106,6 +112,7 @@ struct Core {
     reachability: Arc<Reachability>,
     notes: Arc<Notes>,
     edus: Arc<dyn OwedEdus>,
+    arrivals: OnceLock<Arc<dyn HearsArrivals>>,
     board: Board,
     healthy: Semaphore,
     doubtful: Semaphore,
@@ -138,6 +145,7 @@ impl Sender {
             reachability,
             notes,
             edus,
+            arrivals: OnceLock::new(),
             board: Board::default(),
             healthy: Semaphore::new(HEALTHY),
             doubtful: Semaphore::new(DOUBTFUL),
@@ -154,7 +162,7 @@ impl Sender {
     /// # Errors
     /// [`StoreError`]
     pub async fn start(&self) -> Result<(), StoreError> {
-        let dispatcher = Arc::new(Dispatcher::new());
+        let dispatcher = Arc::new(Dispatcher::new(self.core.arrivals.get().cloned()));
         let (before, edus) = (self.core.board.noted(), self.core.edus.clone());
         let noted = self
             .core
@@ -233,6 +241,11 @@ impl Sender {
     /// As [`Self::edu`], to all servers of a room.
     pub fn edu_in_room(&self, room: RoomNid, key: impl Into<Arc<str>>, edu: Edu) {
         self.core.notes.passing(Passing::Edu { to: To::Room(room), key: key.into(), edu });
+    }
+
+    /// Has servers that come into rooms told to `arrivals`. To be called before [`Self::start`].
+    pub fn tell_arrivals(&self, arrivals: Arc<dyn HearsArrivals>) {
+        let _first = self.core.arrivals.set(arrivals);
     }
 
     /// Where the write path leaves what is new.

@@ -103,6 +103,13 @@ impl Notes {
         self.some.notify_one();
     }
 
+    /// Nothing is owed at `position`: whoever looks next need not look for it, and nobody is woken. To be called as
+    /// [`Self::room_at`] is.
+    fn nothing_at(&self, position: i64) {
+        let mut noted = self.lock();
+        noted.newest = noted.newest.max(position);
+    }
+
     /// A server, by number, has something new in its outbox. To be called after the commit.
     pub fn outbox_of(&self, server: i64) {
         {
@@ -184,6 +191,11 @@ impl Wake for ServersHear {
     fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]) {
         self.notes.room_at(room, position);
         self.next.room_changed(room, position, members, also);
+    }
+
+    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
+        self.notes.nothing_at(position);
+        self.next.room_changed_here(room, position, members);
     }
 }
 

@@ -1,9 +1,18 @@
 //! Invitations across servers.
 
-use http::StatusCode;
-use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use super::two_servers::{Network, Person, Server};
+use axum::{Router, routing::put};
+use http::StatusCode;
+use linkim_federation::{SigningKey, rules};
+use ruma::{CanonicalJsonObject, RoomVersionId, UserId};
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+
+use super::two_servers::{Network, Person, RawServer, Server};
 
 async fn two() -> (Network, Server, Server, Person, Person) {
     let network = Network::default();
@@ -61,6 +70,49 @@ async fn a_new_room_and_a_member_event_invite_too() {
     network.set_down(&a.name, true);
     // A server that is away holds up nobody's room.
     b.room(&bob, json!({ "invite": [alice.id] })).await;
+}
+
+/// Signs an invitation as the invited user's server does.
+fn signed(key: &SigningKey, server: &str, body: &Value) -> Value {
+    let rules = rules(&RoomVersionId::try_from(body["room_version"].as_str().unwrap()).unwrap()).unwrap();
+    let event: CanonicalJsonObject = serde_json::from_value(body["event"].clone()).unwrap();
+    let mut redacted = ruma::canonical_json::redact(event, &rules.redaction, None).unwrap();
+    key.sign_json(&mut redacted, server);
+    json!({ "event": { "signatures": redacted["signatures"] } })
+}
+
+/// Ten are asked before any of them answers, and never more than ten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_room_invites_ten_at_once() {
+    let network = Network::default();
+    let b = Server::start(&network, "b.example").await;
+    let bob = b.person("bob").await;
+    let (asked, running, most) =
+        (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (first_ten, key) = (Arc::new(Barrier::new(10)), SigningKey::generate([9; 32], "raw").unwrap());
+    let most_at_once = most.clone();
+    let invite = put(move |body: String| async move {
+        let body: Value = serde_json::from_str(&body).unwrap();
+        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        if asked.fetch_add(1, Ordering::SeqCst) < 10 {
+            first_ten.wait().await;
+        }
+        let answer = signed(&key, "c.example", &body);
+        running.fetch_sub(1, Ordering::SeqCst);
+        answer.to_string()
+    });
+    let path = "/_matrix/federation/v2/invite/{room}/{event}";
+    RawServer::start(&network, "c.example", Router::new().route(path, invite));
+    let users: Vec<_> = (0..25).map(|n| UserId::parse(format!("@user{n}:c.example")).unwrap()).collect();
+    let room = b.room(&bob, json!({ "invite": users })).await;
+    for user in &users {
+        assert_eq!(b.membership(&room, &bob, user).await, "invite", "{user}");
+    }
+    assert_eq!(most_at_once.load(Ordering::SeqCst), 10);
+    // What comes next stands on all of them.
+    let path = format!("/rooms/{room}/send/m.room.message/1");
+    b.put(&path, &bob, json!({ "msgtype": "m.text", "body": "all here" })).await.ok();
+    assert_eq!(b.membership(&room, &bob, &users[0]).await, "invite");
 }
 
 #[tokio::test(flavor = "multi_thread")]

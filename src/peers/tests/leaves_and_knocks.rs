@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::two_servers::{Network, Person, Server};
+use crate::peers::fixture::eventually;
 
 async fn two() -> (Network, Server, Server, Person, Person) {
     let network = Network::default();
@@ -59,6 +60,29 @@ async fn an_invitation_is_got_rid_of_whoever_is_away() {
     });
     a.post(&format!("/rooms/{room}/leave"), &alice, json!({})).await.ok();
     assert_eq!(a.sync(&alice).await["rooms"]["invite"][&room], Value::Null);
+}
+
+/// A deactivated account has no invitation left, be the inviting server there or not; nor a knock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deactivated_account_rejects_what_it_has_elsewhere() {
+    let (network, a, b, alice, bob) = two().await;
+    let c = Server::start(&network, "c.example").await;
+    let carol = c.person("carol").await;
+    let open = json!([{ "type": "m.room.join_rules", "content": { "join_rule": "knock" } }]);
+    let (there, away) = (b.room(&bob, json!({ "invite": [alice.id] })).await, c.room(&carol, json!({})).await);
+    c.post(&format!("/rooms/{away}/invite"), &carol, json!({ "user_id": alice.id })).await.ok();
+    let knocked = b.room(&bob, json!({ "initial_state": open })).await;
+    a.post(&format!("/knock/{knocked}?via=b.example"), &alice, json!({})).await.ok();
+    assert_eq!(a.waiting_for(&alice.id).await, 3);
+    network.set_down(&c.name, true);
+    let identifier = json!({ "type": "m.id.user", "user": alice.id });
+    let auth = json!({ "type": "m.login.password", "identifier": identifier, "password": "secret" });
+    a.post("/account/deactivate", &alice, json!({ "auth": auth })).await.ok();
+    eventually("nothing is left here", async || a.waiting_for(&alice.id).await == 0).await;
+    for room in [&there, &knocked] {
+        assert_eq!(b.membership(room, &bob, &alice.id).await, "leave");
+    }
+    assert_eq!(c.membership(&away, &carol, &alice.id).await, "invite", "it never heard of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -198,7 +198,7 @@ async fn what_is_no_answer_is_refused() {
     assert_eq!(world.joining("12", "send_join", two).await.0, 502);
     assert_eq!(world.joining("12", "send_join", |answer| *answer = json!({})).await.0, 502);
     assert_eq!(world.joining("12", "send_join", |answer| answer["state"] = json!([1, 2])).await.0, 502);
-    assert_eq!(world.joining("12", "send_join", |answer| answer["members_omitted"] = json!(true)).await.0, 502);
+    assert_eq!(world.joining("12", "send_join", |answer| answer["servers_in_room"] = json!([])).await.0, 502);
 }
 
 /// A restricted join must come back with the signature of the server whose user vouches.

@@ -7,6 +7,7 @@ mod invites;
 mod joins;
 mod leaves_and_knocks;
 mod liars;
+mod partial_joins;
 mod policy;
 mod served;
 pub(crate) mod two_servers;

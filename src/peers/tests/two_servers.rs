@@ -19,12 +19,17 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{
+    api::client::state::ClientState,
     app::App,
     clock::SystemClock,
     config::Config,
     ops::data_dir,
     peers::transport::{Sending, Transport, TransportError},
     random::OsRandom,
+    store::{
+        Read, StoreError, ids,
+        members::{self, Membership},
+    },
 };
 
 /// Changes what a server answers: its name, method and path with query, status and body.
@@ -180,6 +185,11 @@ impl Server {
         Self { name, app, router, _folder: folder }
     }
 
+    /// Its services.
+    pub(crate) fn services(&self) -> &ClientState {
+        self.app.state()
+    }
+
     /// Ends it, as if it had crashed: nobody reaches it any more.
     pub(crate) async fn stop(self, network: &Network) {
         network.set_down(&self.name, true);
@@ -230,6 +240,30 @@ impl Server {
     pub(crate) async fn membership(&self, room: &str, by: &Person, of: &UserId) -> String {
         let answer = self.get(&format!("/rooms/{room}/state/m.room.member/{of}"), by).await;
         answer.body["membership"].as_str().unwrap_or("none").to_owned()
+    }
+
+    /// Sends what other servers are owed, from now on.
+    pub(crate) async fn tell_others(&self) {
+        self.app.peers().sender.start().await.unwrap();
+    }
+
+    /// How many receipts wait for their events.
+    pub(crate) async fn pending_receipts(&self) -> i64 {
+        let count = self.app.store().read::<_, StoreError, _>(|read| {
+            (read as &dyn Read).one("SELECT COUNT(*) FROM pending_receipts", &[], |row| row.get(0))
+        });
+        count.await.unwrap().unwrap()
+    }
+
+    /// In how many rooms somebody is, or is invited to, or knocks at.
+    pub(crate) async fn waiting_for(&self, user: &UserId) -> usize {
+        let user = user.to_owned();
+        let memberships = self.app.store().read::<_, StoreError, _>(move |read| {
+            let user = ids::user_nid(read, &user)?.expect("a user of ours");
+            members::of_user(read, user)
+        });
+        let memberships = memberships.await.unwrap();
+        memberships.iter().filter(|member| !matches!(member.membership, Membership::Leave | Membership::Ban)).count()
     }
 
     /// What somebody's first /sync has.

@@ -108,8 +108,8 @@ impl Appender {
             Work::Signed(signed, reply) => {
                 let _ = reply.send(self.append_signed(*signed).await);
             }
-            Work::Receive(events, reply) => {
-                let _ = reply.send(self.receive(events).await.map_err(AppendError::from));
+            Work::Receive(events, beside, reply) => {
+                let _ = reply.send(self.receive(events, beside.as_ref()).await.map_err(AppendError::from));
             }
             Work::Outliers(events, reply) => {
                 let _ = reply.send(self.add_outliers(events).await.map_err(AppendError::from));
@@ -120,8 +120,8 @@ impl Appender {
             Work::Import(join, reply) => {
                 let _ = reply.send(self.import(*join).await);
             }
-            Work::Complete(state, reply) => {
-                let _ = reply.send(self.complete(state).await);
+            Work::Complete(join, state, reply) => {
+                let _ = reply.send(self.complete(join, state).await);
             }
             Work::GiveUp(reply) => {
                 let _ = reply.send(self.give_up().await.map_err(AppendError::from));
@@ -303,7 +303,7 @@ impl Appender {
         }
         let Some(planned) = batch.planned.pop() else { return Ok(Err(AppendError::Busy)) };
         let incoming = Incoming { relay: true, ..Incoming::new(planned.pdu) };
-        Ok(match self.receive_one(incoming, planned.transaction).await? {
+        Ok(match self.receive_one(incoming, planned.transaction, None).await? {
             Received::Accepted(appended) => Ok(appended),
             Received::SoftFailed(_, reason) | Received::Rejected(_, reason) => Err(AppendError::Denied(reason)),
             other => Err(AppendError::Malformed(format!("{other:?}"))),

@@ -155,6 +155,20 @@ pub struct OutsideMembership {
 /// Changes that must be true together with the events: aliases, the directory, account data. Runs in their transaction.
 pub type Along = Box<dyn FnOnce(&WriteTx<'_>, RoomNid, &[Appended]) -> Result<(), StoreError> + Send>;
 
+/// What is written in the transaction that stores events which came from another server. It is called for those that are
+/// accepted, and for those that are stored without that: soft-failed, or rejected. It may be called for the same events again
+/// where the transaction failed.
+pub type Beside = Arc<dyn Fn(&WriteTx<'_>, RoomNid, Stored<'_>) -> Result<(), StoreError> + Send + Sync>;
+
+/// Events that came from another server, as they are stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// The events.
+    pub events: &'a [Appended],
+    /// Whether they are part of the room for clients, too.
+    pub accepted: bool,
+}
+
 /// What became of an event that came with its place in the DAG.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, PoisonError},
+    sync::{Arc, OnceLock, PoisonError},
 };
 
 use linkim_federation::RoomVersionRules;
@@ -17,7 +17,7 @@ use super::{
     plan::{Planned, redacted_id, stored_auth},
 };
 use crate::{
-    rooms::{group_calls, state::load_pdu, state_hash::StateHashKey},
+    rooms::{direct::MemberWatcher, group_calls, state::load_pdu, state_hash::StateHashKey},
     store::{
         Read, StoreError, WriteTx, events,
         events::{NewEvent, Running, StateRef, flag},
@@ -34,6 +34,8 @@ pub(super) struct Site {
     pub(super) hash_key: StateHashKey,
     pub(super) wake: Arc<dyn Wake>,
     pub(super) pdus: super::PduCache,
+    /// Set once, after the services that watch are made.
+    pub(super) watcher: OnceLock<Arc<dyn MemberWatcher>>,
     /// Woken by what admins ask of groups and by the answers.
     pub(super) calls: Arc<Notify>,
 }
@@ -106,8 +108,17 @@ impl MainCommit {
         rooms::put_head(tx, room.nid, &out.row)?;
         let concerned = std::mem::take(&mut out.concerned);
         out.state_redacted = concerned.state_redacted;
-        announce(tx, &self.site, room.nid, &out.row, Some(&self.members), concerned);
+        let news = if self.is_owed(&out.row) { News::Everywhere } else { News::Here };
+        announce(tx, &self.site, room.nid, &out.row, (Some(&self.members), news), concerned);
         Ok(out)
+    }
+
+    /// Whether other servers may be owed something of the batch: events that we relay, where members have their accounts
+    /// elsewhere; or what follows from state, such as device lists.
+    fn is_owed(&self, after: &RoomHeadRow) -> bool {
+        let state = after.state_position != self.row.state_position;
+        let alone = after.joined == after.local_joined && !self.partial;
+        state || (!alone && self.planned.iter().any(|planned| planned.relay))
     }
 
     fn write_one(
@@ -120,7 +131,7 @@ impl MainCommit {
         let position = tx.next_position();
         let nid = EventNid(position);
         let pdu = &planned.pdu;
-        let place = Place { room: room.nid, server_name: &self.site.server_name, position };
+        let place = Place { room: room.nid, site: &self.site, position };
         let before = StateRef { line: room.main_line, epoch: out.row.state_position };
         let mut after = before;
         let mut key = None;
@@ -246,7 +257,7 @@ pub(super) fn write_event(
     }
     if !planned.class.mentions.is_empty() {
         let mentioned = mentioned(tx, context, planned, sender)?;
-        let place = Place { room, server_name: &context.site.server_name, position: at.position };
+        let place = Place { room, site: context.site, position: at.position };
         mention(tx, &place, &mentioned, thread, at.flags)?;
     }
     if at.flags & flag::BACKFILLED == 0 && group_calls::came(tx, &context.site.server_name, room, (pdu, &kind), at.nid)?
@@ -275,7 +286,7 @@ pub(super) fn come_to_light(
     apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
     if !planned.class.mentions.is_empty() {
         let mentioned = mentioned(tx, context, planned, sender)?;
-        let place = Place { room, server_name: &context.site.server_name, position };
+        let place = Place { room, site: context.site, position };
         mention(tx, &place, &mentioned, thread, flags)?;
     }
     Ok(())
@@ -340,6 +351,15 @@ pub(super) fn apply_waiting(
     Ok(())
 }
 
+/// Whom something new may concern.
+#[derive(Clone, Copy)]
+pub(super) enum News {
+    /// Other servers, too.
+    Everywhere,
+    /// Members with an account here.
+    Here,
+}
+
 /// After the commit: brings the members up to date and wakes whom it concerns; nobody without `members`, where what was written
 /// is no news.
 pub(super) fn announce(
@@ -347,7 +367,7 @@ pub(super) fn announce(
     site: &Arc<Site>,
     room: RoomNid,
     row: &RoomHeadRow,
-    members: Option<&LocalMembers>,
+    (members, news): (Option<&LocalMembers>, News),
     concerned: Concerned,
 ) {
     let (site, members) = (site.clone(), members.cloned());
@@ -380,7 +400,10 @@ pub(super) fn announce(
         }
         let also: Vec<UserNid> = changed.into_keys().collect();
         let members: &HashSet<UserNid> = &members.read().unwrap_or_else(PoisonError::into_inner);
-        site.wake.room_changed(room, position, members, &also);
+        match news {
+            News::Here if also.is_empty() => site.wake.room_changed_here(room, position, members),
+            _ => site.wake.room_changed(room, position, members, &also),
+        }
     });
 }
 

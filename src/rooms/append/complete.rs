@@ -7,20 +7,18 @@
 //!
 //! Source: Server-Server API, "Joining Rooms", `members_omitted`; MSC3706, MSC3902.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
-use linkim_federation::{RoomVersionRules, check_against_state};
-use ruma::OwnedEventId;
+use linkim_federation::{Pdu, RoomVersionRules, check_against_state};
+use ruma::{EventId, OwnedEventId, ServerName};
+use tokio::time::Instant;
 
 use super::{
     AppendError, Incoming, LocalMembers, PduCache,
     actor::Appender,
     again::{Again, forget_verdicts, gather},
-    commit::{Site, announce, set_current},
-    effects::{Concerned, Place, state_changed},
+    commit::{News, Site, announce, set_current},
+    effects::{Concerned, Place, membership, state_changed},
     forks::NotJudged,
     resolution::Resolver,
     told, whereabouts,
@@ -28,10 +26,13 @@ use super::{
 use crate::{
     rooms::state::load_pdu,
     store::{
-        Read, StoreError, WriteTx, events,
+        Read, StoreError, WriteTx, device_lists, events,
         events::{EventRow, StateRef, flag},
-        ids::{self, EventNid, RoomKey},
-        partial_joins, rooms,
+        ids::{self, EventNid, RoomKey, RoomNid, UserNid},
+        members::Membership,
+        partial_joins,
+        partial_joins::PartialRoom,
+        rooms,
         rooms::RoomHeadRow,
         state,
     },
@@ -39,7 +40,7 @@ use crate::{
 
 impl Appender {
     /// Fills in what the answer to our join left out.
-    pub(super) async fn complete(&mut self, state: Vec<OwnedEventId>) -> Result<bool, AppendError> {
+    pub(super) async fn complete(&mut self, join: OwnedEventId, state: Vec<OwnedEventId>) -> Result<bool, AppendError> {
         let head = self.load().await?;
         let (room, rules, members) = (head.room.clone(), head.rules, head.members.clone());
         let site = &self.shared.site;
@@ -52,17 +53,22 @@ impl Appender {
                 wake: site.wake.clone(),
                 pdus: PduCache::new(0),
                 calls: site.calls.clone(),
+                watcher: site.watcher.clone(),
             }),
             room,
             rules,
             members,
-            state,
             now_ms: self.shared.clock.now_ms(),
         };
+        // What is read here only this appender changes; the writer is not to wait for it.
+        let (nid, rules) = (completion.room.nid, completion.rules);
+        let found =
+            self.shared.store.read::<_, AppendError, _>(move |read| Filling::read(read, nid, rules, &join, &state));
+        let Some(filling) = found.await? else { return Ok(false) };
         // Whatever happens now, what is in memory is older than the room.
         let old = self.head.take();
         self.resolver = Resolver::default();
-        let done = self.shared.store.write::<_, AppendError, _>(move |tx| completion.run(tx)).await?;
+        let done = self.shared.store.write::<_, AppendError, _>(move |tx| completion.run(tx, filling)).await?;
         if let Some(head) = old {
             self.head = Some(self.shared.store.read::<_, StoreError, _>(move |read| head.reload(read)).await?);
         }
@@ -82,36 +88,141 @@ impl Appender {
     }
 }
 
-/// What is to be written in one transaction.
+/// A state: which event each key has.
+pub(super) type Entries = BTreeMap<i64, EventNid>;
+
+/// What is to be filled in.
+struct Filling {
+    join: EventRow,
+    /// The state before the join, and the join's own place.
+    before: StateRef,
+    position: i64,
+    /// The whole state before the join, and what was known of it.
+    full: Entries,
+    known: Entries,
+}
+
+impl Filling {
+    /// Reads and judges what is to be filled in of this join; none if nothing is.
+    fn read(
+        read: &dyn Read,
+        room: RoomNid,
+        rules: &RoomVersionRules,
+        join: &EventId,
+        state: &[OwnedEventId],
+    ) -> Result<Option<Self>, AppendError> {
+        let Some(partial) = partial_joins::of(read, room)? else { return Ok(None) };
+        let row = events::by_nid(read, partial.join)?;
+        if row.event_id != join {
+            return Ok(None);
+        }
+        let (Some(before), Some(position)) = (row.before, row.position) else {
+            return Err(StoreError::Damaged(format!("join event {} has no place", row.nid.0)).into());
+        };
+        let full = whole(read, room, state)?;
+        let pdu = load_pdu(read, row.nid)?;
+        check_whole(read, rules, &pdu, &full, &partial)?;
+        if full.values().any(|event| *event == row.nid) {
+            return Err(malformed("the state before the join has the join"));
+        }
+        let known = state::full(read, before)?.into_iter().collect();
+        Ok(Some(Self { join: row, before, position, full, known }))
+    }
+}
+
+fn malformed(what: impl Into<String>) -> AppendError {
+    AppendError::Malformed(what.into())
+}
+
+/// The state of these events, all of which must be here.
+fn whole(read: &dyn Read, room: RoomNid, state: &[OwnedEventId]) -> Result<Entries, AppendError> {
+    let (keys, missing) = told::keys(read, room, state).map_err(|reason| match reason {
+        NotJudged::Store(error) => AppendError::Store(error),
+        other => malformed(format!("{other:?}")),
+    })?;
+    if let Some(id) = missing.first() {
+        return Err(malformed(format!("{id} of the state before the join is not here")));
+    }
+    Ok(keys.into_iter().map(|(key, event)| (key, EventNid(event))).collect())
+}
+
+/// Whether this can be the whole state before the join: it is of this room, has all keys that authorise the join, as a key that
+/// is set stays set, has a member of the server through which we joined, and allows the join.
+fn check_whole(
+    read: &dyn Read,
+    rules: &RoomVersionRules,
+    join: &Pdu,
+    full: &Entries,
+    partial: &PartialRoom,
+) -> Result<(), AppendError> {
+    let room = events::by_nid(read, partial.join)?.room;
+    let create = rooms::create_event(read, room)?;
+    if !full.values().any(|event| create == Some(*event)) {
+        return Err(malformed("the state before the join is not one of this room"));
+    }
+    for id in join.auth_events() {
+        let key = events::standing(read, id)?.and_then(|known| known.state_key);
+        if key.is_some_and(|key| !full.contains_key(&key)) {
+            return Err(malformed(format!("the state before the join has nothing in the place of {id}")));
+        }
+    }
+    if !has_member_of(read, full, &partial.via)? {
+        return Err(malformed(format!("the state before the join has no member of {}", partial.via)));
+    }
+    let at = |kind: &str, key: &str| -> Result<Option<Arc<Pdu>>, StoreError> {
+        match ids::state_key_nid(read, kind, key)?.and_then(|key| full.get(&key)) {
+            Some(event) => load_pdu(read, *event).map(Some),
+            None => Ok(None),
+        }
+    };
+    let failed = RefCell::new(None);
+    let allowed = check_against_state(rules, join, |kind, key| {
+        at(&kind.to_string(), key).unwrap_or_else(|error| {
+            failed.borrow_mut().get_or_insert(error);
+            None
+        })
+    });
+    if let Some(error) = failed.into_inner() {
+        return Err(error.into());
+    }
+    allowed.map_err(|denied| AppendError::Denied(denied.reason().to_owned()))
+}
+
+/// Whether a user of a server is joined.
+fn has_member_of(read: &dyn Read, state: &Entries, server: &ServerName) -> Result<bool, StoreError> {
+    let server = ids::server_nid(read, server)?;
+    for (key, event) in state.range(..0) {
+        if Some(ids::server_of(read, UserNid(-key))?) == server
+            && membership(&*load_pdu(read, *event)?) == Membership::Join
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is written in one transaction.
 struct Completion {
     announcing: Arc<Site>,
     judging: Arc<Site>,
     room: Arc<RoomKey>,
     rules: &'static RoomVersionRules,
     members: LocalMembers,
-    state: Vec<OwnedEventId>,
     now_ms: i64,
 }
 
-/// A state: which event each key has.
-pub(super) type Entries = BTreeMap<i64, EventNid>;
-
 impl Completion {
     /// Runs in the writer's transaction.
-    fn run(self, tx: &WriteTx<'_>) -> Result<bool, AppendError> {
+    fn run(self, tx: &WriteTx<'_>, filling: Filling) -> Result<bool, AppendError> {
+        let began = Instant::now();
         let room = self.room.nid;
-        let Some(partial) = partial_joins::of(tx, room)? else { return Ok(false) };
-        let join = events::by_nid(tx, partial.join)?;
-        let (Some(before), Some(position)) = (join.before, join.position) else {
-            return Err(StoreError::Damaged(format!("join event {} has no place", join.nid.0)).into());
-        };
-        let full = self.whole(tx, &join)?;
-        let later = gather(tx, room, position)?;
+        let (before, running) = (filling.before, filling.join.running);
+        let later = gather(tx, room, filling.position)?;
         let was: Entries = state::current(tx, room)?.into_iter().collect();
         let mut row = rooms::head(tx, room)?;
         let mut concerned = Concerned::default();
         // From here on nothing is as it is in memory, and nobody else's memory counts.
-        self.begin_again(tx, &join, (before, position), &full, &mut row)?;
+        self.begin_again(tx, filling, &was, &mut row)?;
         forget_verdicts(tx, &later)?;
         let mut again = Again {
             site: self.judging.clone(),
@@ -120,76 +231,39 @@ impl Completion {
             members: self.members.clone(),
             now_ms: self.now_ms,
             resolver: Resolver::default(),
-            running: join.running,
+            running,
         };
         for event in later {
             again.event(tx, event, &mut row, &mut concerned)?;
         }
-        self.tell(tx, &was, &mut row, &mut concerned)?;
+        let filled = self.tell(tx, &was, &mut row, &mut concerned)?;
         whereabouts::correct(tx, &self.room, before.epoch)?;
-        partial_joins::end(tx, room)?;
+        partial_joins::filled(tx, room, filled)?;
         rooms::put_head(tx, room, &row)?;
-        announce(tx, &self.announcing, room, &row, Some(&self.members), concerned);
+        // So long the writer was held.
+        metrics::histogram!("linkim_fill_in_seconds").record(began.elapsed().as_secs_f64());
+        tracing::debug!(room = %self.room.room_id, held = ?began.elapsed(), "members filled in");
+        announce(tx, &self.announcing, room, &row, (Some(&self.members), News::Everywhere), concerned);
         Ok(true)
     }
 
-    /// The state before the join, if it can be that.
-    fn whole(&self, tx: &WriteTx<'_>, join: &EventRow) -> Result<Entries, AppendError> {
-        let malformed = |what: &str| AppendError::Malformed(what.to_owned());
-        let (keys, missing) = told::keys(tx, self.room.nid, &self.state).map_err(|reason| match reason {
-            NotJudged::Store(error) => AppendError::Store(error),
-            other => AppendError::Malformed(format!("{other:?}")),
-        })?;
-        if let Some(id) = missing.first() {
-            return Err(AppendError::Malformed(format!("{id} of the state before the join is not here")));
-        }
-        let create = rooms::create_event(tx, self.room.nid)?;
-        if !keys.values().any(|event| create == Some(EventNid(*event))) {
-            return Err(malformed("the state before the join is not one of this room"));
-        }
-        if keys.values().any(|event| *event == join.nid.0) {
-            return Err(malformed("the state before the join has the join"));
-        }
-        let full: Entries = keys.into_iter().map(|(key, event)| (key, EventNid(event))).collect();
-        let mut failed = None;
-        let looked = std::cell::RefCell::new(&mut failed);
-        let at = |kind: &str, key: &str| -> Result<Option<Arc<linkim_federation::Pdu>>, StoreError> {
-            match ids::state_key_nid(tx, kind, key)?.and_then(|key| full.get(&key)) {
-                Some(event) => load_pdu(tx, *event).map(Some),
-                None => Ok(None),
-            }
-        };
-        let allowed = check_against_state(self.rules, &*load_pdu(tx, join.nid)?, |kind, key| {
-            at(&kind.to_string(), key).unwrap_or_else(|error| {
-                looked.borrow_mut().get_or_insert(error);
-                None
-            })
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-        allowed.map_err(|denied| AppendError::Denied(denied.reason().to_owned()))?;
-        Ok(full)
-    }
-
-    /// Makes the room what it was when the join had come, with the whole state before it.
+    /// Makes the room what it was when the join had come, with the whole state before it. `was`: the current state.
     fn begin_again(
         &self,
         tx: &WriteTx<'_>,
-        join: &EventRow,
-        (before, position): (StateRef, i64),
-        full: &Entries,
+        filling: Filling,
+        was: &Entries,
         row: &mut RoomHeadRow,
     ) -> Result<(), StoreError> {
         let (room, main) = (self.room.nid, self.room.main_line);
-        state::cut(tx, room, main, before.epoch)?;
-        let earlier: Entries = state::full(tx, StateRef { line: main, epoch: before.epoch - 1 })?.into_iter().collect();
-        for key in keys(&earlier, full) {
-            if earlier.get(&key) != full.get(&key) {
-                state::put(tx, before, key, full.get(&key).copied())?;
-            }
+        let Filling { join, before, position, full, known } = filling;
+        state::cut(tx, room, main, before.epoch + 1)?;
+        for (key, event) in differences(&known, &full) {
+            state::put(tx, before, key, event)?;
         }
-        state::replace_current(tx, room, full.iter().map(|(key, event)| (*key, *event)))?;
+        for (key, event) in differences(was, &full) {
+            state::put_current(tx, room, key, event)?;
+        }
         let hash = &self.judging.hash_key;
         row.state_hash = full.iter().fold(0, |sum: u128, (key, event)| sum.wrapping_add(hash.entry(*key, *event)));
         row.state_position = before.epoch;
@@ -203,37 +277,47 @@ impl Completion {
         rooms::add_extremity(tx, room, join.nid)
     }
 
-    /// Repeats at one new position what the current state has otherwise than it had, with the memberships that follow.
+    /// Repeats what the current state has otherwise than it had, with the memberships that follow: what it had nothing of at one
+    /// new position, which is answered, what it had otherwise at another.
     fn tell(
         &self,
         tx: &WriteTx<'_>,
         was: &Entries,
         row: &mut RoomHeadRow,
         concerned: &mut Concerned,
-    ) -> Result<(), StoreError> {
+    ) -> Result<i64, StoreError> {
         let room = self.room.nid;
         let now: Entries = state::current(tx, room)?.into_iter().collect();
-        let position = tx.next_position();
-        let at = StateRef { line: self.room.main_line, epoch: position };
-        let place = Place { room, server_name: &self.judging.server_name, position };
-        for key in keys(was, &now) {
-            let event = now.get(&key).copied();
-            if was.get(&key).copied() == event {
-                continue;
-            }
-            state::put(tx, at, key, event)?;
-            row.state_position = position;
+        let filled = tx.next_position();
+        if let Some(create) = rooms::create_event(tx, room)? {
+            // Also where nothing differs is there something to be told: that nothing is left out any more.
+            let key = ids::intern_state_key(tx, "m.room.create", "")?;
+            state::put(tx, StateRef { line: self.room.main_line, epoch: filled }, key, Some(create))?;
+        }
+        row.state_position = filled;
+        let corrected = tx.next_position();
+        for (key, event) in differences(was, &now) {
+            let position = if was.contains_key(&key) { corrected } else { filled };
+            let place = Place { room, site: &self.announcing, position };
+            state::put(tx, StateRef { line: self.room.main_line, epoch: position }, key, event)?;
+            row.state_position = row.state_position.max(position);
             let pair = ids::state_key(tx, key)?;
             let load = || event.map(|event| Ok((load_pdu(tx, event)?, event))).transpose();
+            if key < 0 && position == filled {
+                // Their server told us of their keys, and we did not know that it was for us.
+                device_lists::doubt_remote_list(tx, UserNid(-key))?;
+            }
             state_changed(tx, &place, (&pair.0, &pair.1), load, row, concerned)?;
         }
-        Ok(())
+        Ok(filled)
     }
 }
 
-/// The keys of two states.
-fn keys(a: &Entries, b: &Entries) -> BTreeSet<i64> {
-    a.keys().chain(b.keys()).copied().collect()
+/// What `new` has otherwise than `old`.
+fn differences<'a>(old: &'a Entries, new: &'a Entries) -> impl Iterator<Item = (i64, Option<EventNid>)> + 'a {
+    let gone = old.keys().filter(|key| !new.contains_key(key)).map(|key| (*key, None));
+    let set = new.iter().filter(|(key, event)| old.get(key) != Some(event)).map(|(key, event)| (*key, Some(*event)));
+    gone.chain(set)
 }
 
 /// Of an event that is judged again, all that came with it.

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use linkim_federation::{Pdu, RoomVersionRules, redact};
-use ruma::{EventId, OwnedEventId, OwnedRoomId, ServerName, UserId, events::room::member::MembershipState};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId, events::room::member::MembershipState};
 use serde::Deserialize;
 
+use super::commit::Site;
 use crate::{
     accounts::SERVICE_PREFIX,
     params,
-    rooms::state::load_pdu,
+    rooms::{direct, state::load_pdu},
     store::{
         Read, StoreError, WriteTx, accounts,
         accounts::AccountKind,
@@ -52,7 +53,7 @@ pub(crate) fn membership(pdu: &Pdu) -> Membership {
 /// Where an effect happens.
 pub(super) struct Place<'a> {
     pub(super) room: RoomNid,
-    pub(super) server_name: &'a ServerName,
+    pub(super) site: &'a Site,
     pub(super) position: i64,
 }
 
@@ -105,7 +106,7 @@ fn group_service(tx: &WriteTx<'_>, place: &Place<'_>, create: &Pdu) -> Result<Op
         return Ok(None);
     }
     let sender = ids::intern_user(tx, create.sender())?;
-    let local = create.sender().server_name() == place.server_name;
+    let local = create.sender().server_name() == place.site.server_name;
     let is_service = accounts::get(tx, sender)?.is_some_and(|account| account.kind == AccountKind::Service);
     Ok((!local || is_service).then_some(sender))
 }
@@ -145,7 +146,7 @@ fn member_changed(
     let Ok(user_id) = <&UserId>::try_from(user) else { return Ok(()) };
     let user = ids::intern_user(tx, user_id)?;
     let old = members::of(tx, user, place.room)?;
-    let local = user_id.server_name() == place.server_name;
+    let local = user_id.server_name() == place.site.server_name;
     let before = old.map(|old| old.membership);
     let after = event.map(|(pdu, _)| membership(pdu));
     let count = |at: Option<Membership>, what| i64::from(at == Some(what));
@@ -170,7 +171,7 @@ fn member_changed(
         }
         _ => {}
     }
-    let Some((event, membership)) = event.map(|(_, nid)| nid).zip(after) else {
+    let Some(((pdu, event), membership)) = event.zip(after) else {
         return members::delete(tx, user, place.room);
     };
     let out = |at: Option<Membership>| matches!(at, Some(Membership::Leave | Membership::Ban));
@@ -188,7 +189,8 @@ fn member_changed(
             since: old.filter(|old| old.membership == membership).map_or(place.position, |old| old.since),
             forgotten: old.is_some_and(|old| old.forgotten) && out(before) && out(after),
         },
-    )
+    )?;
+    direct::member_changed(tx, place.site.watcher.get(), place.room, (user, before, membership), pdu)
 }
 
 /// A redaction, as far as its effect goes.

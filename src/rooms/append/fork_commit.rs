@@ -7,7 +7,7 @@ use linkim_federation::{Pdu, RoomVersionRules};
 use super::{
     Appended, LocalMembers,
     classify::classify,
-    commit::{Context, Site, Written, announce, set_current, write_event},
+    commit::{Context, News, Site, Written, announce, set_current, write_event},
     effects::{Concerned, Place, adopt_thread, state_changed},
     forks::{Judged, Judgement},
     plan::{AuthRef, Planned},
@@ -92,7 +92,7 @@ impl ForkCommit {
         }
         self.close_gaps(tx, nid)?;
         if history.is_some() {
-            announce(tx, &self.site, self.room.nid, &row, None, concerned);
+            announce(tx, &self.site, self.room.nid, &row, (None, News::Everywhere), concerned);
         } else {
             if accepted {
                 row.last_position = position;
@@ -100,7 +100,7 @@ impl ForkCommit {
             self.change_current(tx, position, nid, key, &mut row, &mut concerned)?;
             self.move_extremities(tx, nid, &row)?;
             rooms::put_head(tx, self.room.nid, &row)?;
-            announce(tx, &self.site, self.room.nid, &row, Some(&self.members), concerned);
+            announce(tx, &self.site, self.room.nid, &row, (Some(&self.members), News::Everywhere), concerned);
         }
         Ok(Appended { nid, event_id: self.pdu.event_id().to_owned(), position, repeated: false })
     }
@@ -249,7 +249,7 @@ impl ForkCommit {
         concerned: &mut Concerned,
     ) -> Result<(), StoreError> {
         let at = StateRef { line: self.room.main_line, epoch: position };
-        let place = Place { room: self.room.nid, server_name: &self.site.server_name, position };
+        let place = Place { room: self.room.nid, site: &self.site, position };
         for (key, event) in &self.judged.current {
             let key = match (*key, own_key) {
                 (Resolver::NEW, Some(own)) => own,

@@ -7,22 +7,20 @@
 //!
 //! Source: Server-Server API, "Checks performed on receipt of a PDU".
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use linkim_federation::{Pdu, RoomVersionRules, check_against_state, check_auth_events};
-use ruma::{EventId, OwnedEventId};
+use linkim_federation::{Pdu, RoomVersionRules};
+use ruma::OwnedEventId;
 
 use super::{
     Incoming, PduCache,
+    checks::{auth_events, checks, power_before},
     commit::Site,
     resolution::{Resolver, Virtual, difference},
     told,
 };
 use crate::{
-    rooms::{power::Power, state_hash::StateHashKey},
+    rooms::state_hash::StateHashKey,
     store::{
         Read, StoreError, events,
         events::{EventRow, Standing, StateRef, flag},
@@ -133,9 +131,13 @@ pub(super) enum NotJudged {
 impl Judged {
     /// Whether an outlier that others may have been resolved with is rejected in its place.
     pub(super) fn rejects_outlier(&self) -> bool {
-        let accepted = |outlier: &Standing| !outlier.loose && outlier.flags & flag::REJECTED == 0;
-        matches!(self.judgement, Judgement::Rejected(_)) && self.outlier.as_ref().is_some_and(accepted)
+        matches!(self.judgement, Judgement::Rejected(_)) && self.outlier.as_ref().is_some_and(is_accepted)
     }
+}
+
+/// Whether an outlier was judged, and accepted.
+fn is_accepted(outlier: &Standing) -> bool {
+    !outlier.loose && outlier.flags & flag::REJECTED == 0
 }
 
 impl From<StoreError> for NotJudged {
@@ -177,6 +179,13 @@ pub(super) fn judge(
     let current_says = way.is_live().then_some(current);
     let mut judgement = checks(read, rules, pdu, &auth, (&before, current_says, partial), resolver, pdus)?;
     if let (Judgement::Accepted, Some(reason)) = (&judgement, &incoming.soft_fail) {
+        judgement = Judgement::SoftFailed(reason.clone());
+    }
+    // What is newest here may stand on it: a server that tells a false state of long ago must not be able to take the room's
+    // power levels out of effect. It is kept from clients all the same.
+    if let (Judgement::Rejected(reason), Way::History { .. }) = (&judgement, way)
+        && outlier.as_ref().is_some_and(is_accepted)
+    {
         judgement = Judgement::SoftFailed(reason.clone());
     }
     let mut judged = Judged {
@@ -434,102 +443,6 @@ fn behind_hidden(
         }
     }
     Ok(covered)
-}
-
-/// An event by which another one is authorised.
-type Auth = (EventNid, Arc<Pdu>);
-
-/// The event's auth events; all must be here, with their own.
-fn auth_events(read: &dyn Read, pdu: &Pdu, pdus: &PduCache) -> Result<Vec<Auth>, NotJudged> {
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
-    for id in pdu.auth_events() {
-        match events::standing(read, id)?.filter(|known| !known.loose) {
-            Some(known) => found.push((known.nid, super::resolution::load(read, known.nid, pdus)?)),
-            None => missing.push(id.clone()),
-        }
-    }
-    if missing.is_empty() { Ok(found) } else { Err(NotJudged::MissingAuth(missing)) }
-}
-
-/// Checks 4 to 6 of the spec's list, by the state before the event and, where that has a say, the current one. Of a member whom
-/// these lack because they are still to be fetched, the event's auth events say what they are.
-fn checks(
-    read: &dyn Read,
-    rules: &RoomVersionRules,
-    pdu: &Pdu,
-    auth: &[(EventNid, Arc<Pdu>)],
-    (before, current, partial): (&Virtual, Option<StateRef>, bool),
-    resolver: &Resolver,
-    pdus: &PduCache,
-) -> Result<Judgement, StoreError> {
-    let create = create_event(read, auth, before, resolver, pdus)?;
-    let fetch = |id: &EventId| {
-        let known = auth.iter().map(|(_, pdu)| pdu).chain(create.as_ref());
-        known.into_iter().find(|pdu| pdu.event_id() == id).cloned()
-    };
-    if let Err(denied) = check_auth_events(rules, pdu, fetch) {
-        return Ok(Judgement::Rejected(format!("by its auth events: {}", denied.reason())));
-    }
-    let by_auth: BTreeMap<(String, String), Arc<Pdu>> = auth
-        .iter()
-        .map(|(_, pdu)| pdu)
-        .chain(create.as_ref())
-        .filter_map(|pdu| Some(((pdu.event_type().to_string(), pdu.state_key()?.to_owned()), pdu.clone())))
-        .collect();
-    let in_auth =
-        |kind: &ruma::events::StateEventType, key: &str| by_auth.get(&(kind.to_string(), key.to_owned())).cloned();
-    if let Err(denied) = check_against_state(rules, pdu, in_auth) {
-        return Ok(Judgement::Rejected(format!("by its auth events: {}", denied.reason())));
-    }
-    let failed = std::cell::RefCell::new(None);
-    let look = |state: &Virtual, kind: &ruma::events::StateEventType, key: &str| {
-        let found = resolver.event_at(read, state, &kind.to_string(), key, pdus).unwrap_or_else(|error| {
-            failed.borrow_mut().get_or_insert(error);
-            None
-        });
-        let lacking = partial && *kind == ruma::events::StateEventType::RoomMember;
-        found.or_else(|| if lacking { in_auth(kind, key) } else { None })
-    };
-    let judgement = if let Err(denied) = check_against_state(rules, pdu, |kind, key| look(before, kind, key)) {
-        Judgement::Rejected(format!("by the state before it: {}", denied.reason()))
-    } else if let Some(current) = current.map(Virtual::stored)
-        && let Err(denied) = check_against_state(rules, pdu, |kind, key| look(&current, kind, key))
-    {
-        Judgement::SoftFailed(format!("by the current state: {}", denied.reason()))
-    } else {
-        Judgement::Accepted
-    };
-    match failed.into_inner() {
-        Some(error) => Err(error),
-        None => Ok(judgement),
-    }
-}
-
-/// The create event: in version 12 it is no auth event, the room's id names it.
-fn create_event(
-    read: &dyn Read,
-    auth: &[(EventNid, Arc<Pdu>)],
-    before: &Virtual,
-    resolver: &Resolver,
-    pdus: &PduCache,
-) -> Result<Option<Arc<Pdu>>, StoreError> {
-    if auth.iter().any(|(_, pdu)| pdu.event_type().to_string() == "m.room.create") {
-        return Ok(None);
-    }
-    resolver.event_at(read, before, "m.room.create", "", pdus)
-}
-
-fn power_before(
-    read: &dyn Read,
-    rules: &RoomVersionRules,
-    before: &Virtual,
-    resolver: &Resolver,
-    pdus: &PduCache,
-) -> Result<Power, StoreError> {
-    let create = resolver.event_at(read, before, "m.room.create", "", pdus)?;
-    let levels = resolver.event_at(read, before, "m.room.power_levels", "", pdus)?;
-    Ok(Power::new(rules, create.as_deref(), levels.as_deref()))
 }
 
 /// Number of the event's (type, state key), if such a pair is known yet.

@@ -15,7 +15,7 @@ use super::{
     AppendError, Appended, Incoming, LocalMembers, PartialJoin, Received, RemoteJoin,
     actor::Appender,
     classify::classify,
-    commit::{Context, Site, Written, announce, write_event},
+    commit::{Context, News, Site, Written, announce, write_event},
     effects::{Concerned, Place, adopt_thread, membership, state_changed},
     outliers::Stored,
     plan::Planned,
@@ -100,7 +100,7 @@ impl Appender {
     ) -> Result<(Arc<RoomKey>, Appended), AppendError> {
         let ids = join.state.iter().map(|pdu| pdu.owned_event_id().clone()).collect();
         let incoming = Incoming { state_before: Some(ids), ..Incoming::new(join.join) };
-        match self.receive_one(incoming, None).await? {
+        match self.receive_one(incoming, None, None).await? {
             Received::Accepted(appended) => Ok((room, appended)),
             Received::Known(nid) => {
                 let row =
@@ -220,22 +220,26 @@ impl Import {
         let mut row = rooms::head(tx, self.room.nid)?;
         let mut concerned = Concerned::default();
         let before = self.set_state(tx, &mut row, &mut concerned)?;
+        // Before the join, which tells them of the user's devices.
+        self.name_servers(tx, before)?;
         let appended = self.append_join(tx, before, known, &mut row, &mut concerned)?;
         rooms::put_head(tx, self.room.nid, &row)?;
-        self.note_partial(tx, before, appended.nid)?;
-        announce(tx, &self.site, self.room.nid, &row, Some(&self.members), concerned);
+        if let Some(partial) = &self.partial {
+            partial_joins::begin(tx, self.room.nid, appended.nid, &partial.via)?;
+        }
+        announce(tx, &self.site, self.room.nid, &row, (Some(&self.members), News::Everywhere), concerned);
         Ok(appended)
     }
 
-    /// Notes what is still to be fetched, and which servers are in the room meanwhile.
-    fn note_partial(&self, tx: &WriteTx<'_>, before: StateRef, join: EventNid) -> Result<(), StoreError> {
+    /// Notes which servers are in the room while members are still to be fetched.
+    fn name_servers(&self, tx: &WriteTx<'_>, before: StateRef) -> Result<(), StoreError> {
         let Some(partial) = &self.partial else { return Ok(()) };
         let servers = partial.servers_in_room.iter().chain([&partial.via]);
         for server in servers.filter(|server| **server != self.site.server_name) {
             let server = ids::intern_server(tx, server.as_str())?;
             room_servers::named(tx, self.room.nid, server, before.epoch)?;
         }
-        partial_joins::begin(tx, self.room.nid, join, &partial.via)
+        Ok(())
     }
 
     /// Makes the given state the current one; what differs from what was known before is a row of the main line each.
@@ -253,7 +257,7 @@ impl Import {
         let outside = self.forget_outside(tx, &old)?;
         let epoch = tx.next_position();
         let at = StateRef { line: self.room.main_line, epoch };
-        let place = Place { room: self.room.nid, server_name: &self.site.server_name, position: epoch };
+        let place = Place { room: self.room.nid, site: &self.site, position: epoch };
         let gone = old.keys().filter(|key| !new.contains_key(key)).map(|key| (*key, None));
         let set = new.iter().map(|(key, event)| (*key, Some(*event)));
         for (key, event) in gone.chain(set) {
@@ -333,7 +337,7 @@ impl Import {
         let key = ids::intern_state_key(tx, "m.room.member", pdu.state_key().unwrap_or_default())?;
         let after = StateRef { line: self.room.main_line, epoch: position };
         super::commit::set_current(tx, &self.site.hash_key, room, after, key, Some(nid), row)?;
-        let place = Place { room, server_name: &self.site.server_name, position };
+        let place = Place { room, site: &self.site, position };
         let load = || Ok(Some((pdu.clone(), nid)));
         let user = pdu.state_key().unwrap_or_default();
         state_changed(tx, &place, ("m.room.member", user), load, row, concerned)?;

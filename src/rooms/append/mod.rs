@@ -8,6 +8,7 @@ mod actor;
 mod again;
 mod backfill;
 mod calls;
+mod checks;
 mod classify;
 mod commit;
 mod complete;
@@ -41,11 +42,11 @@ use ruma::{OwnedEventId, OwnedServerName, RoomId, RoomVersionId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::calls::{
-    Along, AppendError, Appended, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received, RemoteJoin,
-    Transaction,
+    Along, AppendError, Appended, Beside, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received,
+    RemoteJoin, Stored, Transaction,
 };
 pub(crate) use self::{classify::classify, effects::membership};
-use super::{policy::Countersigns, state_hash::StateHashKey};
+use super::{direct::MemberWatcher, policy::Countersigns, state_hash::StateHashKey};
 use crate::{
     clock::Clock,
     random::Random,
@@ -64,6 +65,11 @@ pub trait Wake: Send + Sync + 'static {
 
     /// The room's current state changed. Before [`Self::room_changed`].
     fn state_changed(&self, _room: RoomNid) {}
+    /// As [`Self::room_changed`], of message events that no other server is owed: they came from one, or there is none in the
+    /// room.
+    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
+        self.room_changed(room, position, members, &[]);
+    }
 }
 
 /// A room's joined members with an account here, kept by its appender while it is awake.
@@ -137,11 +143,11 @@ const QUEUE: usize = 2048;
 enum Work {
     Append(actor::Call),
     Signed(Box<countersign::Signed>, Reply<countersign::SignedDone>),
-    Receive(Vec<Incoming>, Reply<Vec<Received>>),
+    Receive(Vec<Incoming>, Option<Beside>, Reply<Vec<Received>>),
     Outliers(Vec<Arc<Pdu>>, Reply<Vec<Received>>),
     Backfill(Vec<Incoming>, Reply<Vec<Received>>),
     Import(Box<RemoteJoin>, Reply<(Arc<RoomKey>, Appended)>),
-    Complete(Vec<OwnedEventId>, Reply<bool>),
+    Complete(OwnedEventId, Vec<OwnedEventId>, Reply<bool>),
     GiveUp(Reply<()>),
     Outside(Box<OutsideMembership>, Reply<Appended>),
     Members(Reply<LocalMembers>),
@@ -167,6 +173,7 @@ impl Appenders {
             hash_key,
             wake,
             pdus,
+            watcher: OnceLock::new(),
             calls: Arc::default(),
         });
         Self {
@@ -185,6 +192,12 @@ impl Appenders {
     /// Wakes those who wait for what admins ask of groups, and for the answers.
     pub fn calls(&self) -> Arc<Notify> {
         self.shared.site.calls.clone()
+    }
+
+    /// Has `watcher` told of each change of a membership from now on.
+    pub fn watch_members(&self, watcher: Arc<dyn MemberWatcher>) {
+        // A second one changes nothing.
+        let _ = self.shared.site.watcher.set(watcher);
     }
 
     /// Makes a room: its create event, then `events`, all of them or none. The answer's first event is the create event.
@@ -206,7 +219,20 @@ impl Appenders {
     /// # Errors
     /// [`AppendError`]; those before the one that failed may have been written.
     pub async fn receive(&self, room: RoomNid, events: Vec<Incoming>) -> Result<Vec<Received>, AppendError> {
-        self.ask(room, |reply| Work::Receive(events, reply)).await
+        self.ask(room, |reply| Work::Receive(events, None, reply)).await
+    }
+
+    /// As [`Self::receive`]; what is to be true together with the events is written in their transactions.
+    ///
+    /// # Errors
+    /// [`AppendError`]; those before the one that failed may have been written.
+    pub async fn receive_with(
+        &self,
+        room: RoomNid,
+        events: Vec<Incoming>,
+        beside: Beside,
+    ) -> Result<Vec<Received>, AppendError> {
+        self.ask(room, |reply| Work::Receive(events, Some(beside), reply)).await
     }
 
     /// Stores state events known for auth chains and states only; one answer each, in order. Each is judged by its auth events
@@ -238,12 +264,18 @@ impl Appenders {
     }
 
     /// Fills in the members that the answer to our join left out: `state` is the whole state before the join, all of whose
-    /// events must be here, outliers counting. What came since is judged again. False if nothing was to be filled in.
+    /// events must be here, outliers counting. What came since is judged again. False if nothing was to be filled in of this
+    /// `join`.
     ///
     /// # Errors
     /// `Malformed` if that can't be the state before the join, `Denied` if it does not allow it; nothing was written then.
-    pub async fn complete(&self, room: RoomNid, state: Vec<OwnedEventId>) -> Result<bool, AppendError> {
-        self.ask(room, |reply| Work::Complete(state, reply)).await
+    pub async fn complete(
+        &self,
+        room: RoomNid,
+        join: OwnedEventId,
+        state: Vec<OwnedEventId>,
+    ) -> Result<bool, AppendError> {
+        self.ask(room, |reply| Work::Complete(join, state, reply)).await
     }
 
     /// Gives up filling in the members of a room that all of ours have left; in one with a member of ours, does nothing.

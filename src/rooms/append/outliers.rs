@@ -15,7 +15,7 @@ use super::{
     Appended, PduCache, Received,
     actor::Appender,
     classify::classify,
-    commit::{Site, announce, apply_waiting},
+    commit::{News, Site, announce, apply_waiting},
     effects::Concerned,
     plan::AuthRef,
     resolution::load,
@@ -300,7 +300,7 @@ fn write_chunk(
         nids.push(Some(nid));
     }
     let head = rooms::head(tx, room.nid)?;
-    announce(tx, site, room.nid, &head, None, concerned);
+    announce(tx, site, room.nid, &head, (None, News::Everywhere), concerned);
     Ok(nids)
 }
 

@@ -4,9 +4,10 @@ use linkim_federation::Pdu;
 use ruma::UserId;
 
 use super::{
-    AppendError, Appended, Incoming, OutsideMembership, Received, actor::Appender, effects::membership,
+    AppendError, Appended, Incoming, OutsideMembership, Received, actor::Appender, commit::Site, effects::membership,
     outliers::write_outlier,
 };
+use crate::rooms::direct;
 use crate::store::{
     StoreError, WriteTx, events,
     ids::{self, EventNid, RoomKey},
@@ -34,7 +35,7 @@ impl Appender {
         self.shared
             .store
             .write::<_, StoreError, _>(move |tx| {
-                let (appended, user) = note(tx, &room, &change, inside, now_ms)?;
+                let (appended, user) = note(tx, &site, &room, &change, (inside, now_ms))?;
                 let position = appended.position;
                 tx.after_commit(move || site.wake.room_changed(room.nid, position, &Default::default(), &[user]));
                 Ok(appended)
@@ -45,7 +46,7 @@ impl Appender {
 
     /// We are in the room: then the event has its place in the DAG. None if that is not known yet; it comes with what follows.
     async fn inside(&mut self, change: &OutsideMembership) -> Result<Option<Appended>, AppendError> {
-        let received = self.receive_one(Incoming::new(change.event.clone()), None).await?;
+        let received = self.receive_one(Incoming::new(change.event.clone()), None, None).await?;
         Ok(match received {
             Received::Accepted(appended) => Some(appended),
             Received::SoftFailed(_, reason) | Received::Rejected(_, reason) => return Err(AppendError::Denied(reason)),
@@ -77,10 +78,10 @@ fn check(pdu: &Pdu, room: &RoomKey, server_name: &ruma::ServerName) -> Result<()
 /// Writes the event, if it is new, and the membership; that not where we are `inside`, since there it follows from the state.
 fn note(
     tx: &WriteTx<'_>,
+    site: &Site,
     room: &RoomKey,
     change: &OutsideMembership,
-    inside: bool,
-    now_ms: i64,
+    (inside, now_ms): (bool, i64),
 ) -> Result<(Appended, ids::UserNid), StoreError> {
     let pdu = &change.event;
     let position = tx.next_position();
@@ -121,5 +122,7 @@ fn note(
         }
         _ => stripped_state::delete(tx, user, room.nid)?,
     }
+    let before = old.map(|old| old.membership);
+    direct::member_changed(tx, site.watcher.get(), room.nid, (user, before, membership), pdu)?;
     Ok((appended, user))
 }

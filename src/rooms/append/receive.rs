@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use linkim_federation::Pdu;
 
 use super::{
-    Along, Appended, Incoming, Received, Transaction,
+    Along, Appended, Beside, Incoming, Received, Stored, Transaction,
     actor::{Appender, commit_batch, state_events},
     commit::Site,
     fork_commit::ForkCommit,
@@ -14,7 +14,10 @@ use super::{
     run,
     run::Facts,
 };
-use crate::store::StoreError;
+use crate::store::{Snapshot, StoreError};
+
+/// What so few events need is looked up where they are planned: a dozen statements for each.
+const FEW: usize = 4;
 
 /// Why there is no verdict; or the store's failure.
 pub(super) fn not_judged(reason: NotJudged) -> Result<Received, StoreError> {
@@ -38,25 +41,35 @@ pub(super) fn judged(judgement: Judgement, appended: Appended) -> Received {
     }
 }
 
+/// What is written beside events of one verdict, as a part of their transaction.
+fn along(beside: Option<&Beside>, accepted: bool) -> Option<Along> {
+    let beside = beside?.clone();
+    Some(Box::new(move |tx, room, events| beside(tx, room, Stored { events, accepted })))
+}
+
 impl Appender {
     /// Judges events and writes them; one answer each.
-    pub(super) async fn receive(&mut self, events: Vec<Incoming>) -> Result<Vec<Received>, StoreError> {
+    pub(super) async fn receive(
+        &mut self,
+        events: Vec<Incoming>,
+        beside: Option<&Beside>,
+    ) -> Result<Vec<Received>, StoreError> {
         let mut answers = Vec::with_capacity(events.len());
         let mut rest = VecDeque::from(events);
         while !rest.is_empty() {
-            let run = self.receive_run(rest.make_contiguous()).await?;
+            let run = self.receive_run(rest.make_contiguous(), beside).await?;
             rest.drain(..run.len());
             let followed = !run.is_empty();
             answers.extend(run);
             if !followed && let Some(event) = rest.pop_front() {
-                answers.push(self.receive_one(event, None).await?);
+                answers.push(self.receive_one(event, None, beside).await?);
             }
         }
         Ok(answers)
     }
 
     /// Writes the events at the front that follow the room's end, as one batch.
-    async fn receive_run(&mut self, events: &[Incoming]) -> Result<Vec<Received>, StoreError> {
+    async fn receive_run(&mut self, events: &[Incoming], beside: Option<&Beside>) -> Result<Vec<Received>, StoreError> {
         let head = self.load().await?;
         let events = &events[..run::length(head, events)];
         if events.is_empty() {
@@ -66,7 +79,7 @@ impl Appender {
         if batch.planned.is_empty() {
             return Ok(Vec::new());
         }
-        let appended = self.commit_run(batch, None).await?;
+        let appended = self.commit_run(batch, along(beside, true)).await?;
         Ok(appended.into_iter().map(Received::Accepted).collect())
     }
 
@@ -95,7 +108,9 @@ impl Appender {
         head.make_room();
         let pdus: Vec<Arc<Pdu>> = events.iter().map(|event| event.pdu.clone()).collect();
         let (keys, site) = (run::needed(head, &pdus), shared.site.clone());
-        let facts = shared.store.read(move |read| Facts::read(read, room, &pdus, keys, &site.pdus)).await?;
+        let few = pdus.len() <= FEW;
+        let look = move |read: &Snapshot<'_>| Facts::read(read, room, &pdus, keys, &site.pdus);
+        let facts = if few { shared.store.read_short(look).await? } else { shared.store.read(look).await? };
         let mut batch = Batch::default();
         facts.plan(head, &mut batch, events);
         Ok(batch)
@@ -126,13 +141,15 @@ impl Appender {
         &mut self,
         incoming: Incoming,
         transaction: Option<Transaction>,
+        beside: Option<&Beside>,
     ) -> Result<Received, StoreError> {
         let verdict = match self.judge_live(&incoming).await? {
             Ok(verdict) => verdict,
             Err(reason) => return not_judged(reason),
         };
         let judgement = verdict.judgement.clone();
-        let appended = self.write_judged(incoming, verdict, transaction, None).await?;
+        let along = along(beside, matches!(judgement, Judgement::Accepted));
+        let appended = self.write_judged(incoming, verdict, transaction, along).await?;
         Ok(judged(judgement, appended))
     }
 

@@ -3,6 +3,7 @@
 mod gaps;
 mod history;
 mod large;
+mod news;
 mod oracle;
 mod outside;
 mod partial;
@@ -54,6 +55,10 @@ fn fixture() -> Fixture {
 }
 
 fn fixture_of(server_name: &ruma::ServerName) -> Fixture {
+    fixture_telling(server_name, Arc::new(NoWake))
+}
+
+fn fixture_telling(server_name: &ruma::ServerName, wake: Arc<dyn Wake>) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("linkim.db"), server_name.as_str()).unwrap();
     let signer = Signer {
@@ -61,8 +66,7 @@ fn fixture_of(server_name: &ruma::ServerName) -> Fixture {
         key: SigningKey::generate([1; 32], "1").unwrap(),
         random: Arc::new(OsRandom),
     };
-    let appenders =
-        Appenders::new(store.clone(), Arc::new(SystemClock), signer, StateHashKey::new([2; 32]), Arc::new(NoWake));
+    let appenders = Appenders::new(store.clone(), Arc::new(SystemClock), signer, StateHashKey::new([2; 32]), wake);
     Fixture { store, appenders, folder, server_name: server_name.to_owned() }
 }
 

@@ -1,6 +1,7 @@
 //! What /sync answers, on a server without HTTP: a real store, real appenders, the real engine.
 
 mod long_poll;
+mod presence;
 mod reading_marks;
 mod sections;
 mod state;

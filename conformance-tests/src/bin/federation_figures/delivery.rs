@@ -1,15 +1,18 @@
 //! From the request that sends a message at one server to the long poll that has it at the other.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conformance_tests::{Authority, unique, v3};
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::listening::Listening;
 use crate::pair::{Kind, Pair};
+use crate::profile::Profile;
 use crate::report::{Report, Tally, median, quantile};
 
 /// Rooms that the messages of a rate go round.
@@ -31,7 +34,7 @@ pub(crate) async fn run(report: &mut Report, rounds: usize) {
     for pair in [&ours, &theirs] {
         idle(pair, 20).await;
     }
-    let mut figures: HashMap<(Kind, &str), Vec<f64>> = HashMap::new();
+    let mut figures: HashMap<(Kind, String), Vec<f64>> = HashMap::new();
     for _ in 0..rounds {
         for pair in [&ours, &theirs] {
             let (latencies, tally) = idle(pair, IDLE).await;
@@ -45,40 +48,72 @@ pub(crate) async fn run(report: &mut Report, rounds: usize) {
         }
     }
     for _ in 0..rounds {
-        let before = ours.cpu();
-        let (latencies, tally) = at_rate(&ours, 200, 10).await;
-        note(report, &mut figures, &ours, ["200/s, p50", "200/s, p99"], &latencies, tally);
-        let (sending, receiving) = ours.cpu();
-        let each = |seconds: f64| (seconds * 1000.0 / tally.made as f64, "ms");
-        report.figure("delivery", &ours.who(), "200/s, CPU of the sender, a message", each(sending - before.0), tally);
-        report.figure(
-            "delivery",
-            &ours.who(),
-            "200/s, CPU of the receiver, a message",
-            each(receiving - before.1),
-            tally,
-        );
+        costed(report, &mut figures, &ours, 200).await;
     }
     for what in ["idle, p50", "idle, p99", "20/s, p50", "20/s, p99"] {
-        let [ours, theirs] = [Kind::LinkIm, Kind::Synapse].map(|kind| median(&figures[&(kind, what)]));
+        let [ours, theirs] = [Kind::LinkIm, Kind::Synapse].map(|kind| median(&figures[&(kind, what.to_owned())]));
         let ratio = format!("{what}, median of {rounds}, share of Synapse's");
         report.figure("delivery", "ratio", &ratio, (ours / theirs, ""), Tally::default());
     }
 }
 
+/// LinkIM alone, at rising rates, with what each message costs both servers. Takes profiles of both at the highest.
+pub(crate) async fn alone(report: &mut Report, rounds: usize, profiles: Option<&Path>) {
+    let authority = Authority::new();
+    let ours = Pair::start(Kind::LinkIm, &authority, ROOMS).await;
+    idle(&ours, 20).await;
+    let mut figures = HashMap::new();
+    for _ in 0..rounds {
+        let before = ours.cpu();
+        let (latencies, tally) = idle(&ours, IDLE).await;
+        note(report, &mut figures, &ours, ["idle, p50", "idle, p99"], &latencies, tally);
+        costs(report, &ours, "idle", before, tally);
+        for rate in [20, 200] {
+            costed(report, &mut figures, &ours, rate).await;
+        }
+    }
+    if let Some(folder) = profiles {
+        std::fs::create_dir_all(folder).expect("a folder for profiles");
+        let both = [(&ours.a, "sender"), (&ours.b, "receiver")];
+        let looking = both.map(|(server, name)| Profile::start(server.pid(), &folder.join(format!("{name}.data"))));
+        costed(report, &mut figures, &ours, 200).await;
+        looking.into_iter().for_each(Profile::print);
+    }
+}
+
+/// A pass at a rate, with its costs.
+async fn costed(report: &mut Report, figures: &mut HashMap<(Kind, String), Vec<f64>>, pair: &Pair, rate: u32) {
+    let before = pair.cpu();
+    let (latencies, tally) = at_rate(pair, rate, 10).await;
+    let pass = format!("{rate}/s");
+    note(report, figures, pair, [&format!("{pass}, p50"), &format!("{pass}, p99")], &latencies, tally);
+    costs(report, pair, &pass, before, tally);
+}
+
+/// Reports what each message of a pass cost both servers.
+fn costs(report: &mut Report, pair: &Pair, pass: &str, before: (f64, f64), tally: Tally) {
+    let (sending, receiving) = pair.cpu();
+    let each = |seconds: f64| (seconds * 1000.0 / tally.made as f64, "ms");
+    let figures = [("sender", sending - before.0), ("receiver", receiving - before.1)];
+    for (who, seconds) in figures {
+        let name = format!("{pass}, CPU of the {who}, a message");
+        report.figure("delivery", &pair.who(), &name, each(seconds), tally);
+    }
+}
+
 /// Reports the median and the 99th percentile of a pass.
-fn note<'a>(
+fn note(
     report: &mut Report,
-    figures: &mut HashMap<(Kind, &'a str), Vec<f64>>,
+    figures: &mut HashMap<(Kind, String), Vec<f64>>,
     pair: &Pair,
-    names: [&'a str; 2],
+    names: [&str; 2],
     latencies: &[f64],
     tally: Tally,
 ) {
     for (name, share) in names.into_iter().zip([0.5, 0.99]) {
         let value = quantile(latencies, share);
         report.figure("delivery", &pair.who(), name, (value, "ms"), tally);
-        figures.entry((pair.kind, name)).or_default().push(value);
+        figures.entry((pair.kind, name.to_owned())).or_default().push(value);
     }
 }
 
@@ -111,8 +146,8 @@ async fn at_rate(pair: &Pair, rate: u32, seconds: u32) -> (Vec<f64>, Tally) {
     let pause = Duration::from_secs(1) / rate;
     let (begin, mut sending) = (Instant::now() + pause, JoinSet::new());
     let due: Arc<Vec<Instant>> = Arc::new((0..wanted as u32).map(|number| begin + pause * number).collect());
-    for (number, when) in due.iter().enumerate() {
-        tokio::time::sleep_until((*when).into()).await;
+    let mut ticks = ticking(due.clone());
+    while let Some(number) = ticks.recv().await {
         let (alice, room) = (pair.alice.clone(), &pair.rooms[number % pair.rooms.len()]);
         let path = v3!("/rooms/{}/send/m.room.message/{}", room, alice.next_transaction());
         let body = json!({ "msgtype": "m.text", "body": format!("{pass} {number}") });
@@ -137,6 +172,21 @@ async fn at_rate(pair: &Pair, rate: u32, seconds: u32) -> (Vec<f64>, Tally) {
         }
     }
     (latencies, tally)
+}
+
+/// Tells the number of each of these times when it has come. A thread of its own: the runtime's timers go by whole milliseconds,
+/// which would count as the servers' time.
+fn ticking(times: Arc<Vec<Instant>>) -> mpsc::UnboundedReceiver<usize> {
+    let (sender, ticks) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for (number, when) in times.iter().enumerate() {
+            std::thread::sleep(when.saturating_duration_since(Instant::now()));
+            if sender.send(number).is_err() {
+                return;
+            }
+        }
+    });
+    ticks
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -21,12 +21,12 @@ use report::Report;
 
 const USAGE: &str =
     "federation_figures [--rounds N] [--rooms FOLDER] [--members N] [--state N] [--perf FOLDER] SCENARIO…
-scenarios: delivery, join-large, join, incoming, catch-up
+scenarios: delivery, delivery-alone, join-large, join, incoming, catch-up
 --rounds   how often each pass is made, 2 by default
 --rooms    where large rooms are kept between runs; needed by the joins
 --members  of the rooms of join, 1000 by default
 --state    state events of the rooms of join, members among them, 5000 by default
---perf     where profiles of incoming are kept, for which perf is needed";
+--perf     where profiles of incoming and delivery-alone are kept, for which perf is needed";
 
 /// What the command line says.
 struct Wanted {
@@ -48,7 +48,9 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Option<Wanted> {
             "--members" => wanted.members = arguments.next()?.parse().ok().filter(|members| *members > 0)?,
             "--state" => wanted.state = arguments.next()?.parse().ok()?,
             "--perf" => wanted.profiles = Some(arguments.next()?.into()),
-            "delivery" | "incoming" | "catch-up" | "join" | "join-large" => wanted.scenarios.push(argument),
+            "delivery" | "delivery-alone" | "incoming" | "catch-up" | "join" | "join-large" => {
+                wanted.scenarios.push(argument)
+            }
             _ => return None,
         }
     }
@@ -69,6 +71,7 @@ async fn main() -> ExitCode {
     for scenario in scenarios {
         match scenario.as_str() {
             "delivery" => delivery::run(&mut report, rounds).await,
+            "delivery-alone" => delivery::alone(&mut report, rounds, profiles.as_deref()).await,
             "join" => join::small(&mut report, rounds, (members, state), &rooms).await,
             "join-large" => join::large(&mut report, rounds, &rooms).await,
             "incoming" => incoming::run(&mut report, rounds, profiles.as_deref()).await,

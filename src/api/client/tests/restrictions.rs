@@ -4,7 +4,7 @@ use super::*;
 use crate::{params, store::ids};
 
 /// An administrator's access token.
-async fn administrator(app: &App, name: &str) -> String {
+pub(super) async fn administrator(app: &App, name: &str) -> String {
     app.register(name).await;
     let user_id = format!("@{name}:a.example");
     app.store

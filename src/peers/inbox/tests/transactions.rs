@@ -160,6 +160,42 @@ async fn events_in_any_order_become_a_chain() {
     assert_eq!(world.b.asked("get_missing_events"), 0, "what was sent is not fetched");
 }
 
+/// Nothing waits, and nobody works.
+async fn at_rest(world: &World) {
+    world.drained().await;
+    eventually("no worker is left", async || world.inbox.shared.rooms().workers.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_live_is_in_the_room_when_it_is_answered_and_never_waits() {
+    let world = World::new().await;
+    let room = world.room(RoomVersionId::V12).await;
+    let bob = user_id!("@bob:b.example");
+    let join = world.join(&room, bob).await;
+    at_rest(&world).await;
+    let chain = world.chain(&room, bob, join.event_id(), join.depth() + 1, 5).await;
+    let sent: Vec<_> = chain.iter().map(|pdu| json_of(pdu)).collect();
+    let answer = world.try_send(&world.b.name, "1", &[sent[1].clone(), sent[0].clone()], &[]).await.unwrap();
+    let ids = [chain[0].event_id().as_str(), chain[1].event_id().as_str()];
+    assert_eq!(answer, json!({ "pdus": { ids[0]: {}, ids[1]: {} } }));
+    for pdu in &chain[..2] {
+        assert!(world.row(pdu.event_id()).await.is_some(), "appended, not staged");
+    }
+    assert_eq!(world.staged().await, 0);
+    assert!(world.inbox.shared.rooms().workers.is_empty(), "nobody had to work it off");
+    assert_eq!(world.inbox.shared.desk().total(), crate::peers::inbox::desk::Load::default());
+    let again = world.try_send(&world.b.name, "1", &[sent[1].clone(), sent[0].clone()], &[]).await.unwrap();
+    assert_eq!(again, answer);
+    // What lacks something waits as ever, and the one that does not is here at once.
+    chain.iter().for_each(|pdu| world.b.learn(pdu));
+    world.try_send(&world.b.name, "2", &[sent[4].clone(), sent[2].clone()], &[]).await.unwrap();
+    assert!(world.row(chain[2].event_id()).await.is_some());
+    world.arrived(&chain[4]).await;
+    world.arrived(&chain[3]).await;
+    at_rest(&world).await;
+    assert_eq!(world.inbox.shared.desk().total(), crate::peers::inbox::desk::Load::default());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_that_hangs_up_leaves_no_place_taken() {
     let one = Bound { events: 1, bytes: 1_000_000 };

@@ -113,6 +113,42 @@ async fn history_comes_in_stretches() {
     }
 }
 
+/// A server that answers backfill may say of a state of long ago what it likes: what the room stands on since the join is not
+/// rejected by it.
+#[tokio::test]
+async fn a_false_state_of_long_ago_takes_nothing_out_of_effect() {
+    for version in [room_version_id!("6"), room_version_id!("11"), room_version_id!("12")] {
+        let f = fixture();
+        let (room, first) = room(&f, version).await;
+        let mut far = Oracle::new(&f, &room, &first).await;
+        let tip = first.last().unwrap().event_id.clone();
+        let v12 = room.version == room_version_id!("12");
+        let users = if v12 { json!({}) } else { json!({ alice().as_str(): 100 }) };
+        let content = json!({ "users": users, "events_default": 0, "state_default": 50 });
+        let levels = far.build(&room, &alice(), ("m.room.power_levels", Some(""), content), &[tip], 1);
+        assert!(far.add(levels.clone()));
+        let join = member(&mut far, &room, "join", &[levels.owned_event_id().clone()], 2);
+        let n = near();
+        let (here, _) = n.appenders.import(answer(&far, &room, &join)).await.unwrap();
+        // Alice, who sent it, was not in the room then.
+        let alices =
+            far.before[levels.event_id()].values().find(|id| far.pdus[*id].state_key() == Some(alice().as_str()));
+        let alices = alices.unwrap().clone();
+        let mut lie = told(&far, &levels);
+        lie.state_before.as_mut().unwrap().retain(|id| *id != alices);
+        let verdict = n.appenders.backfill(here.nid, vec![lie]).await.unwrap().remove(0);
+        assert!(matches!(verdict, Received::SoftFailed(..)), "{verdict:?}");
+        let content = json!({ "body": "still here", "msgtype": "m.text" });
+        let on = [join.event_id().to_owned()];
+        let message = far.build(&room, &alice(), ("m.room.message", None, content), &on, 3);
+        assert!(message.auth_events().contains(levels.owned_event_id()));
+        assert!(far.add(message.clone()));
+        let verdict = n.appenders.receive(here.nid, vec![Incoming::new(message)]).await.unwrap().remove(0);
+        assert!(matches!(verdict, Received::Accepted(_)), "{verdict:?}");
+        agrees(&n, 0).await;
+    }
+}
+
 #[tokio::test]
 async fn a_thread_and_a_redaction_come_backwards() {
     let f = fixture();

@@ -70,7 +70,7 @@ async fn is_partial(f: &Fixture, room: RoomNid) -> bool {
 async fn complete(f: &Fixture, room: &RoomKey, far: &Oracle, join: &Pdu) -> bool {
     let state = &far.before[join.event_id()];
     add_state(f, room.nid, far, state).await;
-    f.appenders.complete(room.nid, state.values().cloned().collect()).await.unwrap()
+    f.appenders.complete(room.nid, join.owned_event_id().clone(), state.values().cloned().collect()).await.unwrap()
 }
 
 #[tokio::test]
@@ -163,7 +163,8 @@ async fn who_joins_talks_at_once_and_is_heard_by_the_servers_that_are_named() {
     let mut lie: Vec<OwnedEventId> = far.before[join.event_id()].values().cloned().collect();
     lie.retain(|id| far.pdus[id].event_type().to_string() != "m.room.join_rules");
     add_state(&n, here.nid, &far, &far.before[join.event_id()].clone()).await;
-    assert!(matches!(n.appenders.complete(here.nid, lie).await, Err(AppendError::Denied(_))));
+    let lied = n.appenders.complete(here.nid, join.owned_event_id().clone(), lie).await;
+    assert!(matches!(lied, Err(AppendError::Malformed(_))), "{lied:?}");
     assert!(is_partial(&n, here.nid).await);
     assert!(complete(&n, &here, &far, &join).await);
     assert_eq!(servers(here.nid).await.unwrap(), ["a.example"]);

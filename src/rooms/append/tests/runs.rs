@@ -77,7 +77,7 @@ async fn a_batch_writes_what_its_events_would_one_by_one() {
         let other = copy_room(&f, &singles, &room, &first).await;
         let mut appender = Appender::new(singles.appenders.shared.clone(), other.nid, mpsc::channel(1).1);
         for (pdu, answer) in dag.iter().zip(answers) {
-            let single = appender.receive_one(Incoming::new(pdu.clone()), None).await.unwrap();
+            let single = appender.receive_one(Incoming::new(pdu.clone()), None, None).await.unwrap();
             assert_eq!(single, answer);
         }
         let (batches_have, singles_have) = (dump(&batches).await, dump(&singles).await);

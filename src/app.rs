@@ -42,6 +42,7 @@ use crate::{
     contacts::ContactRules,
     groups::{Changes, GroupRules, NoteChanges},
     conversations::ReceiveNothing,
+    groups::{Changes, GroupRules, NoteChanges},
     listen::tls::TlsError,
     media::{self, Media},
     ops::{admin::Admin, data_dir::DataDirLock, metrics, signing_key, signing_key::SigningKeyError, sweepers},
@@ -215,6 +216,7 @@ impl App {
         let linkim = linkim::linkim(&base, &state).await?;
         tasks.push(tokio::spawn(linkim.groups().clone().follow()));
         tasks.push(tokio::spawn(linkim.contacts().clone().settle_crossings(crossings)));
+        tasks.push(tokio::spawn(linkim.groups().clone().answer_requests()));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));

@@ -48,6 +48,7 @@ pub(super) async fn services(
         presence,
         receive_nothing,
     } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, presence, .. } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -142,6 +143,7 @@ pub(super) async fn services(
             Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
                 .with_rules(vec![contact_rules.clone(), group_rules.clone()]),
                 .with_rules(vec![receive_nothing.clone()]),
+                .with_rules(vec![base.group_rules.clone()]),
         ),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),

@@ -17,6 +17,7 @@ pub mod event_filter;
 #[cfg(test)]
 mod fixture;
 pub mod gaps;
+pub mod group_calls;
 mod guests;
 pub mod hierarchy;
 pub mod history_floor;

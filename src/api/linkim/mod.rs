@@ -16,6 +16,7 @@ mod friends;
 mod getinfo;
 mod group_edit;
 mod group_members;
+mod group_notice;
 mod group_requests;
 mod group_roles;
 mod groups;
@@ -76,4 +77,5 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(group_edit::routes())
         .merge(group_roles::routes())
         .merge(group_requests::routes())
+        .merge(group_notice::routes())
 }

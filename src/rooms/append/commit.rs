@@ -7,6 +7,7 @@ use std::{
 
 use linkim_federation::RoomVersionRules;
 use ruma::{OwnedServerName, RoomId, RoomVersionId};
+use tokio::sync::Notify;
 
 use super::{
     Appended, LocalMembers, Wake,
@@ -17,7 +18,7 @@ use super::{
     plan::{Planned, redacted_id, stored_auth},
 };
 use crate::{
-    rooms::{direct::MemberWatcher, state::load_pdu, state_hash::StateHashKey},
+    rooms::{direct::MemberWatcher, group_calls, state::load_pdu, state_hash::StateHashKey},
     store::{
         Read, StoreError, WriteTx, events,
         events::{NewEvent, Running, StateRef, flag},
@@ -36,6 +37,8 @@ pub(super) struct Site {
     pub(super) pdus: super::PduCache,
     /// Set once, after the services that watch are made.
     pub(super) watcher: OnceLock<Arc<dyn MemberWatcher>>,
+    /// Woken by what admins ask of groups and by the answers.
+    pub(super) calls: Arc<Notify>,
 }
 
 /// A batch to be written, and the room as it is before.
@@ -203,6 +206,7 @@ pub(super) fn write_event(
 ) -> Result<Option<(UserNid, Option<EventNid>)>, StoreError> {
     let pdu = &planned.pdu;
     let room = context.room;
+    let kind = pdu.event_type().to_string();
     let sender = ids::intern_user(tx, pdu.sender())?;
     let relation = match &planned.class.relation {
         Some((kind, target)) => Some((ids::intern_type(tx, kind)?, target.as_ref())),
@@ -218,7 +222,7 @@ pub(super) fn write_event(
             room,
             position: Some(at.position),
             depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
-            kind: ids::intern_type(tx, &pdu.event_type().to_string())?,
+            kind: ids::intern_type(tx, &kind)?,
             state_key: at.key,
             sender,
             origin_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
@@ -260,7 +264,12 @@ pub(super) fn write_event(
         let place = Place { room, site: context.site, position: at.position };
         mention(tx, &place, &mentioned, thread, at.flags)?;
     }
-    Ok(local.then_some((sender, thread)))
+    if at.flags & flag::BACKFILLED == 0 && group_calls::came(tx, &context.site.server_name, room, (pdu, &kind), at.nid)?
+    {
+        let calls = context.site.calls.clone();
+        tx.after_commit(move || calls.notify_waiters());
+    }
+    Ok((local && !group_calls::reads_nothing(&kind)).then_some((sender, thread)))
 }
 
 /// What an event changes beside the room's state that clients may see now, though not when it came.

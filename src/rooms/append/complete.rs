@@ -52,6 +52,7 @@ impl Appender {
                 hash_key: site.hash_key.clone(),
                 wake: site.wake.clone(),
                 pdus: PduCache::new(0),
+                calls: site.calls.clone(),
                 watcher: site.watcher.clone(),
             }),
             room,

@@ -40,7 +40,6 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Secret, StorageUrl},
     contacts::ContactRules,
-    groups::{Changes, GroupRules, NoteChanges},
     conversations::ReceiveNothing,
     groups::{Changes, GroupRules, NoteChanges},
     listen::tls::TlsError,

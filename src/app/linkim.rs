@@ -15,7 +15,6 @@ use crate::{
     },
     config::Secret,
     contacts::{Collaborators, ContactRules, Contacts, Crossings, Following, Policy},
-    contacts::{Collaborators, Contacts, Policy},
     conversations::{Conversations, DirectRooms, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
     groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},

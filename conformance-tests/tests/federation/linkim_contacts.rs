@@ -54,7 +54,7 @@ async fn a_request_crosses_servers_and_is_accepted() {
         })
         .await;
     assert!(timeline(&answer, room).iter().all(|event| event["content"] == json!({})));
-    assert_eq!(friends(&bob).await, [alice.user_id.clone()]);
+    assert_eq!(friends(&bob).await, std::slice::from_ref(&alice.user_id));
     // Bob counts Alice as a friend and is in the room: nobody has to be asked.
     assert_eq!(alice.post("/account/addfriend", about(&bob)).await.done()["state"], "accepted");
     are_friends(&alice, &bob).await;

@@ -10,7 +10,7 @@ use crate::{
     api::error::ApiError,
     conversations::{ComposeError, ConversationRef, MessageError, PlaceError, ReadMarkError, settings::SettingError},
     numbers::{GroupRef, ThreadRef, UserRef},
-    rooms::{receipts::ReceiptError, send::SendError, send_rules::Refused},
+    rooms::{receipts::ReceiptError, send::SendError},
 };
 
 /// A conversation, by one of its names; with more than one, or none, the request is refused.
@@ -96,18 +96,10 @@ impl From<MessageError> for Refusal {
 
 /// A message that was refused where events are.
 fn of_send(error: SendError) -> Refusal {
-    let text = error.to_string();
-    let number = match &error {
-        SendError::Refused(refused) => match refused {
-            Refused::Blocked => errcode::BLOCKED_BY_PEER,
-            Refused::Muted { .. } => errcode::MEMBER_MUTED,
-            Refused::GroupMuted => errcode::GROUP_MUTED,
-            Refused::Dissolved => errcode::GROUP_DISMISSED,
-            Refused::NotReceiving | Refused::NotPermitted(_) => errcode::NO_PERMISSION,
-        },
-        _ => return ApiError::from(error).into(),
-    };
-    Refusal::new(StatusCode::FORBIDDEN, number, text)
+    match error {
+        SendError::Refused(refused) => refused.into(),
+        other => ApiError::from(other).into(),
+    }
 }
 
 impl From<SettingError> for Refusal {

@@ -16,9 +16,7 @@ use crate::{
     groups::Groups,
     media::Media,
     numbers::Numbers,
-    peers::knocking::Knocking,
-    peers::profiles::RemoteProfiles,
-    peers::backfill::Backfill,
+    peers::{backfill::Backfill, knocking::Knocking, profiles::RemoteProfiles},
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
 };
@@ -100,6 +98,7 @@ macro_rules! of_client {
 of_client!(
     AccountData,
     AddressLogin,
+    Backfill,
     Codes,
     Config,
     Devices,
@@ -118,4 +117,3 @@ of_client!(
     ThirdPartyIds,
     UserNames,
 );
-of_client!(Backfill, Config, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);

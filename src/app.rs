@@ -40,6 +40,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Secret, StorageUrl},
     contacts::ContactRules,
+    conversations::ReceiveNothing,
     groups::{Changes, GroupRules, NoteChanges},
     listen::tls::TlsError,
     media::{self, Media},
@@ -186,6 +187,7 @@ impl App {
         let acknowledged = Arc::<Acknowledged>::default();
         let base = Base {
             config: config.clone(),
+            receive_nothing: Arc::new(ReceiveNothing::load(&store).await?),
             store: store.clone(),
             clock: clock.clone(),
             random,
@@ -221,6 +223,7 @@ impl App {
         tasks.push(tokio::spawn(keep_acknowledged(acknowledged.clone(), store.clone())));
         tasks.push(tokio::spawn(linkim.groups().clone().follow()));
         tasks.push(tokio::spawn(linkim.contacts().clone().settle_crossings(crossings)));
+        tasks.push(tokio::spawn(linkim.groups().clone().answer_requests()));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
         tasks.push(tokio::spawn(async move { typing.run().await }));
@@ -343,6 +346,7 @@ impl App {
 /// What most services are given some of.
 struct Base {
     config: Arc<Config>,
+    receive_nothing: Arc<ReceiveNothing>,
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,

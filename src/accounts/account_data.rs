@@ -28,9 +28,16 @@ const MAX_TYPE: usize = 255;
 /// Longest content of a type that only the server writes: what it holds is bounded by count (friends, to begin with).
 const MAX_OWN_CONTENT: usize = 2 * 1024 * 1024;
 
-/// Types that only the server writes.
-const SERVER_MANAGED: [&str; 5] =
-    ["m.fully_read", "m.push_rules", "org.linkim.friends", "org.linkim.friend_labels", "org.linkim.friend_remarks"];
+/// Types that only the server writes: other things change with them.
+const SERVER_MANAGED: [&str; 7] = [
+    "m.fully_read",
+    "m.push_rules",
+    "org.linkim.friends",
+    "org.linkim.friend_labels",
+    "org.linkim.friend_remarks",
+    "org.linkim.history_floor",
+    "org.linkim.recv_opt",
+];
 
 /// Why account data is not taken.
 #[derive(Debug, thiserror::Error)]

@@ -15,6 +15,7 @@ use crate::{
     },
     config::Secret,
     contacts::{Collaborators, ContactRules, Contacts, Crossings, Following, Policy},
+    conversations::{Conversations, DirectRooms, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
     groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
     rooms::append::Appenders,
@@ -81,11 +82,35 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         service,
         base.group_changes.clone(),
     );
+    let (store, clock, config) = (&base.store, &base.clock, &base.config.linkim);
+    let settings = Arc::new(Settings::new(
+        store.clone(),
+        clock.clone(),
+        client.account_data.clone(),
+        client.push_rules.clone(),
+        base.receive_nothing.clone(),
+        config.text_limit,
+    ));
+    let contacts = Arc::new(Contacts::new(contacts, Policy::from(config)));
+    let direct = DirectRooms::new(contacts.clone(), config.friend_verify);
     Ok(LinkImState::new(LinkImServices {
-        contacts: Arc::new(Contacts::new(contacts, Policy::from(&base.config.linkim))),
+        contacts,
         client: client.clone(),
         groups: Arc::new(groups),
-        store: base.store.clone(),
+        store: store.clone(),
+        messages: Arc::new(Messages::new(
+            store.clone(),
+            clock.clone(),
+            numbers.clone(),
+            client.sending.clone(),
+            direct,
+            (config.text_limit, config.withdraw),
+        )),
+        history: Arc::new(HistoryReader::new(store.clone(), clock.clone(), numbers.clone())),
+        conversations: Arc::new(Conversations::new(store.clone(), clock.clone(), base.config.server_name.clone())),
+        mark_read: Arc::new(MarkRead::new(store.clone(), client.receipts.clone(), settings.clone())),
+        conversation_settings: settings,
+        message_search: Arc::new(MessageSearch::new(store.clone(), clock.clone(), numbers.clone())),
         numbers,
         push: Arc::new(push),
     }))

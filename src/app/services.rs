@@ -35,7 +35,7 @@ pub(super) async fn services(
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, .. } = base;
-    let Base { presence, contact_rules, group_rules, .. } = base;
+    let Base { presence, contact_rules, group_rules, receive_nothing, .. } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
@@ -128,8 +128,11 @@ pub(super) async fn services(
         leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
         sending: Arc::new(
-            Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
-                .with_rules(vec![contact_rules.clone(), group_rules.clone()]),
+            Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone()).with_rules(vec![
+                contact_rules.clone(),
+                group_rules.clone(),
+                receive_nothing.clone(),
+            ]),
         ),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),

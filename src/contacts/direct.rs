@@ -108,7 +108,10 @@ impl From<AppendError> for OpenError {
 /// Lets one request at a time look for the direct room of a pair, so that two don't make two. Bound: one entry a pair that
 /// somebody looks after.
 #[derive(Default)]
-pub(super) struct Gates(std::sync::Mutex<HashMap<(UserNid, UserNid), Arc<Mutex<()>>>>);
+pub(super) struct Gates(std::sync::Mutex<HashMap<Pair, Arc<Mutex<()>>>>);
+
+/// Two users, in the order of their numbers.
+type Pair = (UserNid, UserNid);
 
 /// Entries at which those that nobody holds are taken out.
 const MANY_GATES: usize = 64;

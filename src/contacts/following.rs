@@ -155,7 +155,7 @@ pub(super) fn befriend(
     since: i64,
 ) -> Result<(), StoreError> {
     for (user, friend) in [(one, other), (other, one)] {
-        if accounts::exists(tx, user)? && !friends::add(tx, data, user, &*ids::user_id(tx, friend)?, since)? {
+        if accounts::exists(tx, user)? && !friends::add(tx, data, user, &ids::user_id(tx, friend)?, since)? {
             tracing::warn!(user = user.0, "a user has as many friends as there can be");
         }
     }

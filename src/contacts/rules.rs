@@ -72,7 +72,7 @@ impl ContactRules {
     fn are_friends(read: &dyn Read, by: &Session, peer: UserNid) -> Result<bool, StoreError> {
         match accounts::exists(read, peer)? {
             true => friends::has(read, peer, &by.user_id),
-            false => friends::has(read, by.user, &*ids::user_id(read, peer)?),
+            false => friends::has(read, by.user, &ids::user_id(read, peer)?),
         }
     }
 }

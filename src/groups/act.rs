@@ -11,7 +11,7 @@ use std::sync::{
 
 use ruma::{CanonicalJsonObject, OwnedUserId, UserId};
 
-use super::{GroupError, Groups, Role, Roles, settings};
+use super::{GroupError, Groups, Role, Roles, answers::Request, settings};
 use crate::{
     accounts::Session,
     rooms::{
@@ -21,7 +21,7 @@ use crate::{
     store::{
         Read, StoreError, WriteTx,
         events::StateRef,
-        ids,
+        group_calls, ids,
         ids::{EventNid, RoomKey, UserNid},
         members,
         members::{MemberRow, Membership},
@@ -39,11 +39,13 @@ pub struct Actor {
     pub user: UserNid,
     /// The user's id.
     pub user_id: OwnedUserId,
+    /// The event by which they ask through their server: it is answered with what is done.
+    pub(super) request: Option<Request>,
 }
 
 impl From<&Session> for Actor {
     fn from(session: &Session) -> Self {
-        Self { user: session.user, user_id: session.user_id.clone() }
+        Self { user: session.user, user_id: session.user_id.clone(), request: None }
     }
 }
 
@@ -130,6 +132,17 @@ impl<T> Plan<T> {
         self.beside = Some(Box::new(write));
         self
     }
+
+    /// With the answer to the request, if there is one.
+    fn answering(mut self, request: Option<&Request>, executor: &UserId) -> Self {
+        let Some(request) = request else { return self };
+        let (before, nid) = (self.beside.take(), request.nid);
+        self.events.push(request.done(executor));
+        self.beside(move |tx| {
+            before.map_or(Ok(()), |write| write(tx))?;
+            group_calls::answered(tx, nid)
+        })
+    }
 }
 
 impl Groups {
@@ -149,12 +162,23 @@ impl Groups {
         by: &Actor,
         decide: impl Fn(&Ground<'_>) -> Result<Plan<T>, GroupError> + Clone + Send + 'static,
     ) -> Result<T, GroupError> {
-        let (executor, by) = (self.executor(room, by), by.user);
-        self.act_as(room, executor, move |read, room, executor, now_ms| {
+        Ok(self.act_appended(room, by, decide).await?.0)
+    }
+
+    /// As [`Self::act`]; answers also the events.
+    pub(super) async fn act_appended<T: Send + 'static>(
+        &self,
+        room: &Arc<RoomKey>,
+        by: &Actor,
+        decide: impl Fn(&Ground<'_>) -> Result<Plan<T>, GroupError> + Clone + Send + 'static,
+    ) -> Result<(T, Vec<Appended>), GroupError> {
+        let (executor, by, request) = (self.executor(room, by), by.user, by.request.clone());
+        self.act_as_appended(room, executor, move |read, room, executor, now_ms| {
             let roles = Roles::of(read, room)?;
             let role = caller(read, room, &roles, by)?;
             let levels = state::current_content(read, room.nid, "m.room.power_levels", "")?.unwrap_or_default();
-            decide(&Ground { read, room, roles, levels, role, executor, now_ms })
+            let plan = decide(&Ground { read, room, roles, levels, role, executor, now_ms })?;
+            Ok(plan.answering(request.as_ref(), executor))
         })
         .await
     }
@@ -169,6 +193,15 @@ impl Groups {
         executor: OwnedUserId,
         decide: impl Fn(&dyn Read, &RoomKey, &UserId, i64) -> Result<Plan<T>, GroupError> + Clone + Send + 'static,
     ) -> Result<T, GroupError> {
+        Ok(self.act_as_appended(room, executor, decide).await?.0)
+    }
+
+    async fn act_as_appended<T: Send + 'static>(
+        &self,
+        room: &Arc<RoomKey>,
+        executor: OwnedUserId,
+        decide: impl Fn(&dyn Read, &RoomKey, &UserId, i64) -> Result<Plan<T>, GroupError> + Clone + Send + 'static,
+    ) -> Result<(T, Vec<Appended>), GroupError> {
         for _ in 0..ATTEMPTS {
             let (decide, of, executor, now_ms) = (decide.clone(), room.clone(), executor.clone(), self.clock.now_ms());
             let (plan, levels) = self
@@ -179,26 +212,26 @@ impl Groups {
                 })
                 .await?;
             let Plan { events, beside, answer } = plan;
-            if self.append(room, events, levels, beside).await? {
-                return Ok(answer);
+            if let Some(appended) = self.append(room, events, levels, beside).await? {
+                return Ok((answer, appended));
             }
         }
         Err(GroupError::Busy)
     }
 
-    /// Appends the events if the room's power levels are these; false if they are not.
+    /// Appends the events if the room's power levels are these; None if they are not.
     async fn append(
         &self,
         room: &RoomKey,
         events: Vec<LocalEvent>,
         levels: Option<EventNid>,
         beside: Option<Beside>,
-    ) -> Result<bool, GroupError> {
+    ) -> Result<Option<Vec<Appended>>, GroupError> {
         if events.is_empty() {
             if let Some(beside) = beside {
                 self.store.write::<_, StoreError, _>(beside).await?;
             }
-            return Ok(true);
+            return Ok(Some(Vec::new()));
         }
         let (moved, line) = (Arc::new(AtomicBool::new(false)), room.main_line);
         let noted = moved.clone();
@@ -211,8 +244,8 @@ impl Groups {
             beside.map_or(Ok(()), |beside| beside(tx))
         });
         match self.appenders.append(room.nid, events, Some(along)).await {
-            Ok(_) => Ok(true),
-            Err(AppendError::Store(_)) if moved.load(Ordering::Acquire) => Ok(false),
+            Ok(appended) => Ok(Some(appended)),
+            Err(AppendError::Store(_)) if moved.load(Ordering::Acquire) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 
 use super::{
-    Actor, GroupError, Groups, JoinMode, MAX_NICKNAME, Role, Settings, act::Plan, create::check_name, levels,
-    settings::SETTINGS,
+    Actor, GroupError, Groups, JoinMode, MAX_NICKNAME, Role, Settings, act::Plan, calls::Action, create::check_name,
+    levels, settings::SETTINGS,
 };
 use crate::{
     rooms::{
@@ -71,6 +71,9 @@ impl Groups {
         if [look_member_info, apply_member_friend].into_iter().flatten().any(|value| !matches!(value, 0 | 1)) {
             return Err(GroupError::Argument("lookMemberInfo and applyMemberFriend are 0 or 1".into()));
         }
+        if self.elsewhere(room, by, Action::Settings { look_member_info, apply_member_friend }).await? {
+            return Ok(());
+        }
         self.act(room, by, move |ground| {
             ground.needs(Role::Admin)?;
             let before = Settings::of_room(ground.read, ground.room.nid)?;
@@ -89,6 +92,9 @@ impl Groups {
     /// # Errors
     /// [`GroupError`].
     pub async fn set_join_mode(&self, room: &Arc<RoomKey>, by: &Actor, mode: JoinMode) -> Result<(), GroupError> {
+        if self.elsewhere(room, by, Action::JoinMode { join_mode: mode.number() }).await? {
+            return Ok(());
+        }
         self.act(room, by, move |ground| {
             ground.needs(Role::Admin)?;
             let mut events = vec![ground.state("m.room.join_rules", "", mode.join_rules())];

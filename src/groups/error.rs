@@ -29,6 +29,20 @@ pub enum GroupError {
     /// There is no such request to join.
     #[error("there is no such request")]
     NoRequest,
+    /// There is no announcement, or no longer this one.
+    #[error("there is no such announcement")]
+    NoNotice,
+    /// The group's own server was asked, and has not answered yet.
+    #[error("the group's own server was asked and has not answered yet")]
+    Pending,
+    /// The group's own server was asked and refused.
+    #[error("{error}")]
+    Elsewhere {
+        /// Why, as a number of OpenIM's.
+        errcode: u32,
+        /// Why, for a person to read.
+        error: String,
+    },
     /// The request was answered before.
     #[error("this request was answered already")]
     Handled,

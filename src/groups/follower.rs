@@ -89,6 +89,10 @@ impl<W: Wake> Wake for NoteChanges<W> {
         self.next.room_changed(room, position, members, also);
     }
 
+    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
+        self.next.room_changed_here(room, position, members);
+    }
+
     fn state_changed(&self, room: RoomNid) {
         let mut inner = self.changes.lock();
         if inner.own.contains(&room) {

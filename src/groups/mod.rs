@@ -4,11 +4,15 @@
 //! `levels`); mutes, the owner's name and the end of a group are state events of ours (`settings`, `mutes`). What a member asks
 //! for is checked against the roles and then done in the service user's name (`act` and the files named by what they do), so
 //! that an admin needs no power that the roles would not give; what plain Matrix clients do on this server is held to the same
-//! rules (`rules`), and what reaches a group by another way, an owner who leaves, power levels edited by hand, is put right
+//! rules (`rules`), what admins on other servers do goes through events (`calls`, `answers`), and what reaches a group by another way, an owner who leaves, power levels edited by hand, is put right
 //! after it happened (`follower`).
 
 mod act;
+mod announcement_readers;
+mod announcements;
+mod answers;
 mod appoint;
+mod calls;
 mod create;
 mod edit;
 mod error;
@@ -33,6 +37,8 @@ use ruma::OwnedServerName;
 
 pub use self::{
     act::Actor,
+    announcement_readers::{ReadCounts, ReadState, Reader, ReaderFilter, ReaderPage},
+    announcements::{MAX_NOTICE, NewNotice, Notice, ShownNotice},
     create::{Created, NewGroup},
     error::GroupError,
     follower::{Changes, NoteChanges},

@@ -7,6 +7,7 @@ use ruma::{CanonicalJsonObject, UserId};
 use super::{
     Actor, GroupError, Groups, Role,
     act::{Ground, Plan},
+    calls::Action,
     levels,
     members::distinct,
     outranks,
@@ -93,6 +94,9 @@ impl Groups {
     /// # Errors
     /// [`GroupError`].
     pub async fn dissolve(&self, room: &Arc<RoomKey>, by: &Actor) -> Result<(), GroupError> {
+        if self.elsewhere(room, by, Action::Dissolve {}).await? {
+            return Ok(());
+        }
         let (by_id, own) = (by.user_id.clone(), room.service == Some(self.service.user));
         self.act(room, by, move |ground| {
             ground.needs(Role::Owner)?;

@@ -13,6 +13,7 @@ use crate::{
     accounts::Session,
     clock::Clock,
     rooms::{
+        group_calls::CONFIRM,
         membership::{Change, MembershipState},
         power::Level,
         send_rules::{MembershipRule, Refused, SendRule, Wanted, WantedMembership},
@@ -26,9 +27,6 @@ use crate::{
 
 /// Power-level events of which it is remembered whether they mute their group.
 const CACHED: u64 = 10_000;
-
-/// A confirmation of an announcement: a muted member may send it.
-const CONFIRM: &str = "org.linkim.group.confirm";
 
 /// The rules of groups.
 pub struct GroupRules {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use ruma::CanonicalJsonObject;
 
 use super::{
-    Actor, GroupError, Groups, MAX_MUTED_LEVELS, MUTED_LEVEL, Mute, Role, act::Plan, levels, mutes, outranks,
-    settings::MUTE,
+    Actor, GroupError, Groups, MAX_MUTED_LEVELS, MUTED_LEVEL, Mute, Role, act::Plan, calls::Action, levels, mutes,
+    outranks, settings::MUTE,
 };
 use crate::{
     numbers::User,
     rooms::{append::LocalEvent, content::number, state},
-    store::{groups, ids, ids::RoomKey, ids::RoomNid},
+    store::{StoreError, groups, ids, ids::RoomKey, ids::RoomNid},
 };
 
 /// Seconds of a mute at most: ten years.
@@ -34,6 +34,11 @@ impl Groups {
             return Err(GroupError::Argument(format!("seconds is not between 0 and {MAX_MUTE_SECONDS}")));
         }
         let (target, by_id) = (target.user_id.clone(), by.user_id.clone());
+        if self.elsewhere(room, by, Action::Mute { user_id: target.clone(), seconds }).await? {
+            let of = room.nid;
+            let mute = self.store.read::<_, StoreError, _>(move |read| mutes::of_user(read, of, &target)).await?;
+            return Ok(mute.filter(|_| seconds > 0).map_or(0, |mute| mute.until_ts));
+        }
         self.act(room, by, move |ground| {
             let other = ground.existing(&target)?;
             if !outranks(ground.role, other.role) {
@@ -73,6 +78,9 @@ impl Groups {
     /// # Errors
     /// [`GroupError`].
     pub async fn mute_all(&self, room: &Arc<RoomKey>, by: &Actor, mute: bool) -> Result<(), GroupError> {
+        if self.elsewhere(room, by, Action::MuteAll { mute }).await? {
+            return Ok(());
+        }
         self.act(room, by, move |ground| {
             ground.needs(Role::Admin)?;
             let level = if mute { super::ADMIN_LEVEL } else { 0 };

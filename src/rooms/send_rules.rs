@@ -33,6 +33,9 @@ pub enum Refused {
     /// The user wants no invitations of strangers into direct rooms.
     #[error("this user accepts no friend requests")]
     RefusesStrangers,
+    /// The only other member of the direct room wants to receive nothing from it.
+    #[error("this user does not receive messages from this conversation")]
+    NotReceiving,
     /// The group's admins have muted the sender, until this time in milliseconds.
     #[error("you are muted in this group")]
     Muted {

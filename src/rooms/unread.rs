@@ -54,6 +54,10 @@ pub struct RoomUnread {
     pub main: Unread,
     /// Of each thread that has any, by root.
     pub threads: BTreeMap<EventNid, Unread>,
+    /// Unread messages that mention the member by id.
+    pub mentions: i64,
+    /// Unread messages that mention the whole room.
+    pub room_mentions: i64,
 }
 
 impl RoomUnread {
@@ -140,6 +144,7 @@ pub fn of(read: &dyn Read, member: &MemberRow, ignored: &HashSet<UserNid>) -> Re
             out.threads.entry(root).or_default().add(event.flags, 1);
         }
     }
+    out.room_mentions = out.total().positive().highlight;
     for own in unread::personal(read, member.user, member.room, marks.whole)? {
         if own.redacted || unheard.contains(own.sender, own.position) || own.position <= marks.of(own.thread) {
             continue;
@@ -150,6 +155,7 @@ pub fn of(read: &dyn Read, member: &MemberRow, ignored: &HashSet<UserNid>) -> Re
         };
         counts.notify += own.notify;
         counts.highlight += own.highlight;
+        out.mentions += 1;
     }
     out.main = out.main.positive();
     out.threads = out.threads.into_iter().map(|(root, counts)| (root, counts.positive())).collect();

@@ -40,6 +40,7 @@ impl House {
                 let count = |wanted| members.iter().filter(|(_, is)| *is == wanted).count() as i64;
                 let head = RoomHeadRow {
                     last_position: 1,
+                    message_position: 1,
                     state_position: 1,
                     state_hash: 0,
                     joined: count(Join),

@@ -26,6 +26,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0013_accounts.sql"),
     include_str!("../../migrations/sqlite/0014_contacts.sql"),
     include_str!("../../migrations/sqlite/0015_groups.sql"),
+    include_str!("../../migrations/sqlite/0016_conversations.sql"),
+    include_str!("../../migrations/sqlite/0018_announcements.sql"),
 ];
 
 /// The newest schema version that this binary knows.

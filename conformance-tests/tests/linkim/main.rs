@@ -13,6 +13,7 @@ mod accounts_register;
 mod accounts_sessions;
 mod blacklist;
 mod conventions;
+mod conversations;
 mod friends;
 mod groups;
 mod groups_dissolution;
@@ -20,6 +21,7 @@ mod groups_joining;
 mod groups_mutes;
 mod groups_roles;
 mod labels;
+mod messages;
 mod user_search;
 
 /// A server for tests that disturb no other.

@@ -38,6 +38,7 @@ mod report;
 mod request_token;
 mod room_keys;
 mod room_summary;
+mod search;
 mod send;
 pub mod state;
 mod state_get;
@@ -125,6 +126,7 @@ fn v3() -> Router<ClientState> {
         .merge(state_get::routes())
         .merge(sync::routes())
         .merge(tags::routes())
+        .merge(search::routes())
         .merge(third_party::routes())
         .merge(third_party_ids::routes())
         .merge(to_device::routes())

@@ -51,7 +51,7 @@ impl From<Refused> for Refusal {
             Refused::Muted { .. } => errcode::MEMBER_MUTED,
             Refused::GroupMuted => errcode::GROUP_MUTED,
             Refused::Dissolved => errcode::GROUP_DISMISSED,
-            Refused::NotPermitted(_) => errcode::NO_PERMISSION,
+            Refused::NotReceiving | Refused::NotPermitted(_) => errcode::NO_PERMISSION,
         };
         Self::new(StatusCode::FORBIDDEN, errcode, refused.to_string())
     }

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     extract::{ActiveCaller, Caller, Input, is_caller},
     groups::{UserName, group, mode},
-    refusal::{Failure, Refusal},
+    refusal::{Failure, Pending, Refusal},
     reply::{Done, Reply},
     state::LinkImState,
 };
@@ -219,7 +219,7 @@ struct JoinModeRequest {
 
 /// Sets how one comes into a group. The owner and the admins may.
 #[utoipa::path(put, path = "/group/joinmode", tag = "group", request_body = JoinModeRequest, security(("token" = [])),
-    responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
+    responses((status = 200, body = Done), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn join_mode(
     ActiveCaller(session): ActiveCaller,
     State(numbers): State<Arc<Numbers>>,
@@ -251,7 +251,7 @@ struct SettingsRequest {
 
 /// Sets what members may see of each other. The owner and the admins may; clients obey.
 #[utoipa::path(put, path = "/group/settings", tag = "group", request_body = SettingsRequest, security(("token" = [])),
-    responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
+    responses((status = 200, body = Done), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn settings(
     ActiveCaller(session): ActiveCaller,
     State(numbers): State<Arc<Numbers>>,

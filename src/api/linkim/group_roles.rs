@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     extract::{ActiveCaller, Input, is_caller},
     groups::{group, user},
-    refusal::{Failure, Refusal},
+    refusal::{Failure, Pending, Refusal},
     reply::{Done, Reply},
     state::LinkImState,
 };
@@ -142,7 +142,7 @@ struct Muted {
 
 /// Mutes a member for a time, or lifts that. The owner may mute anybody else, an admin ordinary members.
 #[utoipa::path(put, path = "/group/mute/member", tag = "group", request_body = MuteRequest, security(("token" = [])),
-    responses((status = 200, body = Reply<Muted>), (status = "4XX", body = Failure)))]
+    responses((status = 200, body = Reply<Muted>), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn mute(
     ActiveCaller(session): ActiveCaller,
     State(numbers): State<Arc<Numbers>>,
@@ -174,7 +174,7 @@ struct MuteAllRequest {
 
 /// Lets only the owner and the admins talk, or everybody again. The owner and the admins may.
 #[utoipa::path(put, path = "/group/mute/all", tag = "group", request_body = MuteAllRequest, security(("token" = [])),
-    responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
+    responses((status = 200, body = Done), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn mute_all(
     ActiveCaller(session): ActiveCaller,
     State(numbers): State<Arc<Numbers>>,
@@ -203,7 +203,7 @@ struct DissolveRequest {
 
 /// Ends a group for all. The owner may. What was said stays readable.
 #[utoipa::path(delete, path = "/group/dissolve", tag = "group", request_body = DissolveRequest,
-    security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
+    security(("token" = [])), responses((status = 200, body = Done), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn dissolve(
     ActiveCaller(session): ActiveCaller,
     State(numbers): State<Arc<Numbers>>,

@@ -35,12 +35,26 @@ impl From<GroupError> for Refusal {
             GroupError::Argument(_) => Self::argument(text),
             GroupError::Already(_) => Self::conflict(errcode::DUPLICATE, text),
             GroupError::NoRequest => Self::not_found(errcode::NOT_FOUND, text),
+            GroupError::NoNotice => Self::not_found(errcode::NOT_FOUND, text),
+            GroupError::Pending => Self::pending(text),
+            GroupError::Elsewhere { errcode, .. } => Self::new(status_elsewhere(errcode), errcode, text),
             GroupError::Handled => Self::conflict(errcode::GROUP_REQUEST_HANDLED, text),
             GroupError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, errcode::INTERNAL, text),
             GroupError::Membership(error) => crate::api::error::ApiError::from(error).into(),
             GroupError::Append(error) => crate::api::error::ApiError::from(error).into(),
             GroupError::Store(error) => error.into(),
         }
+    }
+}
+
+/// The status that goes with what another server refused for.
+fn status_elsewhere(errcode: u32) -> StatusCode {
+    match errcode {
+        errcode::ARGUMENT => StatusCode::BAD_REQUEST,
+        errcode::NOT_IN_GROUP => StatusCode::NOT_FOUND,
+        errcode::DUPLICATE => StatusCode::CONFLICT,
+        errcode::GROUP_DISMISSED => StatusCode::GONE,
+        _ => StatusCode::FORBIDDEN,
     }
 }
 

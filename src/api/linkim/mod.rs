@@ -7,6 +7,8 @@ mod account_code;
 mod address;
 mod blacklist;
 mod contacts_error;
+mod conversation_settings;
+mod conversations;
 pub mod docs;
 pub mod errcode;
 pub mod extract;
@@ -14,21 +16,29 @@ mod friends;
 mod getinfo;
 mod group_edit;
 mod group_members;
+mod group_notice;
 mod group_requests;
 mod group_roles;
 mod groups;
+mod history;
 mod labels;
 mod login;
 mod logout;
+mod media;
+mod messages;
 mod password;
 mod person;
+mod place;
 mod profile;
 pub mod refusal;
 mod register;
 pub mod reply;
+mod search;
 mod sessions;
 pub mod state;
+mod time;
 mod user_search;
+mod withdraw;
 mod ws;
 
 use utoipa::OpenApi;
@@ -50,6 +60,13 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(labels::routes())
         .merge(blacklist::routes())
         .merge(user_search::routes())
+        .merge(messages::routes())
+        .merge(history::routes())
+        .merge(withdraw::routes())
+        .merge(conversations::routes())
+        .merge(conversation_settings::routes())
+        .merge(search::routes())
+        .merge(media::routes())
         .merge(groups::routes())
         .merge(group_members::routes())
         .merge(login::routes())
@@ -62,4 +79,5 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(group_edit::routes())
         .merge(group_roles::routes())
         .merge(group_requests::routes())
+        .merge(group_notice::routes())
 }

@@ -16,6 +16,19 @@ use crate::{
     store::StoreError,
 };
 
+/// The body of an answer with status 202: the group's own server was asked, and has not answered yet. Whether it was done shows
+/// in the group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pending {
+    /// Always 0.
+    #[schema(example = 0)]
+    code: u32,
+    /// What is waited for, for a person to read.
+    message: String,
+    /// Always true.
+    pending: bool,
+}
+
 /// A request that was not done. Handlers map their own error enum to it in one `match`.
 #[derive(Debug)]
 pub struct Refusal {
@@ -65,6 +78,11 @@ impl Refusal {
     /// 409: the state of things does not allow it.
     pub fn conflict(errcode: u32, error: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, errcode, error)
+    }
+
+    /// 202: it was not done yet, and may be.
+    pub fn pending(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::ACCEPTED, 0, message)
     }
 
     /// 500; the reason goes to the log, not to the client.
@@ -121,8 +139,11 @@ impl From<Limited> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { status, errcode, error, retry_after_ms } = self;
-        let body = Failure { code: 1, error, errcode, retry_after_ms };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let body = match status {
+            StatusCode::ACCEPTED => serde_json::to_vec(&Pending { code: 0, message: error, pending: true }),
+            _ => serde_json::to_vec(&Failure { code: 1, error, errcode, retry_after_ms }),
+        };
+        let body = body.unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if let Some(ms) = retry_after_ms {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));

@@ -12,11 +12,11 @@ use crate::{
     api::client::state::ClientState,
     config::Config,
     contacts::Contacts,
+    conversations::{Conversations, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
     groups::Groups,
     media::Media,
     numbers::Numbers,
-    peers::knocking::Knocking,
-    peers::profiles::RemoteProfiles,
+    peers::{backfill::Backfill, knocking::Knocking, profiles::RemoteProfiles},
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
     sync::ws::Push,
@@ -36,6 +36,18 @@ pub struct LinkImServices {
     pub contacts: Arc<Contacts>,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
+    /// Sends, edits, withdraws and restores messages.
+    pub messages: Arc<Messages>,
+    /// Pages of messages.
+    pub history: Arc<HistoryReader>,
+    /// Lists of conversations.
+    pub conversations: Arc<Conversations>,
+    /// What users decide about their conversations.
+    pub conversation_settings: Arc<Settings>,
+    /// Marks conversations as read.
+    pub mark_read: Arc<MarkRead>,
+    /// Searches in messages.
+    pub message_search: Arc<MessageSearch>,
     /// Groups.
     pub groups: Arc<Groups>,
     /// What apps are told over /ws.
@@ -71,7 +83,19 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(contacts: Arc<Contacts>, groups: Arc<Groups>, numbers: Arc<Numbers>, push: Arc<Push>, store: Store);
+of_linkim!(
+    contacts: Arc<Contacts>,
+    groups: Arc<Groups>,
+    numbers: Arc<Numbers>,
+    push: Arc<Push>,
+    store: Store,
+    messages: Arc<Messages>,
+    history: Arc<HistoryReader>,
+    conversations: Arc<Conversations>,
+    conversation_settings: Arc<Settings>,
+    mark_read: Arc<MarkRead>,
+    message_search: Arc<MessageSearch>,
+);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(
@@ -83,6 +107,7 @@ macro_rules! of_client {
 of_client!(
     AccountData,
     AddressLogin,
+    Backfill,
     Codes,
     Config,
     Devices,

@@ -133,6 +133,8 @@ fn count(room: &Room, replayed: &Replayed, user: UserNid, marks: &Marks, ignored
         unread.countable += i64::from(event.is(flag::COUNTABLE));
         unread.notify += i64::from(event.is(flag::NOTIFY) || mentioned);
         unread.highlight += i64::from(event.is(flag::HIGHLIGHT) || mentioned);
+        out.mentions += i64::from(mentioned);
+        out.room_mentions += i64::from(event.is(flag::HIGHLIGHT));
     }
     out.threads.retain(|_, unread| *unread != Unread::default());
     out

@@ -7,16 +7,18 @@ use std::{
 
 use linkim_federation::RoomVersionRules;
 use ruma::{OwnedServerName, RoomId, RoomVersionId};
+use tokio::sync::Notify;
 
 use super::{
     Appended, LocalMembers, Wake,
     effects::{
-        Concerned, Place, Redaction, apply_redaction, mention, read_up_to, state_changed, thread_of, waiting_redactions,
+        Concerned, Place, Redaction, apply_redaction, mention, read_up_to, state_changed, take_number, thread_of,
+        waiting_redactions,
     },
     plan::{Planned, redacted_id, stored_auth},
 };
 use crate::{
-    rooms::{direct::MemberWatcher, state::load_pdu, state_hash::StateHashKey},
+    rooms::{direct::MemberWatcher, group_calls, state::load_pdu, state_hash::StateHashKey},
     store::{
         Read, StoreError, WriteTx, events,
         events::{NewEvent, Running, StateRef, flag},
@@ -35,6 +37,8 @@ pub(super) struct Site {
     pub(super) pdus: super::PduCache,
     /// Set once, after the services that watch are made.
     pub(super) watcher: OnceLock<Arc<dyn MemberWatcher>>,
+    /// Woken by what admins ask of groups and by the answers.
+    pub(super) calls: Arc<Notify>,
 }
 
 /// A batch to be written, and the room as it is before.
@@ -149,7 +153,7 @@ impl MainCommit {
             | set(flag::RELAY, planned.relay)
             | set(flag::PARTIAL_STATE, self.partial);
         out.running = out.running.plus(flags);
-        out.row.last_position = position;
+        out.row.took(position, flags);
         let place_in = Written { nid, position, key, before, after, flags, running: out.running, stored: false };
         let read = write_event(
             tx,
@@ -202,6 +206,7 @@ pub(super) fn write_event(
 ) -> Result<Option<(UserNid, Option<EventNid>)>, StoreError> {
     let pdu = &planned.pdu;
     let room = context.room;
+    let kind = pdu.event_type().to_string();
     let sender = ids::intern_user(tx, pdu.sender())?;
     let relation = match &planned.class.relation {
         Some((kind, target)) => Some((ids::intern_type(tx, kind)?, target.as_ref())),
@@ -217,7 +222,7 @@ pub(super) fn write_event(
             room,
             position: Some(at.position),
             depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
-            kind: ids::intern_type(tx, &pdu.event_type().to_string())?,
+            kind: ids::intern_type(tx, &kind)?,
             state_key: at.key,
             sender,
             origin_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
@@ -251,12 +256,20 @@ pub(super) fn write_event(
     if planned.came {
         apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
     }
+    if let Some(withdrawn) = &planned.class.restores {
+        take_number(tx, room, withdrawn, sender, at.nid)?;
+    }
     if !planned.class.mentions.is_empty() {
         let mentioned = mentioned(tx, context, planned, sender)?;
         let place = Place { room, site: context.site, position: at.position };
         mention(tx, &place, &mentioned, thread, at.flags)?;
     }
-    Ok(local.then_some((sender, thread)))
+    if at.flags & flag::BACKFILLED == 0 && group_calls::came(tx, &context.site.server_name, room, (pdu, &kind), at.nid)?
+    {
+        let calls = context.site.calls.clone();
+        tx.after_commit(move || calls.notify_waiters());
+    }
+    Ok((local && !group_calls::reads_nothing(&kind)).then_some((sender, thread)))
 }
 
 /// What an event changes beside the room's state that clients may see now, though not when it came.

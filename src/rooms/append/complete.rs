@@ -52,6 +52,7 @@ impl Appender {
                 hash_key: site.hash_key.clone(),
                 wake: site.wake.clone(),
                 pdus: PduCache::new(0),
+                calls: site.calls.clone(),
                 watcher: site.watcher.clone(),
             }),
             room,
@@ -267,6 +268,7 @@ impl Completion {
         row.state_hash = full.iter().fold(0, |sum: u128, (key, event)| sum.wrapping_add(hash.entry(*key, *event)));
         row.state_position = before.epoch;
         row.last_position = position;
+        row.message_position = rooms::newest_countable(tx, room, position)?;
         let key = join.state_key.ok_or_else(|| StoreError::Damaged("the join is no state event".into()))?;
         set_current(tx, hash, room, StateRef { line: main, epoch: position }, key, Some(join.nid), row)?;
         events::set_flags(tx, join.nid, join.flags & !flag::PARTIAL_STATE)?;

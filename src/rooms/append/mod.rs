@@ -39,7 +39,7 @@ use std::{
 
 use linkim_federation::{Pdu, SigningKey};
 use ruma::{OwnedEventId, OwnedServerName, RoomId, RoomVersionId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::calls::{
     Along, AppendError, Appended, Beside, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received,
@@ -174,6 +174,7 @@ impl Appenders {
             wake,
             pdus,
             watcher: OnceLock::new(),
+            calls: Arc::default(),
         });
         Self {
             shared: Arc::new(Shared { store, clock, signer, site, last_created_ms: AtomicI64::new(0) }),
@@ -186,6 +187,11 @@ impl Appenders {
     pub fn countersign_with(&self, countersigns: Arc<dyn Countersigns>) {
         // A second one changes nothing.
         let _ = self.countersigns.set(countersigns);
+    }
+
+    /// Wakes those who wait for what admins ask of groups, and for the answers.
+    pub fn calls(&self) -> Arc<Notify> {
+        self.shared.site.calls.clone()
     }
 
     /// Has `watcher` told of each change of a membership from now on.

@@ -23,6 +23,7 @@ mod groups_roles;
 mod labels;
 mod messages;
 mod user_search;
+mod ws;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

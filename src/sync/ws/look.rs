@@ -31,6 +31,9 @@ use crate::{
 /// Frames of one look with a position; what is behind them comes with the next one.
 const PAGE: usize = 200;
 
+/// Bytes of the frames of one look, beyond the last one: what a slow client holds in memory.
+const MAX_BYTES: usize = 256 * 1024;
+
 /// A client may be this many events behind; one that is further loads its lists anew.
 pub const MAX_BEHIND: usize = 10_000;
 
@@ -109,6 +112,10 @@ pub(super) fn look(read: &dyn Read, viewer: &Viewer, place: Place, sources: &Sou
     }
     for (position, room, item) in items.into_iter().take_while(|(position, ..)| *position <= up_to) {
         looking.write(position, room, item)?;
+        if looking.frames.iter().map(Bytes::len).sum::<usize>() > MAX_BYTES {
+            up_to = position;
+            break;
+        }
     }
     let more = up_to < read.position();
     let mut next = Place { position: up_to, typing: typing_serial, ..place };

@@ -38,8 +38,8 @@ use crate::{
     store::{Snapshot, Store, StoreError},
 };
 
-/// Frames of events that are kept, for so long; they are what most connections want at the same time.
-const RENDERED: u64 = 2_000;
+/// Bytes of events' frames that are kept, for so long; they are what most connections want at the same time.
+const RENDERED: u64 = 8 * 1024 * 1024;
 const RENDERED_FOR: Duration = Duration::from_secs(10);
 
 /// A client that is at most this many positions behind gets a short answer.
@@ -90,7 +90,14 @@ pub enum FeedError {
 impl Push {
     /// `started_at`: the store's position when this start began.
     pub fn new(with: Collaborators, started_at: i64) -> Self {
-        let rendered: Rendered = Cache::builder().max_capacity(RENDERED).time_to_live(RENDERED_FOR).build();
+        let rendered: Rendered = Cache::builder()
+            .weigher(|_, frame: &Option<Bytes>| {
+                // An entry's own cost, about.
+                u32::try_from(frame.as_ref().map_or(0, Bytes::len) + 100).unwrap_or(u32::MAX)
+            })
+            .max_capacity(RENDERED)
+            .time_to_live(RENDERED_FOR)
+            .build();
         let sources = Sources {
             notifier: with.notifier,
             typing: with.typing,

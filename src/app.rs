@@ -220,6 +220,7 @@ impl App {
         };
         let linkim = linkim::linkim(&base, &state).await?;
         tasks.push(tokio::spawn(linkim.push().clone().follow(state.sessions.endings())));
+        tasks.push(tokio::spawn(linkim.push().clone().tell_delivered()));
         tasks.push(tokio::spawn(keep_acknowledged(acknowledged.clone(), store.clone())));
         tasks.push(tokio::spawn(linkim.groups().clone().follow()));
         tasks.push(tokio::spawn(linkim.contacts().clone().settle_crossings(crossings)));

@@ -15,7 +15,9 @@ use crate::{
     },
     config::Secret,
     contacts::{Collaborators, ContactRules, Contacts, Crossings, Following, Policy},
-    conversations::{Conversations, DirectRooms, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
+    conversations::{
+        Conversations, DirectRooms, HistoryReader, MarkRead, MessageSearch, MessageStatus, Messages, Settings,
+    },
     groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
     rooms::append::Appenders,
@@ -113,6 +115,7 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         message_search: Arc::new(MessageSearch::new(store.clone(), clock.clone(), numbers.clone())),
         numbers,
         push: Arc::new(push),
+        message_status: Arc::new(MessageStatus::new(store.clone(), base.acknowledged.clone())),
     }))
 }
 

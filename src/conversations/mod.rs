@@ -19,6 +19,7 @@ mod roles;
 mod searching;
 pub mod sending;
 pub mod settings;
+pub mod status;
 pub mod withdrawing;
 
 pub use self::{
@@ -32,6 +33,7 @@ pub use self::{
     searching::MessageSearch,
     sending::{MessageError, Messages, Sent},
     settings::Settings,
+    status::MessageStatus,
 };
 
 #[cfg(test)]

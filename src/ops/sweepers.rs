@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Clock,
     crypto, params,
-    store::{Store, StoreError, WriteTx, inbox, invitation_codes, server_keys, tokens, verification},
+    store::{Store, StoreError, WriteTx, inbox, invitation_codes, message_status, server_keys, tokens, verification},
 };
 
 /// How long a transaction id is remembered: a client that retries for longer has long shown its user a failure.
@@ -22,6 +22,9 @@ const CODE_MS: i64 = 24 * 3_600 * 1_000;
 /// sessions.
 const ENDED_MS: i64 = 30 * 24 * 3_600 * 1_000;
 const ENDED: i64 = 100_000;
+
+/// How long it is remembered that another server does not take an event of ours, in milliseconds.
+const REFUSED_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
 /// Time between two sweeps.
 const PERIOD: Duration = Duration::from_secs(3_600);
@@ -59,6 +62,7 @@ pub async fn sweep(store: &Store, now_ms: i64) -> Result<(), StoreError> {
     .await?;
     let before = now_ms - INBOX_TRANSACTION_MS;
     in_chunks(store, move |tx| inbox::sweep_answers(tx, before, CHUNK)).await?;
+    in_chunks(store, move |tx| message_status::sweep(tx, now_ms - REFUSED_MS, CHUNK)).await?;
     in_chunks(store, move |tx| verification::sweep(tx, now_ms - CODE_MS, CHUNK)).await?;
     in_chunks(store, move |tx| tokens::sweep_ended(tx, now_ms - ENDED_MS, ENDED, CHUNK)).await?;
     in_chunks(store, move |tx| invitation_codes::sweep(tx, now_ms - ENDED_MS, CHUNK)).await?;

@@ -26,6 +26,22 @@ pub fn events(
     )
 }
 
+/// As [`events`], the newest `limit` of them, the newest first.
+pub fn newest(
+    read: &dyn Read,
+    room: RoomNid,
+    after: i64,
+    up_to: i64,
+    limit: usize,
+) -> Result<Vec<EventNid>, StoreError> {
+    read.all(
+        "SELECT nid FROM events WHERE room = ?1 AND position > ?2 AND position <= ?3 AND flags & 7 = 0 \
+         ORDER BY position DESC LIMIT ?4",
+        params![room, after, up_to, limit as i64],
+        |row| row.get(0),
+    )
+}
+
 /// How many events a room has with `after < position <= up_to`, those included that clients may not see; counted up to `limit`.
 pub fn count(read: &dyn Read, room: RoomNid, after: i64, up_to: i64, limit: usize) -> Result<usize, StoreError> {
     let count = read.one(

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0014_contacts.sql"),
     include_str!("../../migrations/sqlite/0015_groups.sql"),
     include_str!("../../migrations/sqlite/0016_conversations.sql"),
+    include_str!("../../migrations/sqlite/0017_message_status.sql"),
     include_str!("../../migrations/sqlite/0018_announcements.sql"),
 ];
 

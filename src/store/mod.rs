@@ -37,6 +37,7 @@ pub mod knocks;
 pub mod media;
 pub mod members;
 pub mod message_numbers;
+pub mod message_status;
 pub mod messages;
 mod migrate;
 pub mod one_time_keys;

@@ -186,7 +186,7 @@ impl V3 {
         let filter = self.filter(session.user, request.filter).await?;
         let since = token.map_or(Since::Nothing, |token| self.place(token));
         if let Since::Place { position, .. } = since {
-            self.acknowledged.note(session.device, position);
+            self.acknowledged.note(session.user, session.device, position);
         }
         // Until the answer.
         let _syncing = self.presence.as_ref().and_then(|presence| presence.syncing(session, request.set_presence));

@@ -12,6 +12,7 @@ mod encryption;
 mod history;
 mod linkim_contacts;
 mod linkim_groups;
+mod linkim_message_status;
 mod memberships;
 mod outage;
 mod partial_joins;

@@ -21,6 +21,7 @@ mod groups_joining;
 mod groups_mutes;
 mod groups_roles;
 mod labels;
+mod message_status;
 mod messages;
 mod user_search;
 mod ws;

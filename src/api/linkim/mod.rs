@@ -25,6 +25,7 @@ mod labels;
 mod login;
 mod logout;
 mod media;
+mod message_status;
 mod messages;
 mod password;
 mod person;
@@ -61,6 +62,7 @@ pub fn routes() -> OpenApiRouter<LinkImState> {
         .merge(blacklist::routes())
         .merge(user_search::routes())
         .merge(messages::routes())
+        .merge(message_status::routes())
         .merge(history::routes())
         .merge(withdraw::routes())
         .merge(conversations::routes())

@@ -12,7 +12,7 @@ use crate::{
     api::client::state::ClientState,
     config::Config,
     contacts::Contacts,
-    conversations::{Conversations, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
+    conversations::{Conversations, HistoryReader, MarkRead, MessageSearch, MessageStatus, Messages, Settings},
     groups::Groups,
     media::Media,
     numbers::Numbers,
@@ -48,6 +48,8 @@ pub struct LinkImServices {
     pub mark_read: Arc<MarkRead>,
     /// Searches in messages.
     pub message_search: Arc<MessageSearch>,
+    /// How far messages have come.
+    pub message_status: Arc<MessageStatus>,
     /// Groups.
     pub groups: Arc<Groups>,
     /// What apps are told over /ws.
@@ -95,6 +97,7 @@ of_linkim!(
     conversation_settings: Arc<Settings>,
     mark_read: Arc<MarkRead>,
     message_search: Arc<MessageSearch>,
+    message_status: Arc<MessageStatus>,
 );
 
 macro_rules! of_client {

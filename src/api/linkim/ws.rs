@@ -106,7 +106,7 @@ struct Request {
 /// A frame that the server sends, as text.
 #[derive(Serialize, ToSchema)]
 struct Frame {
-    /// `hello`, `message`, `edit`, `withdraw`, `restore`, `read`, `friend`, `group`, `announcement`, `typing`, `presence`,
+    /// `hello`, `message`, `edit`, `withdraw`, `restore`, `read`, `delivered`, `friend`, `group`, `announcement`, `typing`, `presence`,
     /// `resync`, `kicked`, `pong` or `error`.
     #[serde(rename = "type")]
     #[schema(rename = "type")]
@@ -236,6 +236,7 @@ impl Connection {
             tokio::select! {
                 woken = self.feed.wait() => match woken {
                     Wakening::News => {}
+                    Wakening::Told(frame) => self.frame(frame).await?,
                     Wakening::Ended(reason) => return Err(End::ended(reason)),
                     Wakening::Stopping => return Err(End::Close(close::STOPPING, "the server stops")),
                 },

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use ruma::OwnedEventId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -15,8 +16,11 @@ use super::{
 };
 use crate::{
     peers::client::{Call, PeerError},
-    store::{StoreError, destinations},
+    store::{StoreError, WriteTx, destinations, events, message_status},
 };
+
+/// PDUs that a server did not take and that are noted, of one transaction: as many as it may have.
+const MAX_REFUSED: usize = 50;
 
 /// How long a server may take for a transaction: it may have to fetch what came before.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -283,7 +287,7 @@ impl Core {
         metrics::histogram!("linkim_federation_transaction_seconds").record(started.elapsed().as_secs_f64());
         match answer {
             Ok(answer) => {
-                note_errors(peer, &answer);
+                self.note_errors(peer, &answer).await;
                 Ok(0)
             }
             // It was answered with 200, at length.
@@ -291,15 +295,36 @@ impl Core {
             Err(error) => Err(failure(error)),
         }
     }
-}
 
-/// What a server says of single PDUs. It has them; whether it likes them is its own business.
-fn note_errors(peer: &Peer, answer: &[u8]) {
-    let answer: Answer = serde_json::from_slice(answer).unwrap_or_default();
-    for (event_id, outcome) in answer.pdus {
-        if let Some(error) = outcome.error {
+    /// What a server says of single PDUs. They are not sent again; but what it did not take is not delivered. Noted before the
+    /// watermark moves over them.
+    async fn note_errors(&self, peer: &Peer, answer: &[u8]) {
+        let answer: Answer = serde_json::from_slice(answer).unwrap_or_default();
+        let mut refused: Vec<OwnedEventId> = Vec::new();
+        for (event_id, outcome) in answer.pdus {
+            let Some(error) = outcome.error else { continue };
             metrics::counter!("linkim_federation_pdu_errors_total").increment(1);
             tracing::debug!(server = %peer.name, event_id, error, "a server did not take an event");
+            if refused.len() < MAX_REFUSED
+                && let Ok(event_id) = event_id.try_into()
+            {
+                refused.push(event_id);
+            }
+        }
+        if refused.is_empty() {
+            return;
+        }
+        let (server, ts) = (peer.nid, self.clock.now_ms());
+        let note = move |tx: &WriteTx<'_>| {
+            for event_id in &refused {
+                if let Some(event) = events::nid(tx, event_id)? {
+                    message_status::note_refused(tx, event, server, ts)?;
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = self.store.write::<_, StoreError, _>(note).await {
+            tracing::warn!(server = %peer.name, %error, "events that a server did not take count as delivered");
         }
     }
 }

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{oneshot, watch};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     accounts::{EndReason, Ended, Session},
@@ -15,6 +16,9 @@ use crate::{
 
 /// Connections of one user at once.
 pub const MAX_OF_USER: usize = 20;
+
+/// Frames of the moment that wait for one connection at most; what is beyond is not told.
+const TOLD: usize = 32;
 
 /// The user has as many connections as they may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,7 @@ struct Open {
     id: u64,
     device: DeviceNid,
     ended: oneshot::Sender<Option<EndReason>>,
+    told: mpsc::Sender<Bytes>,
 }
 
 #[derive(Default)]
@@ -52,17 +57,18 @@ impl Connections {
 
     /// A place for a connection of a session.
     pub(super) fn open(self: &Arc<Self>, session: &Session) -> Result<Slot, TooMany> {
-        let (ended, told) = oneshot::channel();
+        let (ended, hears) = oneshot::channel();
+        let (tell, told) = mpsc::channel(TOLD);
         let mut table = self.table();
         let id = table.next;
         let of_user = table.open.entry(session.user).or_default();
         if of_user.len() >= MAX_OF_USER {
             return Err(TooMany);
         }
-        of_user.push(Open { id, device: session.device, ended });
+        of_user.push(Open { id, device: session.device, ended, told: tell });
         table.next += 1;
         self.count.send_modify(|count| *count += 1);
-        Ok(Slot { connections: self.clone(), user: session.user, id, ended: told })
+        Ok(Slot { connections: self.clone(), user: session.user, id, ended: hears, told })
     }
 
     /// Tells the connections of a session that it ended.
@@ -75,6 +81,14 @@ impl Connections {
         }
         if of_user.is_empty() {
             table.open.remove(&ended.user);
+        }
+    }
+
+    /// Gives a frame to the connections of a user that have place for it.
+    pub(super) fn tell(&self, user: UserNid, frame: &Bytes) {
+        for open in self.table().open.get(&user).into_iter().flatten() {
+            // A connection that does not keep up asks for what it misses.
+            let _ = open.told.try_send(frame.clone());
         }
     }
 
@@ -103,15 +117,26 @@ pub(super) struct Slot {
     user: UserNid,
     id: u64,
     ended: oneshot::Receiver<Option<EndReason>>,
+    told: mpsc::Receiver<Bytes>,
+}
+
+/// What a connection's place hears.
+pub(super) enum Heard {
+    /// The session ended.
+    Ended(Option<EndReason>),
+    /// A frame of the moment.
+    Told(Bytes),
 }
 
 impl Slot {
-    /// Returns once the session ended, with the reason. Safe to cancel; not to be called again after it returned.
-    pub(super) async fn ended(&mut self) -> Option<EndReason> {
-        match (&mut self.ended).await {
-            Ok(reason) => reason,
-            // The place is in the table as long as this lives: nobody drops the sender unsent.
-            Err(_) => std::future::pending().await,
+    /// Returns once there is something. Safe to cancel; not to be called again after the session ended.
+    pub(super) async fn heard(&mut self) -> Heard {
+        tokio::select! {
+            biased;
+            // The place is in the table until the session ends: nobody drops the sender unsent.
+            Ok(reason) = &mut self.ended => Heard::Ended(reason),
+            Some(frame) = self.told.recv() => Heard::Told(frame),
+            else => std::future::pending().await,
         }
     }
 }
@@ -156,7 +181,9 @@ mod tests {
         let _other = connections.open(&session(2, 9)).unwrap();
         let reason = Some(EndReason::PasswordChanged);
         connections.end(&Ended { user: UserNid(1), device: DeviceNid(0), reason });
-        assert_eq!(slots[0].ended().await, reason);
+        assert!(matches!(slots[0].heard().await, Heard::Ended(told) if told == reason));
+        connections.tell(UserNid(1), &Bytes::from_static(b"{}"));
+        assert!(matches!(slots[1].heard().await, Heard::Told(frame) if frame == "{}"));
         assert_eq!(connections.count(), 21, "they close by themselves");
         slots.truncate(3);
         assert_eq!(connections.count(), 4);

@@ -195,7 +195,7 @@ pub(super) fn event(
     }
 }
 
-fn is_message(row: &EventRow) -> bool {
+pub(super) fn is_message(row: &EventRow) -> bool {
     row.state_key.is_none() && MESSAGES.contains(&&*row.kind)
 }
 
@@ -369,6 +369,35 @@ pub(super) fn receipt(
         private: receipt.private,
     };
     frame("read", Some(position), &shown)
+}
+
+/// The frame that says that a user's devices have received an event, and all before it in the room.
+pub(super) fn delivered(
+    read: &dyn Read,
+    numbers: &Numbers,
+    room: &RoomKey,
+    user: UserNid,
+    event: &EventRow,
+) -> Result<String, StoreError> {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        #[serde(flatten)]
+        thread: Thread<'a>,
+        #[serde(flatten)]
+        by: By,
+        message_id: i64,
+        message_id_str: String,
+        event_id: &'a str,
+    }
+    let number = message_numbers::of_event(read, event.nid)?;
+    let shown = Data {
+        thread: Thread::of(read, numbers, room)?,
+        by: By::of(read, user)?,
+        message_id: number,
+        message_id_str: number.to_string(),
+        event_id: event.event_id.as_str(),
+    };
+    frame("delivered", None, &shown)
 }
 
 /// The frame of account data that says whom the viewer knows: several types where one change wrote them.

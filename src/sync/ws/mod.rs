@@ -5,6 +5,7 @@
 //! have no place: who comes back is told how it is then.
 
 mod connections;
+mod delivered;
 mod frames;
 mod look;
 mod position;
@@ -17,7 +18,8 @@ use serde_json::json;
 use tokio::sync::broadcast;
 
 use self::{
-    connections::{Connections, Slot},
+    connections::{Connections, Heard, Slot},
+    delivered::{Received, frames_of},
     look::{Look, Place, Rendered, Sources},
 };
 pub use self::{
@@ -35,12 +37,22 @@ use crate::{
     numbers::Numbers,
     presence::{Presence, Syncing},
     rooms::{client_event::Viewer, page_token::BadToken, typing::Typing},
-    store::{Snapshot, Store, StoreError},
+    store::{Snapshot, Store, StoreError, ids::UserNid},
 };
 
 /// Bytes of events' frames that are kept, for so long; they are what most connections want at the same time.
 const RENDERED: u64 = 8 * 1024 * 1024;
 const RENDERED_FOR: Duration = Duration::from_secs(10);
+
+/// How often senders are told of what was delivered.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// Users of whom it is remembered what was told, and positions that are looked back at for others.
+const DELIVERED: u64 = 50_000;
+const LOOK_BACK: i64 = 1_000;
+
+/// Users who are looked at in one snapshot.
+const TOGETHER: usize = 100;
 
 /// A client that is at most this many positions behind gets a short answer.
 const CLOSE_BEHIND: i64 = 200;
@@ -73,6 +85,8 @@ pub struct Push {
     clock: Arc<dyn Clock>,
     sources: Sources,
     connections: Arc<Connections>,
+    /// Up to where it was told that users have received.
+    told: Cache<UserNid, i64>,
     started_at: i64,
 }
 
@@ -113,6 +127,7 @@ impl Push {
             clock: with.clock,
             sources,
             connections: Arc::default(),
+            told: Cache::new(DELIVERED),
             started_at,
         }
     }
@@ -129,6 +144,43 @@ impl Push {
                     }
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Tells senders of what was delivered, for ever.
+    pub async fn tell_delivered(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let mut received = Vec::new();
+            for (user, to) in self.acknowledged.moved() {
+                let from = self.told.get(&user).unwrap_or(i64::MIN).max(to - LOOK_BACK);
+                self.told.insert(user, to);
+                received.push(Received { user, from, to });
+            }
+            if self.connections.count() == 0 {
+                continue;
+            }
+            for some in received.chunks(TOGETHER) {
+                let listening = self.connections.users().into_iter().collect();
+                let (some, sources) = (some.to_vec(), self.sources.clone());
+                let told = move |read: &Snapshot<'_>| {
+                    let mut frames = Vec::new();
+                    for received in &some {
+                        frames.extend(frames_of(read, received, &listening, &sources)?);
+                    }
+                    Ok(frames)
+                };
+                match self.store.read::<_, StoreError, _>(told).await {
+                    Ok(frames) => {
+                        for (user, frame) in frames {
+                            self.connections.tell(user, &frame.into());
+                        }
+                    }
+                    Err(error) => tracing::debug!(%error, "what was delivered is told on request alone"),
+                }
             }
         }
     }
@@ -182,10 +234,12 @@ pub struct Batch {
 }
 
 /// Why waiting for more frames ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wakening {
     /// There may be some.
     News,
+    /// A frame of the moment.
+    Told(Bytes),
     /// The session ended.
     Ended(Option<EndReason>),
     /// The server stops.
@@ -266,7 +320,10 @@ impl Feed {
     pub async fn wait(&mut self) -> Wakening {
         tokio::select! {
             biased;
-            reason = self.slot.ended() => Wakening::Ended(reason),
+            heard = self.slot.heard() => match heard {
+                Heard::Ended(reason) => Wakening::Ended(reason),
+                Heard::Told(frame) => Wakening::Told(frame),
+            },
             woken = self.waiter.changed() => match woken {
                 Woken::Changed => Wakening::News,
                 Woken::Stopping => Wakening::Stopping,
@@ -280,7 +337,7 @@ impl Feed {
     /// [`BadToken`]: it can't have.
     pub fn acknowledge(&self, position: Position) -> Result<(), BadToken> {
         let position = self.push.place(position).filter(|position| *position <= self.place.position).ok_or(BadToken)?;
-        self.push.acknowledged.note(self.session.device, position);
+        self.push.acknowledged.note(self.session.user, self.session.device, position);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Transactions that fail.
 
 use super::{
-    fixture::{Does, Sent, World, eventually},
+    fixture::{Does, Sent, World, event_id, eventually},
     up_to,
 };
 
@@ -34,6 +34,23 @@ async fn a_failed_transaction_is_repeated_byte_for_byte_also_after_a_restart() {
     eventually("nothing is owed", || board.sizes().owed == 0).await;
     world.sender.core.flush(false).await.unwrap();
     assert_eq!(world.count("SELECT COUNT(*) FROM destination_transactions").await, 0);
+}
+
+#[tokio::test]
+async fn an_event_that_a_server_does_not_take_is_noted_before_the_watermark_passes_it() {
+    let world = World::new().await;
+    let room = world.room(1, &["b.example", "c.example"]).await;
+    world.wire.behave(move |to, _| match to {
+        "b.example" => Does::Refuse(event_id(room, 2)),
+        _ => Does::Answer(200),
+    });
+    world.say_all(room, 1..=3).await;
+    let board = &world.sender.core.board;
+    eventually("both have all", || board.sizes().owed == 0 && world.wire.taken("c.example") == [1, 2, 3]).await;
+    let refused = "SELECT COUNT(*) FROM refused_events r JOIN servers s ON s.nid = r.server \
+                   JOIN event_json j ON j.event = r.event WHERE s.name = 'b.example' AND j.json = '{\"n\":2}'";
+    assert_eq!(world.count(refused).await, 1);
+    assert_eq!(world.count("SELECT COUNT(*) FROM refused_events").await, 1);
 }
 
 #[tokio::test]

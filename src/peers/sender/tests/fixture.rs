@@ -39,6 +39,8 @@ pub(super) const RELAY: i64 = 1 << 10;
 #[derive(Clone, Debug)]
 pub(super) enum Does {
     Answer(u16),
+    /// Takes the transaction, but not this event.
+    Refuse(OwnedEventId),
     Fail,
     /// Takes it and never answers.
     Hang,
@@ -105,6 +107,7 @@ impl Transport for Wire {
         let does = (self.behaviour.lock().unwrap())(destination.as_str(), &body);
         let status = match does {
             Does::Answer(status) => Some(status),
+            Does::Refuse(_) => Some(200),
             Does::Fail | Does::Hang => None,
         };
         self.sent.lock().unwrap().push(Sent { to: destination.to_string(), id, text, body, status });
@@ -113,6 +116,10 @@ impl Transport for Wire {
                 Does::Answer(status) => {
                     let body = if status == 200 { r#"{"pdus":{}}"# } else { r#"{"errcode":"M_UNKNOWN","error":"no"}"# };
                     Ok(http::Response::builder().status(status).body(Body::from(body)).unwrap())
+                }
+                Does::Refuse(event_id) => {
+                    let body = serde_json::json!({ "pdus": { event_id.as_str(): { "error": "no" } } });
+                    Ok(http::Response::builder().status(200).body(Body::from(body.to_string())).unwrap())
                 }
                 Does::Fail => Err(TransportError::Connect("refused".into())),
                 Does::Hang => std::future::pending().await,

@@ -10,6 +10,8 @@ use conformance_tests::{Authority, Options, Server};
 mod conversation;
 mod encryption;
 mod history;
+mod linkim_announcements;
+mod linkim_group_requests;
 mod memberships;
 mod outage;
 mod partial_joins;

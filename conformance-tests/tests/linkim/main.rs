@@ -5,6 +5,7 @@
 
 use conformance_tests::{Options, Shared};
 
+mod announcements;
 mod conventions;
 mod groups;
 

@@ -7,6 +7,7 @@ mod linkim;
 mod listeners;
 mod memberships;
 mod services;
+mod verification;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -38,6 +39,8 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::{Config, Secret, StorageUrl},
+    contacts::ContactRules,
+    conversations::ReceiveNothing,
     groups::{Changes, GroupRules, NoteChanges},
     listen::tls::TlsError,
     media::{self, Media},
@@ -172,11 +175,14 @@ impl App {
                 changes: group_changes.clone(),
             }),
         ));
+        let contact_rules = Arc::new(ContactRules::new((&config.linkim).into()));
+        let crossings = linkim::follow_contacts(&appenders, &store, &notifier, &contact_rules);
         let mut tasks = Vec::new();
         let last_seen = Arc::new(LastSeen::default());
         let follower = Arc::new(AccountFollower::default());
         let base = Base {
             config: config.clone(),
+            receive_nothing: Arc::new(ReceiveNothing::load(&store).await?),
             store: store.clone(),
             clock: clock.clone(),
             random,
@@ -186,6 +192,7 @@ impl App {
             sender_notes,
             group_changes,
             group_rules: Arc::new(GroupRules::new(clock.clone())),
+            contact_rules,
             presence: presence.clone(),
         };
         let peers = Peers::new(&base, keys, transport).await?;
@@ -207,6 +214,7 @@ impl App {
         };
         let linkim = linkim::linkim(&base, &state).await?;
         tasks.push(tokio::spawn(linkim.groups().clone().follow()));
+        tasks.push(tokio::spawn(linkim.contacts().clone().settle_crossings(crossings)));
         tasks.push(tokio::spawn(linkim.groups().clone().answer_requests()));
         let membership = state.membership.clone();
         let typing = state.typing.clone();
@@ -239,6 +247,11 @@ impl App {
         &self.state
     }
 
+    /// The services of LinkIM's API.
+    pub fn linkim(&self) -> &LinkImState {
+        &self.linkim
+    }
+
     /// The services that reach other servers.
     pub fn peers(&self) -> &Peers {
         &self.peers
@@ -252,6 +265,7 @@ impl App {
             registration: self.state.registration.clone(),
             login: self.state.login.clone(),
             deactivation: self.state.deactivation.clone(),
+            invitations: self.state.invitations.clone(),
             sender: self.peers.sender.clone(),
         }
     }
@@ -319,6 +333,7 @@ impl App {
 /// What most services are given some of.
 struct Base {
     config: Arc<Config>,
+    receive_nothing: Arc<ReceiveNothing>,
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -328,6 +343,7 @@ struct Base {
     sender_notes: Arc<sender::Notes>,
     group_changes: Arc<Changes>,
     group_rules: Arc<GroupRules>,
+    contact_rules: Arc<ContactRules>,
     presence: Arc<Presence>,
 }
 

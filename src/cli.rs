@@ -105,6 +105,12 @@ pub enum AdminCommand {
         #[arg(value_parser = localpart)]
         localpart: String,
     },
+    /// Make an invitation code for registration and print it
+    InviteCode {
+        /// For how many registrations it is good
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        uses: u32,
+    },
     /// List the rooms that this server knows
     ListRooms,
     /// Show how things stand with each of the other servers: what it is owed, when it was last reached, its last error and
@@ -152,7 +158,7 @@ enum Verb {
     CheckConfig(ConfigArgument),
     /// Recompute what is derived from the events and compare it with what is stored
     CheckData(ConfigArgument),
-    /// Administer the server: create-user, reset-password, deactivate, list-rooms, federation
+    /// Administer the server: create-user, reset-password, deactivate, invite-code, list-rooms, federation
     Admin {
         /// The configuration file [default: ./linkim.toml, if there is one]
         // Global, so that it may stand before the name of the command and after it.

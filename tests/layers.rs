@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["clock", "json", "random"],
     &["config", "store"],
-    &["accounts", "rooms", "sync", "peers", "crypto", "media", "presence", "ops", "logging", "numbers"],
+    &["accounts", "rooms", "sync", "peers", "crypto", "media", "presence", "search", "ops", "logging", "numbers"],
     // LinkIM's meaning over rooms and accounts.
     &["contacts", "groups", "conversations"],
     &["api", "cli", "listen"],

@@ -35,6 +35,7 @@ mod server;
 mod shared;
 mod synapse;
 mod sync;
+pub mod verification;
 mod wait;
 
 pub use across::{heard, invited, join_via, membership_is, same_state, shared_room, state_of};

@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use ruma::{OwnedRoomId, RoomId};
 
-use super::Wake;
-use crate::store::{
-    Read, Store, StoreError, WriteTx, account_data,
-    ids::{self, RoomNid, UserNid},
+use super::{IgnoreWatcher, Wake};
+use crate::{
+    rooms::ignored_users,
+    store::{
+        Read, Store, StoreError, WriteTx, account_data,
+        ids::{self, RoomNid, UserNid},
+        unignored,
+    },
 };
 
 /// Longest content, in bytes of its JSON.
@@ -24,9 +28,16 @@ const MAX_TYPE: usize = 255;
 /// Longest content of a type that only the server writes: what it holds is bounded by count (friends, to begin with).
 const MAX_OWN_CONTENT: usize = 2 * 1024 * 1024;
 
-/// Types that only the server writes.
-const SERVER_MANAGED: [&str; 5] =
-    ["m.fully_read", "m.push_rules", "org.linkim.friends", "org.linkim.friend_labels", "org.linkim.friend_remarks"];
+/// Types that only the server writes: other things change with them.
+const SERVER_MANAGED: [&str; 7] = [
+    "m.fully_read",
+    "m.push_rules",
+    "org.linkim.friends",
+    "org.linkim.friend_labels",
+    "org.linkim.friend_remarks",
+    "org.linkim.history_floor",
+    "org.linkim.recv_opt",
+];
 
 /// Why account data is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +66,20 @@ pub enum AccountDataError {
 pub struct AccountData {
     store: Store,
     wake: Arc<dyn Wake>,
+    ignoring: Option<Arc<dyn IgnoreWatcher>>,
 }
 
 impl AccountData {
     /// `wake` tells the user's long polls of each change.
     pub fn new(store: Store, wake: Arc<dyn Wake>) -> Self {
-        Self { store, wake }
+        Self { store, wake, ignoring: None }
+    }
+
+    /// Also tells `watcher` of whom users ignore.
+    #[must_use]
+    pub fn watched_by(mut self, watcher: Arc<dyn IgnoreWatcher>) -> Self {
+        self.ignoring = Some(watcher);
+        self
     }
 
     /// The content of a type as JSON; `room` none: the global one.
@@ -136,11 +155,20 @@ impl AccountData {
             return Err(AccountDataError::TooLarge);
         }
         let position = tx.next_position();
+        let ignores = room.is_none() && kind == ignored_users::KIND;
+        let before = if ignores { ignored_users::of(tx, user)? } else { Default::default() };
         if !account_data::update(tx, user, room, kind, content, position)? {
             if account_data::count(tx, user, room)? >= MAX_TYPES {
                 return Err(AccountDataError::TooMany);
             }
             account_data::insert(tx, user, room, kind, content, position)?;
+        }
+        if ignores {
+            let after = ignored_users::of(tx, user)?;
+            unignored::changed(tx, user, &before, &after, position)?;
+            if let Some(watcher) = self.ignoring.clone() {
+                tx.after_commit(move || watcher.ignored_changed(position));
+            }
         }
         let wake = self.wake.clone();
         tx.after_commit(move || wake.wake_user(user));

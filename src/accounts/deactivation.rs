@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{DeactivationWatcher, sessions::Sessions};
+use super::{DeactivationWatcher, endings::EndReason, sessions::Sessions};
 use crate::{
     clock::Clock,
     store::{
@@ -12,7 +12,7 @@ use crate::{
         device_keys::{self, Usage},
         filters,
         ids::UserNid,
-        key_backups, presence, profiles,
+        key_backups, presence, profiles, third_party_ids,
     },
 };
 
@@ -35,7 +35,8 @@ impl Deactivation {
         Self { store, clock, sessions, watcher }
     }
 
-    /// Deactivates an account for good: its sessions end, its password and keys are forgotten, its id is never given out again. With
+    /// Deactivates an account for good: its sessions end, its password and keys are forgotten, its
+    /// phone numbers and e-mail addresses are free for others, its id is never given out again. With
     /// `erase` its profile, account data and filters go too, and who joins a room later gets its events redacted.
     pub async fn deactivate(&self, user: UserNid, erase: bool) -> Result<(), StoreError> {
         let (sessions, watcher) = (self.sessions.clone(), self.watcher.clone());
@@ -43,7 +44,8 @@ impl Deactivation {
         self.store
             .write(move |tx| {
                 accounts::deactivate(tx, user, now, erase)?;
-                sessions.end_all(tx, user, None)?;
+                sessions.end_all(tx, user, None, EndReason::ByServer)?;
+                third_party_ids::delete_of_user(tx, user)?;
                 for usage in Usage::ALL {
                     device_keys::delete_cross_signing(tx, user, usage)?;
                 }

@@ -7,13 +7,15 @@ use std::{collections::HashSet, sync::Arc};
 use ruma::OwnedUserId;
 
 use super::{
+    endings::EndReason,
     last_seen::LastSeen,
+    platforms::Platform,
     sessions::{DeviceRefused, Sessions, check_device_name},
 };
 use crate::store::{
     Store, StoreError, accounts,
     devices::{self, Device},
-    ids::{self, UserNid},
+    ids::{self, DeviceNid, UserNid},
 };
 
 /// A device as its user sees it.
@@ -21,6 +23,10 @@ use crate::store::{
 pub struct Seen {
     /// Its id.
     pub device_id: String,
+    /// Its number, by which LinkIM's clients name it.
+    pub nid: DeviceNid,
+    /// What kind of device it is, if a LinkIM client logged in with it.
+    pub platform: Platform,
     /// Its name.
     pub display_name: Option<String>,
     /// From where it was last used.
@@ -75,6 +81,8 @@ impl Devices {
         let noted = self.last_seen.noted(device.nid);
         let ip = noted.as_ref().and_then(|access| access.ip);
         Seen {
+            nid: device.nid,
+            platform: Platform::stored(device.platform),
             device_id: device.device_id,
             display_name: device.display_name,
             last_seen_ip: ip.map(|ip| ip.to_string()).or(device.last_seen_ip),
@@ -100,6 +108,23 @@ impl Devices {
             .await
     }
 
+    /// Ends the session of one of a user's devices, named by its number. Answers whether the user has it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn end(&self, user: UserNid, device: DeviceNid, own: bool) -> Result<bool, StoreError> {
+        let sessions = self.sessions.clone();
+        self.store
+            .write(move |tx| {
+                if devices::user(tx, device)? != Some(user) {
+                    return Ok(false);
+                }
+                sessions.end(tx, device, (!own).then_some(EndReason::Revoked))?;
+                Ok(true)
+            })
+            .await
+    }
+
     /// Deletes devices and ends their sessions; those that the user does not have are passed over.
     pub async fn delete(&self, user: UserNid, device_ids: HashSet<String>) -> Result<(), StoreError> {
         let sessions = self.sessions.clone();
@@ -108,7 +133,7 @@ impl Devices {
                 // One look-up, however many ids a client sends.
                 for device in devices::of_user(tx, user)? {
                     if device_ids.contains(&device.device_id) {
-                        sessions.end(tx, device.nid)?;
+                        sessions.end(tx, device.nid, Some(EndReason::Revoked))?;
                     }
                 }
                 Ok(())

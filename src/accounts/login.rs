@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ruma::{OwnedUserId, UserId};
 
 use super::{
+    endings::EndReason,
     login_tokens::Grant,
     passwords::{PasswordRefused, Passwords},
     rate_limits::{Limited, Rate, RateLimits},
@@ -14,7 +15,7 @@ use super::{
     sessions::{DeviceRefused, Holder, IssuedTokens, NewDevice, Sessions},
 };
 use crate::store::{
-    Store, StoreError,
+    Store, StoreError, WriteTx,
     accounts::{self, Account, AccountKind},
     devices,
     ids::{self, UserNid},
@@ -80,18 +81,7 @@ impl Login {
                 if account.password_hash != verified.account.password_hash {
                     return Err(LoginError::WrongCredentials);
                 }
-                if account.locked {
-                    return Err(LoginError::Locked);
-                }
-                let holder = Holder {
-                    user: verified.user,
-                    user_id: &user_id,
-                    guest: account.kind == AccountKind::Guest,
-                    admin: account.admin,
-                    suspended: account.suspended,
-                };
-                sessions.check_device(tx, verified.user, &device)?.map_or(Ok(()), Err)?;
-                let tokens = sessions.start(tx, holder, &device)?;
+                let tokens = open_session(tx, &sessions, verified.user, &user_id, &account, &device)?;
                 Ok((user_id, tokens))
             })
             .await
@@ -115,15 +105,7 @@ impl Login {
                 if !devices::of_user(tx, user)?.iter().any(|found| found.nid == grant.device) {
                     return Err(LoginError::WrongToken);
                 }
-                let holder = Holder {
-                    user,
-                    user_id: &grant.user_id,
-                    guest: account.kind == AccountKind::Guest,
-                    admin: account.admin,
-                    suspended: account.suspended,
-                };
-                sessions.check_device(tx, user, &device)?.map_or(Ok(()), Err)?;
-                let tokens = sessions.start(tx, holder, &device)?;
+                let tokens = open_session(tx, &sessions, user, &grant.user_id, &account, &device)?;
                 Ok((grant.user_id, tokens))
             })
             .await
@@ -173,7 +155,36 @@ impl Login {
                     return Err(LoginError::Deactivated);
                 }
                 accounts::set_password(tx, user, &hash)?;
-                sessions.end_all(tx, user, None)?;
+                sessions.end_all(tx, user, None, EndReason::ByServer)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Replaces the password of the session's user, who knows the old one; all other sessions end.
+    ///
+    /// # Errors
+    /// [`LoginError`]
+    pub async fn replace_password(&self, session: &Session, old: String, new: String) -> Result<(), LoginError> {
+        Passwords::check(&new)?;
+        self.verify(Some(&session.user_id), old).await?;
+        self.change_password(session, new, true).await
+    }
+
+    /// Sets the password of a user who proved an address; all sessions end with `logout_devices`.
+    ///
+    /// # Errors
+    /// [`LoginError`]
+    pub async fn set_password(&self, user: UserNid, password: String, logout_devices: bool) -> Result<(), LoginError> {
+        Passwords::check(&password)?;
+        let hash = self.passwords.hash(password).await?;
+        let sessions = self.sessions.clone();
+        self.store
+            .write(move |tx| {
+                accounts::set_password(tx, user, &hash)?;
+                if logout_devices {
+                    sessions.end_all(tx, user, None, EndReason::PasswordChanged)?;
+                }
                 Ok(())
             })
             .await
@@ -193,12 +204,38 @@ impl Login {
             .write(move |tx| {
                 accounts::set_password(tx, user, &hash)?;
                 if logout_devices {
-                    sessions.end_all(tx, user, Some(device))?;
+                    sessions.end_all(tx, user, Some(device), EndReason::PasswordChanged)?;
                 }
                 Ok(())
             })
             .await
     }
+}
+
+/// Starts a session of an account whose owner it is.
+pub(super) fn open_session(
+    tx: &WriteTx<'_>,
+    sessions: &Sessions,
+    user: UserNid,
+    user_id: &UserId,
+    account: &Account,
+    device: &NewDevice,
+) -> Result<IssuedTokens, LoginError> {
+    if account.deactivated_ts.is_some() {
+        return Err(LoginError::Deactivated);
+    }
+    if account.locked {
+        return Err(LoginError::Locked);
+    }
+    let holder = Holder {
+        user,
+        user_id,
+        guest: account.kind == AccountKind::Guest,
+        admin: account.admin,
+        suspended: account.suspended,
+    };
+    sessions.check_device(tx, user, device)?.map_or(Ok(()), Err)?;
+    Ok(sessions.start(tx, holder, device)?)
 }
 
 /// A user whose password was right.

@@ -1,13 +1,20 @@
 //! Accounts of this server: users, devices, tokens, login flows, profiles, account data.
 
 mod account_data;
+mod address_login;
+mod codes;
 mod deactivation;
+mod delivery;
 mod devices;
+mod endings;
 mod filters;
+mod invitation_codes;
 mod last_seen;
 mod login;
 mod login_tokens;
 mod passwords;
+mod phone_numbers;
+mod platforms;
 mod profile_fields;
 mod profiles;
 mod push_rules;
@@ -17,25 +24,35 @@ mod restrictions;
 mod session;
 mod sessions;
 mod shared_secret;
+mod sign_up;
 mod tags;
+mod third_party_ids;
 mod token_cache;
 mod token_keys;
+mod token_requests;
 mod turn;
 mod uia;
 mod user_names;
+mod user_settings;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use self::{
     account_data::{AccountData, AccountDataError},
+    address_login::{AddressLogin, ByCodeError},
+    codes::{CheckError, CodeRefused, Codes, Purpose, SendError},
     deactivation::Deactivation,
+    delivery::Delivery,
     devices::{Devices, Seen},
+    endings::{EndReason, Ended},
     filters::{FilterError, Filters},
+    invitation_codes::InvitationCodes,
     last_seen::{LastSeen, keep_last_seen},
     login::{Login, LoginError},
     login_tokens::{Grant, LoginTokens},
     passwords::{PasswordRefused, Passwords},
+    platforms::Platform,
     profile_fields::{FieldName, FieldRefused},
     profiles::{ProfileError, Profiles},
     push_rules::{PushRuleError, PushRules},
@@ -45,10 +62,14 @@ pub use self::{
     session::Session,
     sessions::{AuthenticateError, DeviceRefused, IssuedTokens, NewDevice, RefreshError, Sessions},
     shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest},
+    sign_up::{SignUp, SignUpError, SignUpRequest},
     tags::{TagError, Tags},
+    third_party_ids::{AddError, Medium, ThirdPartyId, ThirdPartyIds, split_phone},
+    token_requests::{Proved, ThreepidCreds, TokenRequest, TokenRequestError, TokenRequests},
     turn::{TurnAccess, TurnServer},
     uia::{AuthData, Challenge, Flows, Operation, PASSWORD_FLOWS, Stage, Uia, UiaError, UserIdentifier},
     user_names::{NameRefused, SERVICE_PREFIX, UserNames},
+    user_settings::UserSettings,
 };
 
 use crate::store::{StoreError, WriteTx, ids::UserNid};
@@ -57,6 +78,12 @@ use crate::store::{StoreError, WriteTx, ids::UserNid};
 pub trait Wake: Send + Sync + 'static {
     /// Called on the writer thread right after the commit: note it and return.
     fn wake_user(&self, user: UserNid);
+}
+
+/// Whoever remembers whom users ignore.
+pub trait IgnoreWatcher: Send + Sync + 'static {
+    /// Called on the writer thread right after the commit in which somebody changed whom they ignore, at this position.
+    fn ignored_changed(&self, position: i64);
 }
 
 /// Whoever copies profiles elsewhere: into the member events of the user's rooms, to begin with (Client-Server API, "Events

@@ -51,6 +51,16 @@ impl FieldName {
         Ok(Self(name.to_owned()))
     }
 
+    /// The field that goes when this one is set: there is one avatar, an uploaded file or, set by LinkIM's clients, a web address.
+    pub(super) fn takes_place_of(&self) -> Option<Self> {
+        let other = match self.as_str() {
+            "avatar_url" => "org.linkim.avatar_url",
+            "org.linkim.avatar_url" => "avatar_url",
+            _ => return None,
+        };
+        Some(Self(other.to_owned()))
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

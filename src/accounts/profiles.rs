@@ -84,6 +84,12 @@ impl Profiles {
                     return Err(ProfileError::TooLarge);
                 }
                 profiles::set(tx, user, field.as_str(), &json, tx.next_position())?;
+                if let Some(other) = field.takes_place_of()
+                    && profiles::delete(tx, user, other.as_str())?
+                {
+                    let watcher = watcher.clone();
+                    tx.after_commit(move || watcher.profile_changed(user, &other));
+                }
                 tx.after_commit(move || watcher.profile_changed(user, &field));
                 Ok(())
             })

@@ -19,6 +19,10 @@ pub enum Rate {
     NameLookup,
     /// `POST /login` and `POST /refresh`, per address.
     Login,
+    /// Verification codes sent, per address of the client.
+    CodeSend,
+    /// Verification codes tried, per address of the client.
+    CodeTry,
     /// Tokens that let another device in, per user.
     LoginToken,
     /// Wrong passwords, per account.
@@ -53,10 +57,12 @@ pub enum Rate {
 ///
 /// A whole office may stand behind one address, so the limits per address are wide; those per user are above what people do
 /// and below what a runaway client does.
-pub const RATES: [(Rate, u32, u32); 17] = [
+pub const RATES: [(Rate, u32, u32); 19] = [
     (Rate::Registration, 30, 30),
     (Rate::NameLookup, 60, 120),
     (Rate::Login, 100, 300),
+    (Rate::CodeSend, 20, 10),
+    (Rate::CodeTry, 60, 60),
     (Rate::LoginToken, 3, 1),
     (Rate::FailedLogin, 10, 5),
     (Rate::Message, 50, 600),
@@ -80,6 +86,17 @@ pub enum LimitKey {
     Ip(IpAddr),
     /// A user.
     User(UserNid),
+    /// A text, by its hash: whom a login names, whether there is such a user or not.
+    Text(u64),
+}
+
+impl LimitKey {
+    /// The key of a text.
+    pub fn text(text: &str) -> Self {
+        let hash = blake3::hash(text.as_bytes());
+        let (first, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 8], &[]));
+        Self::Text(u64::from_le_bytes(*first))
+    }
 }
 
 impl From<IpAddr> for LimitKey {

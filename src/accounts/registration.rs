@@ -9,11 +9,12 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use super::{
+    invitation_codes::InvitationCodes,
     passwords::{PasswordRefused, Passwords},
     profile_fields::{FieldName, FieldRefused},
     session::Session,
     sessions::{Holder, IssuedTokens, NewDevice, Sessions},
-    uia::Stage,
+    uia::{Flows, Stage},
     user_names::{NameRefused, UserNames},
 };
 use crate::{
@@ -98,7 +99,17 @@ pub struct Registration {
     sessions: Arc<Sessions>,
     names: Arc<UserNames>,
     policy: config::Registration,
+    invitations: Option<Arc<InvitationCodes>>,
+    invitation_required: bool,
 }
+
+/// The flows of `POST /register` without an invitation, with and without proof of an address.
+const OPEN: [Flows; 4] = [
+    &[&[Stage::Dummy]],
+    &[&[Stage::Dummy], &[Stage::EmailIdentity]],
+    &[&[Stage::Dummy], &[Stage::Msisdn]],
+    &[&[Stage::Dummy], &[Stage::EmailIdentity], &[Stage::Msisdn]],
+];
 
 impl Registration {
     /// `policy` says who may register.
@@ -111,24 +122,73 @@ impl Registration {
         names: Arc<UserNames>,
         policy: config::Registration,
     ) -> Self {
-        Self { store, clock, random, passwords, sessions, names, policy }
+        Self { store, clock, random, passwords, sessions, names, policy, invitations: None, invitation_required: false }
     }
 
-    /// The flows by which people register themselves; empty: they cannot.
-    pub fn flows(&self) -> &'static [&'static [Stage]] {
-        if self.policy.open {
-            &[&[Stage::Dummy]]
-        } else if self.policy.tokens.is_empty() {
-            &[]
-        } else {
-            &[&[Stage::RegistrationToken]]
+    /// Also those may register who have one of these codes; with `required` only they, and who has a configured token.
+    #[must_use]
+    pub fn inviting(self, invitations: Arc<InvitationCodes>, required: bool) -> Self {
+        Self { invitations: Some(invitations), invitation_required: required, ..self }
+    }
+
+    /// Whether who registers needs a token or an invitation code.
+    pub fn asks_for_invitation(&self) -> bool {
+        !self.policy.open || self.invitation_required
+    }
+
+    /// The flows by which people register themselves without proof of an address; empty: they cannot.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn flows(&self) -> Result<Flows, StoreError> {
+        self.flows_with(false, false).await
+    }
+
+    /// The flows by which people register themselves, where they can prove an e-mail address or a phone number by the way.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn flows_with(&self, email: bool, msisdn: bool) -> Result<Flows, StoreError> {
+        if !self.asks_for_invitation() {
+            return Ok(OPEN[usize::from(email) + 2 * usize::from(msisdn)]);
         }
+        let invited = match &self.invitations {
+            _ if !self.policy.tokens.is_empty() => true,
+            Some(invitations) => invitations.any().await?,
+            None => false,
+        };
+        Ok(if invited { &[&[Stage::RegistrationToken]] } else { &[] })
     }
 
     /// Whether this is one of the configured registration tokens. Takes the same time for each wrong one of equal length.
-    pub fn token_is_valid(&self, token: &str) -> bool {
+    pub fn is_configured_token(&self, token: &str) -> bool {
         let same = |known: &config::Secret| known.expose().as_bytes().ct_eq(token.as_bytes()).unwrap_u8();
         self.policy.tokens.iter().map(same).fold(0, |any, one| any | one) == 1
+    }
+
+    /// Whether somebody could register with this token now: a configured one, or an invitation code with uses left.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn token_is_valid(&self, token: &str) -> Result<bool, StoreError> {
+        if self.is_configured_token(token) {
+            return Ok(true);
+        }
+        match &self.invitations {
+            Some(invitations) => Ok(invitations.uses_left(token).await?.is_some_and(|left| left > 0)),
+            None => Ok(false),
+        }
+    }
+
+    /// Uses a token once, if it is one that has a number of uses. Answers whether it was valid.
+    pub(super) async fn spend_token(&self, token: &str) -> Result<bool, StoreError> {
+        if self.is_configured_token(token) {
+            return Ok(true);
+        }
+        match &self.invitations {
+            Some(invitations) => invitations.spend(token).await,
+            None => Ok(false),
+        }
     }
 
     /// The id for a wished name, or a generated one, as people register themselves. A name in use is refused.
@@ -170,6 +230,12 @@ impl Registration {
 
     /// Makes an account: the account, its default push rules, its device and tokens, all or nothing.
     pub async fn register(&self, account: NewAccount) -> Result<Registered, RegistrationError> {
+        let prepared = self.prepare(account).await?;
+        self.store.write(move |tx| prepared.insert(tx)).await
+    }
+
+    /// Checks an account and hashes its password: what is done before the transaction that makes it.
+    pub(super) async fn prepare(&self, account: NewAccount) -> Result<Prepared, RegistrationError> {
         let displayname = match &account.displayname {
             Some(name) => FieldName::parse("displayname")?.accept(&json!(name))?,
             None => None,
@@ -182,17 +248,8 @@ impl Registration {
             None => None,
         };
         let rules = json!({ "global": Ruleset::server_default(&account.user_id) }).to_string();
-        let sessions = self.sessions.clone();
-        let now = self.clock.now_ms();
-        self.store
-            .write(move |tx| {
-                let registered = insert(tx, &sessions, account, hash.as_deref(), &rules, now)?;
-                if let Some(name) = &displayname {
-                    profiles::set(tx, registered.user, "displayname", name, tx.next_position())?;
-                }
-                Ok(registered)
-            })
-            .await
+        let (sessions, now) = (self.sessions.clone(), self.clock.now_ms());
+        Ok(Prepared { sessions, account, hash, displayname, rules, now })
     }
 
     /// Makes a person of a guest, who keeps the id and the sessions, and starts a new session.
@@ -232,30 +289,40 @@ impl Registration {
     }
 }
 
-fn insert(
-    tx: &WriteTx<'_>,
-    sessions: &Sessions,
+/// An account that is ready to be made.
+pub(super) struct Prepared {
+    sessions: Arc<Sessions>,
     account: NewAccount,
-    hash: Option<&str>,
-    rules: &str,
+    hash: Option<String>,
+    displayname: Option<String>,
+    rules: String,
     now: i64,
-) -> Result<Registered, RegistrationError> {
-    let user = ids::intern_user(tx, &account.user_id)?;
-    if accounts::exists(tx, user)? {
-        return Err(RegistrationError::InUse);
+}
+
+impl Prepared {
+    /// Makes it. `InUse` if somebody was faster.
+    pub(super) fn insert(self, tx: &WriteTx<'_>) -> Result<Registered, RegistrationError> {
+        let Self { sessions, account, hash, displayname, rules, now } = self;
+        let user = ids::intern_user(tx, &account.user_id)?;
+        if accounts::exists(tx, user)? {
+            return Err(RegistrationError::InUse);
+        }
+        accounts::insert(tx, user, account.kind, hash.as_deref(), account.admin, now)?;
+        account_data::insert(tx, user, None, "m.push_rules", &rules, tx.next_position())?;
+        if let Some(name) = &displayname {
+            profiles::set(tx, user, "displayname", name, tx.next_position())?;
+        }
+        let holder = Holder {
+            user,
+            user_id: &account.user_id,
+            guest: account.kind == AccountKind::Guest,
+            admin: account.admin,
+            suspended: false,
+        };
+        let tokens = match &account.device {
+            Some(device) => Some(sessions.start(tx, holder, device)?),
+            None => None,
+        };
+        Ok(Registered { user, user_id: account.user_id, tokens })
     }
-    accounts::insert(tx, user, account.kind, hash, account.admin, now)?;
-    account_data::insert(tx, user, None, "m.push_rules", rules, tx.next_position())?;
-    let holder = Holder {
-        user,
-        user_id: &account.user_id,
-        guest: account.kind == AccountKind::Guest,
-        admin: account.admin,
-        suspended: false,
-    };
-    let tokens = match &account.device {
-        Some(device) => Some(sessions.start(tx, holder, device)?),
-        None => None,
-    };
-    Ok(Registered { user, user_id: account.user_id, tokens })
 }

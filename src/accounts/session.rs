@@ -24,3 +24,19 @@ pub struct Session {
     /// Whether the account is suspended (Client-Server API, "Account suspension"): it reads, but does not speak.
     pub suspended: bool,
 }
+
+impl Session {
+    /// What the server itself does for a user, without a device.
+    pub(crate) fn on_behalf(user: UserNid, user_id: OwnedUserId) -> Self {
+        Self {
+            user,
+            user_id,
+            device: DeviceNid(0),
+            device_id: "".into(),
+            token: 0,
+            guest: false,
+            admin: false,
+            suspended: false,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Source: Client-Server API, "Using access tokens", "Soft logout", "Account locking".
 
+mod new_device;
 mod openid;
 mod refresh;
 
@@ -9,16 +10,24 @@ use std::sync::Arc;
 
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 
-pub use self::refresh::RefreshError;
+pub(super) use self::new_device::check_device_name;
+pub use self::{
+    new_device::{DeviceRefused, NewDevice},
+    refresh::RefreshError,
+};
+
 use super::{
     DeviceWatcher,
+    endings::{EndReason, Ended},
     last_seen::LastSeen,
+    platforms::{MAX_OF_PLATFORM, Platform},
     session::Session,
     token_cache::{Entry, TokenCache},
     token_keys::TokenKeys,
 };
 use crate::{
     clock::Clock,
+    config::MultiDevicePolicy,
     random::Random,
     store::{
         Store, StoreError, WriteTx, accounts, device_keys, devices,
@@ -30,8 +39,8 @@ use crate::{
 /// How long an access token is valid whose client asked for a refresh token, in milliseconds. Others do not expire.
 const ACCESS_TOKEN_MS: i64 = 60 * 60 * 1000;
 
-/// Longest device id and device name, in bytes.
-const MAX_DEVICE_TEXT: usize = 255;
+/// Ends of sessions that whoever follows them may be behind; beyond, it is told that it missed some.
+const ENDED: usize = 4096;
 
 /// Why a token does not prove anything.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +48,9 @@ pub enum AuthenticateError {
     /// It was never valid, or its session has ended (401 `M_UNKNOWN_TOKEN`).
     #[error("Unrecognised access token")]
     Unknown,
+    /// Somebody else ended its session, or its user from elsewhere (401 `M_UNKNOWN_TOKEN`).
+    #[error(transparent)]
+    Ended(EndReason),
     /// It has expired; the session is still there (401 `M_UNKNOWN_TOKEN` with `soft_logout`).
     #[error("The access token has expired")]
     Expired,
@@ -48,55 +60,6 @@ pub enum AuthenticateError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A device that cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeviceRefused {
-    /// Its id is empty or longer than 255 bytes.
-    #[error("A device id has 1 to {MAX_DEVICE_TEXT} bytes")]
-    Id,
-    /// Its name is longer than 255 bytes.
-    #[error("The device's display name is longer than {MAX_DEVICE_TEXT} bytes")]
-    Name,
-    /// Its id is the public half of one of the user's cross-signing keys (Client-Server API, "Cross-signing").
-    #[error("This device id is the user's cross-signing key")]
-    CrossSigningKey,
-}
-
-/// What a client says of the device that it logs in with.
-#[derive(Clone, Debug, Default)]
-pub struct NewDevice {
-    device_id: Option<OwnedDeviceId>,
-    display_name: Option<String>,
-    refresh_token: bool,
-}
-
-impl NewDevice {
-    /// A device with the id that the client wishes, or a new one; the name counts only if the device is new. With
-    /// `refresh_token` the access token will expire.
-    pub fn new(
-        device_id: Option<String>,
-        display_name: Option<String>,
-        refresh_token: bool,
-    ) -> Result<Self, DeviceRefused> {
-        let id_fits = |id: &String| !id.is_empty() && id.len() <= MAX_DEVICE_TEXT;
-        if !device_id.as_ref().is_none_or(id_fits) {
-            return Err(DeviceRefused::Id);
-        }
-        if let Some(name) = &display_name {
-            check_device_name(name)?;
-        }
-        Ok(Self { device_id: device_id.map(OwnedDeviceId::from), display_name, refresh_token })
-    }
-}
-
-/// Whether a device can have this name.
-pub(super) fn check_device_name(name: &str) -> Result<(), DeviceRefused> {
-    if name.len() > MAX_DEVICE_TEXT {
-        return Err(DeviceRefused::Name);
-    }
-    Ok(())
 }
 
 /// Tokens as the client gets them.
@@ -131,6 +94,8 @@ pub struct Sessions {
     cache: Arc<TokenCache>,
     last_seen: Arc<LastSeen>,
     watcher: Arc<dyn DeviceWatcher>,
+    policy: MultiDevicePolicy,
+    ended: tokio::sync::broadcast::Sender<Ended>,
 }
 
 impl Sessions {
@@ -144,7 +109,20 @@ impl Sessions {
     ) -> Result<Self, StoreError> {
         let keys = TokenKeys::load(&store, random.bytes32()).await?;
         let cache = Arc::new(TokenCache::default());
-        Ok(Self { store, clock, random, keys, cache, last_seen, watcher })
+        let (ended, _) = tokio::sync::broadcast::channel(ENDED);
+        Ok(Self { store, clock, random, keys, cache, last_seen, watcher, policy: MultiDevicePolicy::KeepAll, ended })
+    }
+
+    /// Logins end older sessions as `policy` says.
+    #[must_use]
+    pub fn with_policy(self, policy: MultiDevicePolicy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Each session that ends from now on, right after the commit that ended it. Whoever falls 4,096 behind is told that some
+    /// are missing, and asks [`Self::still_stands`].
+    pub fn endings(&self) -> tokio::sync::broadcast::Receiver<Ended> {
+        self.ended.subscribe()
     }
 
     /// Whose access token this is. Costs no database access once the token is known.
@@ -171,14 +149,18 @@ impl Sessions {
     /// stands as long as its device does, whichever token the device has by now.
     ///
     /// # Errors
-    /// `Unknown` if it was logged out meanwhile, `Locked`, or the store's.
+    /// `Unknown` if it logged itself out meanwhile, `Ended` if something else ended it, `Locked`, or the store's.
     pub async fn still_stands(&self, session: &Session) -> Result<(), AuthenticateError> {
         let locked = match self.cache.get(session.token) {
             Some(entry) => entry.locked,
             None => {
-                let device = session.device;
-                let found = self.store.read::<_, StoreError, _>(move |read| devices::locked(read, device)).await?;
-                found.ok_or(AuthenticateError::Unknown)?
+                let (device, token) = (session.device, session.token);
+                self.store
+                    .read::<_, AuthenticateError, _>(move |read| match devices::locked(read, device)? {
+                        Some(locked) => Ok(locked),
+                        None => Err(gone(tokens::ended(read, token, None)?)?),
+                    })
+                    .await?
             }
         };
         if locked { Err(AuthenticateError::Locked) } else { Ok(()) }
@@ -190,9 +172,15 @@ impl Sessions {
             Some(entry) => entry,
             None => {
                 let changes = self.cache.changes();
-                let nid = claims.nid;
-                let found = self.store.read::<_, StoreError, _>(move |read| tokens::access(read, nid)).await?;
-                let entry = Arc::new(entry_of(found.ok_or(AuthenticateError::Unknown)?)?);
+                let (nid, ts) = (claims.nid, claims.ts);
+                let found = self
+                    .store
+                    .read::<_, AuthenticateError, _>(move |read| match tokens::access(read, nid)? {
+                        Some(found) => Ok(found),
+                        None => Err(gone(tokens::ended(read, nid, Some(ts))?)?),
+                    })
+                    .await?;
+                let entry = Arc::new(entry_of(found)?);
                 self.cache.fill(nid, entry.clone(), changes);
                 entry
             }
@@ -259,10 +247,15 @@ impl Sessions {
         let nid = match known {
             Some(known) => {
                 self.revoke_cached(tx, tokens::delete_of_device(tx, known.nid)?);
+                devices::set_platform(tx, known.nid, device.platform.number())?;
                 known.nid
             }
-            None => devices::insert(tx, holder.user, device_id.as_str(), device.display_name.as_deref(), now)?,
+            None => {
+                let (name, platform) = (device.display_name.as_deref(), device.platform.number());
+                devices::insert(tx, holder.user, device_id.as_str(), name, platform, now)?
+            }
         };
+        self.give_way(tx, holder.user, nid, device.platform)?;
         let expires = device.refresh_token.then_some(now + ACCESS_TOKEN_MS);
         let session = Session {
             user: holder.user,
@@ -278,6 +271,35 @@ impl Sessions {
         Ok(pair.issued(device_id, expires.map(|_| ACCESS_TOKEN_MS)))
     }
 
+    /// Ends the older sessions that the new one on `device` takes the place of.
+    fn give_way(
+        &self,
+        tx: &WriteTx<'_>,
+        user: UserNid,
+        device: DeviceNid,
+        platform: Platform,
+    ) -> Result<(), StoreError> {
+        if platform == Platform::NONE {
+            return Ok(());
+        }
+        let others = devices::of_user(tx, user)?.into_iter().filter(|other| other.nid != device);
+        let mut same = Vec::new();
+        for other in others {
+            let on = Platform::stored(other.platform);
+            if platform.ends(on, self.policy) {
+                self.end(tx, other.nid, Some(EndReason::LoggedInElsewhere))?;
+            } else if on == platform {
+                same.push(other.nid);
+            }
+        }
+        // The oldest first, as the store answers them; the new one counts, too.
+        let many = (same.len() + 1).saturating_sub(MAX_OF_PLATFORM);
+        for device in same.into_iter().take(many) {
+            self.end(tx, device, Some(EndReason::LoggedInElsewhere))?;
+        }
+        Ok(())
+    }
+
     /// Forgets tokens once this transaction is committed.
     fn revoke_cached(&self, tx: &WriteTx<'_>, tokens: Vec<i64>) {
         if tokens.is_empty() {
@@ -287,9 +309,20 @@ impl Sessions {
         tx.after_commit(move || cache.forget(&tokens));
     }
 
-    /// Ends the session of a device: its tokens die with the commit, and the device goes with its keys.
-    pub(super) fn end(&self, tx: &WriteTx<'_>, device: DeviceNid) -> Result<(), StoreError> {
+    /// Ends the session of a device: its tokens die with the commit, and the device goes with its keys. The device hears
+    /// `reason`, if there is one, as the answer to what it asks next.
+    pub(super) fn end(&self, tx: &WriteTx<'_>, device: DeviceNid, reason: Option<EndReason>) -> Result<(), StoreError> {
+        if let Some(reason) = reason {
+            tokens::note_ended(tx, device, reason.number(), self.clock.now_ms())?;
+        }
         self.revoke_cached(tx, tokens::delete_of_device(tx, device)?);
+        if let Some(user) = devices::user(tx, device)? {
+            let ended = self.ended.clone();
+            tx.after_commit(move || {
+                // Nobody follows, perhaps.
+                let _ = ended.send(Ended { user, device, reason });
+            });
+        }
         if let Some((user, device_id)) = device_keys::owner(tx, device)?
             && device_keys::delete(tx, user, &device_id)?
         {
@@ -307,10 +340,16 @@ impl Sessions {
     }
 
     /// Ends all sessions of a user but the one of device `except`.
-    pub(super) fn end_all(&self, tx: &WriteTx<'_>, user: UserNid, except: Option<DeviceNid>) -> Result<(), StoreError> {
+    pub(super) fn end_all(
+        &self,
+        tx: &WriteTx<'_>,
+        user: UserNid,
+        except: Option<DeviceNid>,
+        reason: EndReason,
+    ) -> Result<(), StoreError> {
         for device in devices::of_user(tx, user)? {
             if Some(device.nid) != except {
-                self.end(tx, device.nid)?;
+                self.end(tx, device.nid, Some(reason))?;
             }
         }
         Ok(())
@@ -326,13 +365,18 @@ impl Sessions {
     /// Ends a session (`POST /logout`).
     pub async fn logout(self: &Arc<Self>, session: &Session) -> Result<(), StoreError> {
         let (this, device) = (self.clone(), session.device);
-        self.store.write(move |tx| this.end(tx, device)).await
+        self.store.write(move |tx| this.end(tx, device, None)).await
     }
 
     /// Ends all sessions of a user (`POST /logout/all`).
-    pub async fn logout_all(self: &Arc<Self>, user: UserNid) -> Result<(), StoreError> {
-        let this = self.clone();
-        self.store.write(move |tx| this.end_all(tx, user, None)).await
+    pub async fn logout_all(self: &Arc<Self>, session: &Session) -> Result<(), StoreError> {
+        let (this, user, device) = (self.clone(), session.user, session.device);
+        self.store
+            .write(move |tx| {
+                this.end_all(tx, user, Some(device), EndReason::Revoked)?;
+                this.end(tx, device, None)
+            })
+            .await
     }
 
     /// Locks or unlocks an account (Client-Server API, "Account locking"): its tokens stay, but prove nothing until it is unlocked.
@@ -345,6 +389,14 @@ impl Sessions {
             })
             .await
     }
+}
+
+/// What is told for a token whose row is gone.
+fn gone(reason: Option<i64>) -> Result<AuthenticateError, StoreError> {
+    Ok(match reason {
+        Some(number) => AuthenticateError::Ended(EndReason::from_number(number)?),
+        None => AuthenticateError::Unknown,
+    })
 }
 
 fn entry_of(found: AccessToken) -> Result<Entry, StoreError> {

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::account_data::{AccountData, AccountDataError, room_nid};
-use crate::store::{Read, Store, StoreError, account_data, ids::UserNid};
+use crate::store::{
+    Read, Store, StoreError, WriteTx, account_data,
+    ids::{RoomNid, UserNid},
+};
 
 /// Longest name of a tag, in bytes.
 const MAX_TAG: usize = 255;
@@ -103,6 +106,22 @@ impl Tags {
     /// Removes a tag of a room, if it is there.
     pub async fn remove(&self, user: UserNid, room: OwnedRoomId, tag: String) -> Result<(), TagError> {
         self.change(user, room, move |tags| tags.remove(&tag).is_some()).await
+    }
+
+    /// Sets or removes a tag of a room in a running transaction.
+    ///
+    /// # Errors
+    /// [`TagError`].
+    pub fn put_in(&self, tx: &WriteTx<'_>, user: UserNid, room: RoomNid, tag: &str, set: bool) -> Result<(), TagError> {
+        let mut content = Content::load(tx, user, room)?;
+        let changed = match set {
+            true => content.tags.insert(tag.to_owned(), Value::Object(Map::new())).is_none(),
+            false => content.tags.remove(tag).is_some(),
+        };
+        if changed {
+            self.account_data.put(tx, user, Some(room), TYPE, &content.json())?;
+        }
+        Ok(())
     }
 
     /// Stores what `change` makes of the tags, if it answers that it changed them.

@@ -9,10 +9,13 @@ use ruma::OwnedUserId;
 use serde::Deserialize;
 
 use super::{
+    codes::Purpose,
     login::{Login, LoginError},
     rate_limits::Limited,
     registration::Registration,
     session::Session,
+    third_party_ids::{Medium, ThirdPartyId, ThirdPartyIds},
+    token_requests::{Proved, ThreepidCreds, TokenRequestError, TokenRequests},
     user_names::UserNames,
 };
 use crate::{
@@ -36,6 +39,10 @@ pub enum Stage {
     Dummy,
     /// `m.login.registration_token`
     RegistrationToken,
+    /// `m.login.email.identity`
+    EmailIdentity,
+    /// `m.login.msisdn`
+    Msisdn,
 }
 
 impl Stage {
@@ -45,6 +52,8 @@ impl Stage {
             Self::Password => "m.login.password",
             Self::Dummy => "m.login.dummy",
             Self::RegistrationToken => "m.login.registration_token",
+            Self::EmailIdentity => "m.login.email.identity",
+            Self::Msisdn => "m.login.msisdn",
         }
     }
 }
@@ -54,6 +63,18 @@ pub type Flows = &'static [&'static [Stage]];
 
 /// What a logged-in user does to prove who they are.
 pub const PASSWORD_FLOWS: Flows = &[&[Stage::Password]];
+
+/// What somebody does to set a new password: by the old one, or by proof of an address where tokens can be sent to such.
+const NEW_PASSWORD: [Flows; 4] = [
+    &[&[Stage::Password]],
+    &[&[Stage::Password], &[Stage::EmailIdentity]],
+    &[&[Stage::Password], &[Stage::Msisdn]],
+    &[&[Stage::Password], &[Stage::EmailIdentity], &[Stage::Msisdn]],
+];
+
+/// What somebody without a session does to set a new password.
+const FORGOTTEN_PASSWORD: [Flows; 4] =
+    [&[], &[&[Stage::EmailIdentity]], &[&[Stage::Msisdn]], &[&[Stage::EmailIdentity], &[Stage::Msisdn]]];
 
 /// What is being authorised. A session is good for one operation of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +91,8 @@ pub enum Operation {
     LoginToken,
     /// `POST /keys/device_signing/upload`
     CrossSigning,
+    /// `POST /account/3pid/add`
+    AddThirdPartyId,
 }
 
 /// A user identifier object (Client-Server API, "Identifier types").
@@ -80,6 +103,36 @@ pub struct UserIdentifier {
     pub kind: Option<String>,
     /// For `m.id.user`: a localpart or a user id.
     pub user: Option<String>,
+    /// For `m.id.thirdparty`: `email` or `msisdn`.
+    pub medium: Option<String>,
+    /// For `m.id.thirdparty`: the address.
+    pub address: Option<String>,
+    /// For `m.id.phone`: a country's two letters.
+    pub country: Option<String>,
+    /// For `m.id.phone`: the number as dialled there.
+    pub phone: Option<String>,
+}
+
+impl UserIdentifier {
+    /// The address of an `m.id.thirdparty` or `m.id.phone`; none if it can be none.
+    ///
+    /// # Errors
+    /// The field that is missing.
+    pub fn third_party_id(&self) -> Result<Option<ThirdPartyId>, &'static str> {
+        match self.kind.as_deref() {
+            Some("m.id.thirdparty") => {
+                let medium = self.medium.as_deref().ok_or("identifier.medium")?;
+                let address = self.address.as_deref().ok_or("identifier.address")?;
+                Ok(Medium::parse(medium).and_then(|medium| ThirdPartyId::parse(medium, address)))
+            }
+            Some("m.id.phone") => {
+                let country = self.country.as_deref().ok_or("identifier.country")?;
+                let phone = self.phone.as_deref().ok_or("identifier.phone")?;
+                Ok(ThirdPartyId::phone_in(country, phone))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 /// The `auth` object of a request.
@@ -93,6 +146,8 @@ pub struct AuthData {
     user: Option<String>,
     password: Option<String>,
     token: Option<String>,
+    #[serde(alias = "threepidCreds")]
+    threepid_creds: Option<ThreepidCreds>,
 }
 
 /// The body of a 401 answer that asks for authentication.
@@ -132,6 +187,7 @@ struct Progress {
     user: Option<UserNid>,
     started_ts: i64,
     completed: Vec<Stage>,
+    proved: Option<Proved>,
 }
 
 /// The sessions in progress, in memory: a restart asks clients to begin anew.
@@ -139,17 +195,21 @@ pub struct Uia {
     login: Arc<Login>,
     registration: Arc<Registration>,
     names: Arc<UserNames>,
+    addresses: Arc<ThirdPartyIds>,
+    token_requests: Arc<TokenRequests>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     sessions: Cache<String, Arc<Mutex<Progress>>>,
 }
 
 impl Uia {
-    /// Passwords are checked by `login`, registration tokens by `registration`.
+    /// Passwords are checked by `login`, registration tokens by `registration`, proofs of an address by `token_requests`.
     pub fn new(
         login: Arc<Login>,
         registration: Arc<Registration>,
         names: Arc<UserNames>,
+        addresses: Arc<ThirdPartyIds>,
+        token_requests: Arc<TokenRequests>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
@@ -157,22 +217,33 @@ impl Uia {
             login,
             registration,
             names,
+            addresses,
+            token_requests,
             clock,
             random,
             sessions: Cache::builder().max_capacity(MAX_SESSIONS).eviction_policy(EvictionPolicy::lru()).build(),
         }
     }
 
-    /// Answers `Ok` once a flow is complete. A flow of one stage may be passed in one request without a session.
+    /// What somebody does to set a new password, with a session or without; empty: it takes a session.
+    pub fn password_flows(&self, with_session: bool) -> Flows {
+        let reaches = |medium| usize::from(self.token_requests.reaches(medium));
+        let flows = if with_session { NEW_PASSWORD } else { FORGOTTEN_PASSWORD };
+        flows[reaches(Medium::Email) + 2 * reaches(Medium::Msisdn)]
+    }
+
+    /// Answers `Ok` once a flow is complete, with the address that was proved, if one was; whoever acts on it forgets its session
+    /// ([`TokenRequests::forget`]). A flow of one stage may be passed in one request without a session.
     pub async fn authorise(
         &self,
         operation: Operation,
         who: Option<&Session>,
         flows: Flows,
         auth: Option<AuthData>,
-    ) -> Result<(), UiaError> {
+    ) -> Result<Option<Proved>, UiaError> {
         let user = who.map(|session| session.user);
-        let fresh = || Progress { operation, user, started_ts: self.clock.now_ms(), completed: Vec::new() };
+        let started_ts = self.clock.now_ms();
+        let fresh = || Progress { operation, user, started_ts, completed: Vec::new(), proved: None };
         let Some(auth) = auth else { return Err(self.begin(flows, fresh(), None)) };
         let known = match &auth.session {
             None => None,
@@ -185,11 +256,16 @@ impl Uia {
             },
         };
         let progress = known.as_ref().map_or_else(fresh, |(_, progress)| copy(progress));
-        let passed = self.attempt(&auth, flows, &progress.completed, who).await?;
-        let mut completed = progress.completed.clone();
+        let passed = self.attempt(&auth, flows, &progress, who).await?;
+        let (mut completed, mut proved) = (progress.completed.clone(), progress.proved.clone());
         let error = match passed {
             Attempt::Passed(stage) => {
                 completed.push(stage);
+                None
+            }
+            Attempt::Proved(stage, address) => {
+                completed.push(stage);
+                proved = Some(address);
                 None
             }
             Attempt::Nothing => None,
@@ -199,9 +275,9 @@ impl Uia {
             if let Some((id, _)) = known {
                 self.sessions.invalidate(&id);
             }
-            return Ok(());
+            return Ok(proved);
         }
-        let progress = Progress { completed, ..progress };
+        let progress = Progress { completed, proved, ..progress };
         Err(match known {
             Some((session, stored)) => {
                 let completed = progress.completed.clone();
@@ -230,9 +306,10 @@ impl Uia {
         &self,
         auth: &AuthData,
         flows: Flows,
-        completed: &[Stage],
+        progress: &Progress,
         who: Option<&Session>,
     ) -> Result<Attempt, UiaError> {
+        let completed = progress.completed.as_slice();
         let Some(kind) = auth.kind.as_deref() else { return Ok(Attempt::Nothing) };
         if completed.iter().any(|stage| stage.name() == kind) {
             return Ok(Attempt::Nothing);
@@ -243,19 +320,21 @@ impl Uia {
             Some(Stage::Dummy) => Ok(Attempt::Passed(Stage::Dummy)),
             Some(Stage::RegistrationToken) => {
                 let token = auth.token.as_deref().ok_or(UiaError::Missing("token"))?;
-                if self.registration.token_is_valid(token) {
+                if self.registration.spend_token(token).await? {
                     return Ok(Attempt::Passed(Stage::RegistrationToken));
                 }
                 Ok(Attempt::failed("Invalid registration token"))
             }
             Some(Stage::Password) => self.password(auth, who).await,
+            Some(Stage::EmailIdentity) => self.address(auth, Stage::EmailIdentity, progress.operation, who).await,
+            Some(Stage::Msisdn) => self.address(auth, Stage::Msisdn, progress.operation, who).await,
             None => Ok(Attempt::failed("This stage does not come next in any of the flows")),
         }
     }
 
     async fn password(&self, auth: &AuthData, who: Option<&Session>) -> Result<Attempt, UiaError> {
         let password = auth.password.clone().ok_or(UiaError::Missing("password"))?;
-        let named = self.named(auth)?;
+        let named = self.named(auth).await?;
         let wrong = Attempt::failed("Invalid username or password");
         let Some(session) = who else { return Ok(wrong) };
         if named.as_ref() != Some(&session.user_id) {
@@ -269,12 +348,40 @@ impl Uia {
         }
     }
 
+    /// Whether an address was proved, for this operation; and, where somebody is logged in, whether it is theirs.
+    async fn address(
+        &self,
+        auth: &AuthData,
+        stage: Stage,
+        operation: Operation,
+        who: Option<&Session>,
+    ) -> Result<Attempt, UiaError> {
+        let creds = auth.threepid_creds.clone().ok_or(UiaError::Missing("threepid_creds"))?;
+        let purpose = if operation == Operation::Register { Purpose::Register } else { Purpose::ResetPassword };
+        let medium = if stage == Stage::Msisdn { Medium::Msisdn } else { Medium::Email };
+        let failed = || Attempt::Failed("M_THREEPID_AUTH_FAILED", "The address was not proved".to_owned());
+        let proved = match self.token_requests.proved(creds, purpose).await {
+            Ok(proved) if proved.address.medium() == medium => proved,
+            Err(TokenRequestError::Store(error)) => return Err(error.into()),
+            _ => return Ok(failed()),
+        };
+        if let Some(session) = who
+            && self.token_requests.owner(&proved).await? != Some(session.user)
+        {
+            return Ok(failed());
+        }
+        Ok(Attempt::Proved(stage, proved))
+    }
+
     /// The user of this server that the `auth` object names.
-    fn named(&self, auth: &AuthData) -> Result<Option<OwnedUserId>, UiaError> {
+    async fn named(&self, auth: &AuthData) -> Result<Option<OwnedUserId>, UiaError> {
         let user = match &auth.identifier {
             Some(identifier) => {
                 if identifier.kind.as_deref() != Some("m.id.user") {
-                    return Ok(None);
+                    return match identifier.third_party_id().map_err(UiaError::Missing)? {
+                        Some(address) => Ok(self.addresses.user_id(&address).await?),
+                        None => Ok(None),
+                    };
                 }
                 identifier.user.as_deref().ok_or(UiaError::Missing("identifier.user"))?
             }
@@ -287,6 +394,7 @@ impl Uia {
 /// What became of one attempt.
 enum Attempt {
     Passed(Stage),
+    Proved(Stage, Proved),
     Nothing,
     Failed(&'static str, String),
 }

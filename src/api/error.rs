@@ -73,6 +73,11 @@ impl ApiError {
         self.status
     }
 
+    /// Whether the body has a field.
+    pub fn has(&self, field: &str) -> bool {
+        self.body.contains_key(field)
+    }
+
     /// The `errcode`.
     pub fn errcode(&self) -> &str {
         self.body.get("errcode").and_then(Value::as_str).unwrap_or_default()

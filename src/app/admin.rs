@@ -80,6 +80,7 @@ fn request(command: AdminCommand) -> Result<Request, PasswordError> {
             Request::ResetPassword { localpart, password: password.read()?.expose().to_owned() }
         }
         AdminCommand::Deactivate { localpart } => Request::Deactivate { localpart },
+        AdminCommand::InviteCode { uses } => Request::InviteCode { uses },
         AdminCommand::ListRooms => Request::ListRooms { after: 0 },
         AdminCommand::Federation { command: None } => Request::Federation { after: String::new() },
         AdminCommand::Federation { command: Some(FederationCommand::Retry { server }) } => {

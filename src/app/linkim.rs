@@ -6,6 +6,7 @@ use axum::{Router, extract::FromRef};
 
 use super::Base;
 use crate::{
+    accounts::AccountData,
     api::{
         client::state::ClientState,
         grpc::{self, GrpcState},
@@ -13,12 +14,28 @@ use crate::{
         linkim::state::{LinkImServices, LinkImState},
     },
     config::Secret,
-    contacts::{Collaborators, Contacts, Policy},
+    contacts::{Collaborators, ContactRules, Contacts, Crossings, Following, Policy},
+    conversations::{Conversations, DirectRooms, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
     groups::{Groups, ServiceUser},
     numbers::{GroupIdKey, Numbers},
+    rooms::append::Appenders,
     store,
-    store::StoreError,
+    store::{Store, StoreError},
+    sync::notifier::Notifier,
 };
+
+/// Has friendships follow what happens in direct rooms; before anything does.
+pub(super) fn follow_contacts(
+    appenders: &Appenders,
+    store: &Store,
+    notifier: &Arc<Notifier>,
+    rules: &Arc<ContactRules>,
+) -> Arc<Crossings> {
+    let crossings = Arc::<Crossings>::default();
+    let data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
+    appenders.watch_members(Arc::new(Following::new(data, rules.clone(), crossings.clone())));
+    crossings
+}
 
 /// Makes the services.
 pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImState, StoreError> {
@@ -32,6 +49,10 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         membership: client.membership.clone(),
         joining: client.joining.clone(),
         leaving: client.leaving.clone(),
+        data: client.account_data.clone(),
+        tags: client.tags.clone(),
+        directory: client.user_directory.clone(),
+        clock: base.clock.clone(),
     };
     let server_name = &base.config.server_name;
     let service = ServiceUser::ensure(&base.store, server_name, base.clock.now_ms()).await?;
@@ -44,12 +65,37 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
         service,
         base.group_changes.clone(),
     );
+    let numbers = Arc::new(numbers);
+    let (store, clock, config) = (&base.store, &base.clock, &base.config.linkim);
+    let settings = Arc::new(Settings::new(
+        store.clone(),
+        clock.clone(),
+        client.account_data.clone(),
+        client.push_rules.clone(),
+        base.receive_nothing.clone(),
+        config.text_limit,
+    ));
+    let contacts = Arc::new(Contacts::new(contacts, Policy::from(config)));
+    let direct = DirectRooms::new(contacts.clone(), config.friend_verify);
     Ok(LinkImState::new(LinkImServices {
-        contacts: Arc::new(Contacts::new(contacts, Policy::from(&base.config.linkim))),
+        contacts,
         client: client.clone(),
         groups: Arc::new(groups),
-        store: base.store.clone(),
-        numbers: Arc::new(numbers),
+        store: store.clone(),
+        messages: Arc::new(Messages::new(
+            store.clone(),
+            clock.clone(),
+            numbers.clone(),
+            client.sending.clone(),
+            direct,
+            (config.text_limit, config.withdraw),
+        )),
+        history: Arc::new(HistoryReader::new(store.clone(), clock.clone(), numbers.clone())),
+        conversations: Arc::new(Conversations::new(store.clone(), clock.clone(), base.config.server_name.clone())),
+        mark_read: Arc::new(MarkRead::new(store.clone(), client.receipts.clone(), settings.clone())),
+        conversation_settings: settings,
+        message_search: Arc::new(MessageSearch::new(store.clone(), clock.clone(), numbers.clone())),
+        numbers,
     }))
 }
 

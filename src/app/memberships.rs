@@ -50,8 +50,9 @@ impl Memberships {
             peers.policy.clone(),
             signatory.clone(),
         ));
-        let mut membership = Membership::new(store.clone(), appenders.clone(), own.clone());
-        membership = membership.with_rules(vec![group_rules.clone()]);
+        let mut membership = Membership::new(store.clone(), appenders.clone(), own.clone())
+            .with_rules(vec![group_rules.clone()])
+            .inviting_by(base.contact_rules.clone());
         if config.federation.enabled {
             membership = membership.inviting_elsewhere(inviting.clone()).telling_elsewhere(peers.sender.clone());
         }
@@ -91,15 +92,18 @@ impl Memberships {
                 handshake,
                 whereabouts,
             )),
-            hosting: Arc::new(Hosting::new(
-                store.clone(),
-                appenders.clone(),
-                checker.clone(),
-                peers.acls.clone(),
-                peers.policy.clone(),
-                inviting,
-                signatory,
-            )),
+            hosting: Arc::new(
+                Hosting::new(
+                    store.clone(),
+                    appenders.clone(),
+                    checker.clone(),
+                    peers.acls.clone(),
+                    peers.policy.clone(),
+                    inviting,
+                    signatory,
+                )
+                .inviting_by(base.contact_rules.clone()),
+            ),
             membership,
             directory,
         }

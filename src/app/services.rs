@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Base, Peers, encryption::Encryption, memberships::Memberships};
+use super::{Base, Peers, encryption::Encryption, memberships::Memberships, verification::Verification};
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles, PushRules,
-        RateLimits, Registration, Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
+        AccountData, AddressLogin, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles,
+        PushRules, RateLimits, Registration, Restrictions, Sessions, SharedSecret, SignUp, Tags, TurnServer, Uia,
+        UserNames,
     },
     api::client::state::{ClientServices, ClientState},
     media::Media,
@@ -33,15 +34,17 @@ pub(super) async fn services(
     media: &Arc<Media>,
     encryption: &Encryption,
 ) -> Result<ClientState, StoreError> {
-    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, presence, .. } = base;
+    let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, .. } = base;
+    let Base { presence, contact_rules, group_rules, receive_nothing, .. } = base;
     let server_name = &config.server_name;
     let watcher = encryption.lists.clone();
     let sessions = Sessions::load(store.clone(), clock.clone(), random.clone(), last_seen.clone(), watcher);
-    let sessions = Arc::new(sessions.await?);
+    let sessions = Arc::new(sessions.await?.with_policy(config.linkim.multi_device_policy));
     let limits = Arc::new(RateLimits::new(config.rate_limits.enabled, clock.clone()));
     let names = Arc::new(UserNames::new(server_name.clone(), config.registration.reserved_names.clone()));
     let passwords = Arc::new(Passwords::new(random.clone()));
-    let registration = Arc::new(Registration::new(
+    let Verification { codes, third_party_ids, token_requests, invitations } = Verification::new(base, peers).await?;
+    let registration = Registration::new(
         store.clone(),
         clock.clone(),
         random.clone(),
@@ -49,9 +52,11 @@ pub(super) async fn services(
         sessions.clone(),
         names.clone(),
         config.registration.clone(),
-    ));
-    let login = Arc::new(Login::new(store.clone(), passwords, sessions.clone(), limits.clone()));
-    let account_data = Arc::new(AccountData::new(store.clone(), notifier.clone()));
+    );
+    let registration = Arc::new(registration.inviting(invitations.clone(), config.linkim.invitation_required));
+    let login = Arc::new(Login::new(store.clone(), passwords.clone(), sessions.clone(), limits.clone()));
+    let account_data = AccountData::new(store.clone(), notifier.clone()).watched_by(contact_rules.clone());
+    let account_data = Arc::new(account_data);
     let membership = memberships.membership.clone();
     let typing = Typing::new(store.clone(), appenders.clone(), notifier.clone(), typing_notes.clone());
     let typing = Arc::new(typing.telling(sender_notes.clone()));
@@ -64,7 +69,35 @@ pub(super) async fn services(
         presence: presence.clone(),
         receipts: Arc::new(Receipts::new(store.clone(), appenders.clone(), hear, clock.clone())),
         typing,
-        uia: Arc::new(Uia::new(login.clone(), registration.clone(), names.clone(), clock.clone(), random.clone())),
+        uia: Arc::new(Uia::new(
+            login.clone(),
+            registration.clone(),
+            names.clone(),
+            third_party_ids.clone(),
+            token_requests.clone(),
+            clock.clone(),
+            random.clone(),
+        )),
+        address_login: Arc::new(AddressLogin::new(
+            store.clone(),
+            third_party_ids.clone(),
+            codes.clone(),
+            passwords,
+            login.clone(),
+            sessions.clone(),
+            limits.clone(),
+        )),
+        sign_up: Arc::new(SignUp::new(
+            store.clone(),
+            clock.clone(),
+            codes.clone(),
+            registration.clone(),
+            invitations.clone(),
+        )),
+        codes,
+        third_party_ids,
+        token_requests,
+        invitations,
         shared_secret: Arc::new(SharedSecret::new(
             config.registration.shared_secret.clone(),
             clock.clone(),
@@ -85,7 +118,8 @@ pub(super) async fn services(
                 config.rooms.default_version.clone(),
                 clock.clone(),
             )
-            .talking_to_others(config.federation.enabled),
+            .talking_to_others(config.federation.enabled)
+            .inviting_by(contact_rules.clone()),
         ),
         joining: memberships.joining.clone(),
         filling: memberships.filling.clone(),
@@ -93,8 +127,11 @@ pub(super) async fn services(
         leaving: memberships.leaving.clone(),
         reading: Arc::new(Reading::new(store.clone(), clock.clone())),
         sending: Arc::new(
-            Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone())
-                .with_rules(vec![base.group_rules.clone()]),
+            Sending::new(store.clone(), appenders.clone(), membership.clone(), server_name.clone()).with_rules(vec![
+                contact_rules.clone(),
+                group_rules.clone(),
+                receive_nothing.clone(),
+            ]),
         ),
         aliases: Arc::new(Aliases::new(store.clone(), appenders.clone(), server_name.clone(), clock.clone())),
         directory: Arc::new(Directory::new(store.clone(), summaries.clone(), server_name.clone())),

@@ -34,6 +34,8 @@ fn the_verbs() {
             Command::TestCertificates { folder: PathBuf::from("c"), names: vec!["localhost".into(), "b.test".into()] },
         ),
         ("linkim admin --config f list-rooms", admin(config.clone(), AdminCommand::ListRooms)),
+        ("linkim admin invite-code", admin(None, AdminCommand::InviteCode { uses: 1 })),
+        ("linkim admin invite-code --uses 20", admin(None, AdminCommand::InviteCode { uses: 20 })),
     ];
     for (line, expected) in expected {
         assert_eq!(command(line).expect(line), expected);
@@ -79,6 +81,7 @@ fn wrong_lines_are_refused() {
         "linkim admin create-user Alice",
         "linkim admin deactivate @alice:a.example",
         "linkim admin list-rooms x",
+        "linkim admin invite-code --uses 0",
         "linkim backup",
         "linkim restore",
         "linkim admin federation retry",

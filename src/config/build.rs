@@ -204,13 +204,12 @@ fn media(reader: &mut Reader) -> Media {
 fn email(reader: &mut Reader) -> Option<Email> {
     let smtp_url = reader.secret("email.smtp_url", "an smtp:// or smtps:// address", |text| {
         is_line(text)
-            && ["smtp://", "smtps://"]
-                .iter()
-                .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
+            && ["smtp://", "smtps://"].iter().any(|scheme| text.starts_with(scheme))
+            && lettre::AsyncSmtpTransport::<lettre::Tokio1Executor>::from_url(text).is_ok()
     });
     let from =
         reader.string("email.from", "an address, as \"linkim@a.example\" or \"LinkIM <linkim@a.example>\"", |text| {
-            is_mailbox(text).then(|| text.to_owned())
+            (is_mailbox(text) && text.parse::<lettre::message::Mailbox>().is_ok()).then(|| text.to_owned())
         });
     Some(Email { smtp_url: smtp_url?, from: from? })
 }
@@ -237,7 +236,7 @@ fn linkim(reader: &mut Reader) -> LinkIm {
         multi_device_policy: reader
             .number(
                 "linkim.multi_device_policy",
-                "0 (every session stays), 1 (one per platform), 4 (one per class of device) or 5 (as 4, any number of computers)",
+                "0 (every session stays), 1 (one per platform), 4 (one per class of device) or 5 (any number of computers and one other)",
                 MultiDevicePolicy::from_number,
             )
             .unwrap_or(default.multi_device_policy),

@@ -94,8 +94,8 @@ pub enum MultiDevicePolicy {
     OnePerPlatform,
     /// 4: those of the same class of device (computer, phone, tablet, web, mini program).
     OnePerClass,
-    /// 5: those of the same class, except computers.
-    OnePerClassButComputers,
+    /// 5: of those that are not computers, all others; computers neither end a session nor are ended.
+    OneBesideComputers,
 }
 
 impl MultiDevicePolicy {
@@ -105,7 +105,7 @@ impl MultiDevicePolicy {
             0 => Some(Self::KeepAll),
             1 => Some(Self::OnePerPlatform),
             4 => Some(Self::OnePerClass),
-            5 => Some(Self::OnePerClassButComputers),
+            5 => Some(Self::OneBesideComputers),
             _ => None,
         }
     }

@@ -1,9 +1,12 @@
 //! The direct room of two users: found, or made.
 
-use std::{collections::hash_map::RandomState, hash::BuildHasher, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
 
 use ruma::{CanonicalJsonObject, OwnedRoomId};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{Contacts, MAX_REQUEST_TEXT, blocking, friends, settings};
 use crate::{
@@ -19,7 +22,9 @@ use crate::{
         presets::Preset,
     },
     store::{
-        Read, StoreError, accounts, direct_rooms,
+        Read, StoreError, accounts,
+        accounts::AccountKind,
+        direct_rooms,
         direct_rooms::DirectRoom,
         ids::{self, RoomKey, UserNid},
         members::Membership,
@@ -100,24 +105,28 @@ impl From<AppendError> for OpenError {
     }
 }
 
-/// Lets one request at a time look for the direct room of a pair, so that two don't make two. Bound: the locks.
-pub(super) struct Gates {
-    locks: [Mutex<()>; 64],
-    hasher: RandomState,
-}
+/// Lets one request at a time look for the direct room of a pair, so that two don't make two. Bound: one entry a pair that
+/// somebody looks after.
+#[derive(Default)]
+pub(super) struct Gates(std::sync::Mutex<HashMap<Pair, Arc<Mutex<()>>>>);
 
-impl Default for Gates {
-    fn default() -> Self {
-        Self { locks: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
-    }
-}
+/// Two users, in the order of their numbers.
+type Pair = (UserNid, UserNid);
+
+/// Entries at which those that nobody holds are taken out.
+const MANY_GATES: usize = 64;
 
 impl Gates {
     /// Waits until nobody else looks after this pair.
-    pub(super) async fn pass(&self, one: UserNid, other: UserNid) -> MutexGuard<'_, ()> {
-        let pair = (one.0.min(other.0), one.0.max(other.0));
-        let at = self.hasher.hash_one(pair) % self.locks.len() as u64;
-        self.locks[at as usize].lock().await
+    pub(super) async fn pass(&self, one: UserNid, other: UserNid) -> OwnedMutexGuard<()> {
+        let gate = {
+            let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if gates.len() >= MANY_GATES {
+                gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+            }
+            gates.entry((one.min(other), one.max(other))).or_default().clone()
+        };
+        gate.lock_owned().await
     }
 }
 
@@ -137,7 +146,7 @@ pub(super) struct Standing {
 
 impl Contacts {
     /// Finds the room where the user can talk to `peer`, or makes it. A peer who is not in it is invited; one of this server
-    /// joins at once, unless friends must be friends first. Where the peer has invited the user, that is accepted.
+    /// joins at once if they were never asked, or are a friend. Where the peer has invited the user, that is accepted.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -160,7 +169,8 @@ impl Contacts {
         if standing.refuses_strangers && !standing.friend {
             return Err(OpenError::RefusesStrangers);
         }
-        let joins = standing.local && !standing.blocked;
+        // Who has been asked, or has left, is not brought in by a message: it waits for them.
+        let joins = standing.local && !standing.blocked && (standing.room.is_none() || standing.friend);
         let direct = self.reach(by, peer, standing, None).await?;
         if direct.joined || !joins {
             return Ok(direct);
@@ -179,7 +189,7 @@ impl Contacts {
         self.store
             .read(move |read| {
                 let local = peer.user_id.server_name() == by.user_id.server_name();
-                if local && !accounts::is_active(read, peer.nid)? {
+                if local && !is_person(read, peer.nid)? {
                     return Err(OpenError::NoUser);
                 }
                 let room = match direct_rooms::canonical(read, by.user, peer.nid)? {
@@ -233,7 +243,7 @@ impl Contacts {
         Ok(Direct { room, joined: false })
     }
 
-    async fn invite(
+    pub(super) async fn invite(
         &self,
         by: &Session,
         peer: &User,
@@ -275,7 +285,7 @@ impl Contacts {
 }
 
 /// What a request's invitation says beside its membership: the text also where plain clients show it.
-fn request_content(text: Option<&str>) -> CanonicalJsonObject {
+pub(super) fn request_content(text: Option<&str>) -> CanonicalJsonObject {
     let Some(text) = text else { return CanonicalJsonObject::new() };
     let text: String = text.chars().take(MAX_REQUEST_TEXT).collect();
     let mut content = object([(FRIEND_REQUEST, object([("text", text.clone().into())]).into())]);
@@ -283,6 +293,12 @@ fn request_content(text: Option<&str>) -> CanonicalJsonObject {
         content.insert("reason".into(), text.into());
     }
     content
+}
+
+/// Whether a user of this server is somebody to talk to.
+fn is_person(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
+    let account = accounts::get(read, user)?;
+    Ok(account.is_some_and(|account| account.deactivated_ts.is_none() && account.kind != AccountKind::Service))
 }
 
 /// Whether two users are friends on each side that is of this server.

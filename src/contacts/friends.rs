@@ -47,7 +47,8 @@ pub fn of(read: &dyn Read, user: UserNid) -> Result<Friends, StoreError> {
 pub fn has(read: &dyn Read, user: UserNid, friend: &UserId) -> Result<bool, StoreError> {
     let Some(content) = account_data::get(read, user, None, KIND)? else { return Ok(false) };
     // The server alone writes it, so a friend's id is a key of it or stands nowhere in it: no need to read all of it.
-    Ok(content.contains(&format!("\"{friend}\":")))
+    let key = serde_json::Value::from(friend.as_str()).to_string() + ":";
+    Ok(content.contains(&key))
 }
 
 /// Adds a friend, if they are not one. False: there is no room for more.

@@ -3,9 +3,20 @@
 //! LinkIM's meaning over Matrix's rooms and account data (spec/decisions/0016-contacts.md): a friend request is an invitation
 //! into a direct room, friends are account data of each side, the blacklist is `m.ignored_user_list`.
 
+mod blacklist;
 mod blocking;
+mod crossing;
 mod direct;
+mod error;
+mod following;
+mod friend_list;
 pub mod friends;
+mod labels;
+mod people;
+mod remarks;
+mod requests;
+mod rules;
+mod search;
 pub mod settings;
 
 use std::sync::Arc;
@@ -13,12 +24,23 @@ use std::sync::Arc;
 use self::direct::Gates;
 pub use self::{
     blocking::blocked,
+    crossing::Crossings,
     direct::{Direct, OpenError, are_friends},
+    error::ContactError,
+    following::Following,
+    friend_list::FriendEntry,
+    labels::MAX_LABELS,
+    people::{Person, person},
+    requests::{Direction, Requested, ShownRequest},
+    rules::ContactRules,
+    search::Found,
 };
 use crate::{
+    accounts::{AccountData, Tags},
+    clock::Clock,
     config::LinkIm,
     peers::{joining::Joining, leaving::Leaving},
-    rooms::{append::Appenders, create::RoomCreation, membership::Membership},
+    rooms::{append::Appenders, create::RoomCreation, membership::Membership, user_directory::UserDirectory},
     store::Store,
 };
 
@@ -48,6 +70,10 @@ pub struct Contacts {
     membership: Arc<Membership>,
     joining: Arc<Joining>,
     leaving: Arc<Leaving>,
+    data: Arc<AccountData>,
+    tags: Arc<Tags>,
+    directory: Arc<UserDirectory>,
+    clock: Arc<dyn Clock>,
     policy: Policy,
     gates: Gates,
 }
@@ -66,12 +92,37 @@ pub struct Collaborators {
     pub joining: Arc<Joining>,
     /// Rejects them.
     pub leaving: Arc<Leaving>,
+    /// Where friends, labels, remarks and the blacklist are.
+    pub data: Arc<AccountData>,
+    /// Where plain clients see labels.
+    pub tags: Arc<Tags>,
+    /// Finds people by name.
+    pub directory: Arc<UserDirectory>,
+    /// Says since when people are friends.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Contacts {
     /// With these.
     pub fn new(with: Collaborators, policy: Policy) -> Self {
-        let Collaborators { store, appenders, creation, membership, joining, leaving } = with;
-        Self { store, appenders, creation, membership, joining, leaving, policy, gates: Gates::default() }
+        Self {
+            store: with.store,
+            appenders: with.appenders,
+            creation: with.creation,
+            membership: with.membership,
+            joining: with.joining,
+            leaving: with.leaving,
+            data: with.data,
+            tags: with.tags,
+            directory: with.directory,
+            clock: with.clock,
+            policy,
+            gates: Gates::default(),
+        }
     }
 }
+
+#[cfg(test)]
+mod schemas_tests;
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ impl Groups {
             })
             .await?;
         let (guests, service) = guests;
-        let create_content = object([(MARK, true.into()), ("room_version", RoomVersionId::V12.as_str().into())]);
+        let create_content = create_content();
         let creator = self.service.user_id.clone();
         let room = NewRoom { version: RoomVersionId::V12, creator, create_content };
         let events = self.first_events(by, &new.name, new.avatar.as_deref(), new.mode, &guests, &service);
@@ -140,6 +140,11 @@ impl Groups {
         events.extend(owner.into_iter().chain(others));
         events
     }
+}
+
+/// The content of a group's create event.
+pub(super) fn create_content() -> CanonicalJsonObject {
+    object([(MARK, true.into()), ("room_version", RoomVersionId::V12.as_str().into())])
 }
 
 /// Holds that a name can be a group's.

@@ -126,7 +126,7 @@ impl Groups {
             }
             content.insert("displayname".into(), nickname.as_str().into());
             let event = LocalEvent::state(by_actor.user_id.clone(), "m.room.member", key, content);
-            let own = CanonicalJsonValue::Object(object([("nickname", nickname.as_str().into())])).to_string();
+            let own = CanonicalJsonValue::Object(nickname_override(&nickname)).to_string();
             let (user, room) = (by_actor.user, Some(ground.room.nid));
             Ok(Plan::new(vec![event], ()).beside(move |tx| {
                 let position = tx.next_position();
@@ -138,4 +138,9 @@ impl Groups {
         })
         .await
     }
+}
+
+/// The room account data that remembers a nickname.
+pub(super) fn nickname_override(nickname: &str) -> CanonicalJsonObject {
+    object([("nickname", nickname.into())])
 }

@@ -1,7 +1,7 @@
 //! Why something was not done in a group.
 
 use crate::{
-    rooms::{append::AppendError, membership::MembershipError},
+    rooms::{append::AppendError, membership::MembershipError, send_rules::Refused},
     store::StoreError,
 };
 
@@ -77,6 +77,8 @@ impl From<MembershipError> for GroupError {
             MembershipError::Append(error) => error.into(),
             MembershipError::Store(error) => Self::Store(error),
             MembershipError::Forbidden(reason) => Self::NotPermitted(reason),
+            MembershipError::Refused(Refused::Dissolved) => Self::Dissolved,
+            MembershipError::Refused(refused) => Self::NotPermitted(refused.to_string()),
             other => Self::Membership(other),
         }
     }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ruma::OwnedUserId;
 use tokio::sync::Notify;
 
 use super::{
@@ -25,6 +26,7 @@ use crate::{
     store::{
         StoreError, groups, ids,
         ids::{RoomNid, UserNid},
+        members::Membership,
     },
 };
 
@@ -114,9 +116,14 @@ impl Groups {
             let mut rooms = self.changes.take();
             rooms.append(&mut failed);
             for room in rooms {
-                if let Err(error) = self.put_right(room).await {
-                    tracing::warn!(%error, "a change of a group was not followed; it is tried again");
-                    failed.insert(room);
+                match self.put_right(room).await {
+                    Ok(()) => {}
+                    Err(error @ (GroupError::Busy | GroupError::Store(_))) => {
+                        tracing::warn!(%error, "a change of a group was not followed; it is tried again");
+                        failed.insert(room);
+                    }
+                    // A blocked room, say: tried again when it changes, and at the next start.
+                    Err(error) => tracing::info!(%error, room = room.0, "a change of a group was not followed"),
                 }
             }
             let mut sleep = match self.lift().await {
@@ -153,7 +160,14 @@ impl Groups {
         let ended = ended.map_err(|error: StoreError| error)?;
         let any = !ended.is_empty();
         for room in ended {
-            self.lift_ended(room).await?;
+            match self.lift_ended(room).await {
+                Ok(()) => {}
+                Err(error @ (GroupError::Busy | GroupError::Store(_))) => return Err(error),
+                Err(error) => {
+                    tracing::info!(%error, room = room.0, "the mutes of a group can't be lifted");
+                    self.store.write::<_, StoreError, _>(move |tx| groups::delete_mutes(tx, room)).await?;
+                }
+            }
         }
         if any {
             return Ok(Duration::ZERO);
@@ -232,10 +246,28 @@ fn successor(ground: &Ground<'_>) -> Result<Option<Other>, StoreError> {
     Ok(None)
 }
 
-/// Makes the power levels and the table of ends say what the mutes say.
+/// Whom the power levels still name as more than a member although they left: who comes back begins anew.
+fn gone(ground: &Ground<'_>) -> Result<Vec<OwnedUserId>, StoreError> {
+    let mut gone = Vec::new();
+    for user in ground.roles.power().listed().filter_map(|user| <&ruma::UserId>::try_from(user).ok()) {
+        if ground.roles.owner() == Some(user) || levels::listed(&ground.levels, user).is_none_or(|level| level <= 0) {
+            continue;
+        }
+        let member = ids::user_nid(ground.read, user)?.map(|nid| ground.membership(nid)).transpose()?.flatten();
+        if member.is_some_and(|member| matches!(member.membership, Membership::Leave | Membership::Ban)) {
+            gone.push(user.to_owned());
+        }
+    }
+    Ok(gone)
+}
+
+/// Makes the power levels and the table of ends say what the mutes and the memberships say.
 fn reconciled(ground: &Ground<'_>) -> Result<Plan<()>, StoreError> {
     let (read, room) = (ground.read, ground.room.nid);
     let (mut events, mut levels, mut rows) = (Vec::new(), ground.levels.clone(), Vec::new());
+    for user in gone(ground)? {
+        levels::set(&mut levels, &user, 0);
+    }
     let mut muted = levels::muted(&levels);
     let noted = groups::mutes(read, room)?;
     for mut mute in mutes::of_room(read, room)? {

@@ -26,7 +26,7 @@ use crate::{
         profile::MemberProfile,
     },
     store::{
-        Read, StoreError, accounts,
+        Read, StoreError, account_data, accounts,
         accounts::AccountKind,
         groups::{self, Handled, RequestRow},
         ids,
@@ -286,10 +286,18 @@ pub(super) fn way(
     }
     let ignored = ignored_users::of(read, user.nid)?;
     let owner = owner.map(|owner| ids::user_nid(read, owner)).transpose()?.flatten();
-    if ignored.contains(&by) || owner.is_some_and(|owner| ignored.contains(&owner)) {
+    let refuses = ignored.contains(&by) || owner.is_some_and(|owner| ignored.contains(&owner));
+    if refuses || wishes_to_be_asked(read, user.nid)? {
         return Ok(if before == Some(State::Invite) { Way::Invited } else { Way::Invite });
     }
     Ok(Way::Join(MemberProfile::load(read, user.nid)?))
+}
+
+/// Whether a user set that strangers may not add them (account data `org.linkim.settings`).
+fn wishes_to_be_asked(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
+    let settings = account_data::get(read, user, None, "org.linkim.settings")?;
+    let settings = settings.and_then(|settings| serde_json::from_str::<serde_json::Value>(&settings).ok());
+    Ok(settings.is_some_and(|settings| settings["strangers_may_add"] == false))
 }
 
 /// The events by which a local user is in: one join that the service user vouches for, or where the join rule knows no such

@@ -27,6 +27,8 @@ mod removal;
 mod requests;
 mod roles;
 mod rules;
+#[cfg(test)]
+mod schemas_tests;
 mod service_user;
 mod settings;
 mod silence;

@@ -163,6 +163,35 @@ impl Groups {
             .await
     }
 
+    /// As [`Self::members`], for services that act for nobody in particular.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn members_for_services(
+        &self,
+        room: &Arc<RoomKey>,
+        filter: MemberFilter,
+    ) -> Result<MemberPage, StoreError> {
+        let (room, now_ms) = (room.clone(), self.clock.now_ms());
+        self.store.read(move |read| page(read, &room, &Roles::of(read, &room)?, &filter, now_ms)).await
+    }
+
+    /// The name and the avatar of rooms, in their order, for services that act for nobody in particular; empty where there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn looks(&self, rooms: Vec<Arc<RoomKey>>) -> Result<Vec<(String, String)>, StoreError> {
+        self.store
+            .read(move |read| {
+                let looks = rooms.iter().map(|room| {
+                    Ok((text(read, room, "m.room.name", "name")?, text(read, room, "m.room.avatar", "url")?))
+                });
+                looks.collect()
+            })
+            .await
+    }
+
     /// The members who joined first, whose avatars make the group's.
     ///
     /// # Errors
@@ -186,18 +215,14 @@ fn info(read: &dyn Read, room: &Arc<RoomKey>, by: UserNid) -> Result<GroupInfo, 
     let role = caller(read, room, &roles, by)?;
     let levels: CanonicalJsonObject =
         state::current_content(read, room.nid, "m.room.power_levels", "")?.unwrap_or_default();
-    let text = |kind, name| -> Result<String, StoreError> {
-        let content: Option<CanonicalJsonObject> = state::current_content(read, room.nid, kind, "")?;
-        Ok(content.as_ref().and_then(|content| string(content, name)).unwrap_or_default().to_owned())
-    };
     let created = rooms::create_event(read, room.nid)?.map(|nid| state::load_pdu(read, nid)).transpose()?;
     let owner = match roles.owner() {
         Some(owner) => joined(read, room, owner)?,
         None => None,
     };
     Ok(GroupInfo {
-        name: text("m.room.name", "name")?,
-        avatar: text("m.room.avatar", "url")?,
+        name: text(read, room, "m.room.name", "name")?,
+        avatar: text(read, room, "m.room.avatar", "url")?,
         owner,
         members: member_count(read, room)?,
         mode: JoinMode::of_room(read, room.nid, levels::named(&levels, "invite"))?,
@@ -207,6 +232,12 @@ fn info(read: &dyn Read, room: &Arc<RoomKey>, by: UserNid) -> Result<GroupInfo, 
         created_ts: created.map_or(0, |pdu| i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX)),
         room: room.clone(),
     })
+}
+
+/// A text of a state event; empty if there is none.
+fn text(read: &dyn Read, room: &RoomKey, kind: &str, name: &str) -> Result<String, StoreError> {
+    let content: Option<CanonicalJsonObject> = state::current_content(read, room.nid, kind, "")?;
+    Ok(content.as_ref().and_then(|content| string(content, name)).unwrap_or_default().to_owned())
 }
 
 /// The number of a joined member.

@@ -103,8 +103,7 @@ impl Groups {
             if !own {
                 return Err(GroupError::NotPermitted("only a group of this server can be dissolved here".into()));
             }
-            let status =
-                object([("by", by_id.as_str().into()), ("status", "dissolved".into()), ("ts", number(ground.now_ms))]);
+            let status = dissolved(&by_id, ground.now_ms);
             let events = vec![
                 ground.levels(levels::dissolved()),
                 ground.state("m.room.join_rules", "", object([("join_rule", "invite".into())])),
@@ -181,6 +180,11 @@ pub(super) fn leave(reason: &str) -> CanonicalJsonObject {
         content.insert("reason".into(), reason.into());
     }
     content
+}
+
+/// The content of the status of a dissolved group.
+pub(super) fn dissolved(by: &UserId, now_ms: i64) -> CanonicalJsonObject {
+    object([("by", by.as_str().into()), ("status", "dissolved".into()), ("ts", number(now_ms))])
 }
 
 /// Takes an admin's level from one who goes, where the executor is another.

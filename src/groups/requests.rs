@@ -6,7 +6,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 
 use super::{
     Actor, Added, GroupError, Groups, JoinMode, Role, Roles,
-    act::{Plan, caller},
+    act::{Ground, Plan, caller},
     levels,
     members::{Source, Way, joins, way},
     removal::leave,
@@ -16,6 +16,7 @@ use crate::{
     accounts::Session,
     numbers::User,
     rooms::{
+        append::LocalEvent,
         content::{number, object, string},
         membership::Change,
         state,
@@ -127,39 +128,24 @@ impl Groups {
         answer: String,
     ) -> Result<Added, GroupError> {
         let (user, by_actor, own) = (target.clone(), by.clone(), self.server_name.clone());
-        let reason = answer.clone();
+        let reason = Some(answer.clone()).filter(|reason| !reason.is_empty());
         let (mut added, invites, kicks) = self
             .act(room, by, move |ground| {
                 ground.needs(Role::Admin)?;
-                let (read, of) = (ground.read, ground.room);
-                let row = groups::request_of(read, of.nid, user.nid)?;
                 let knock = ground.membership(user.nid)?.filter(|member| member.membership == Membership::Knock);
-                let knocks = knock.is_some();
-                let request = match (knock, row) {
-                    (Some(knock), _) => of_knock(read, &knock)?,
+                let request = match (&knock, groups::request_of(ground.read, ground.room.nid, user.nid)?) {
+                    (Some(knock), _) => of_knock(ground.read, knock)?,
                     (None, Some(row)) if row.handled == Handled::Pending => row,
                     (None, Some(_)) => return Err(GroupError::Handled),
                     (None, None) => return Err(GroupError::NoRequest),
                 };
-                let (mut added, mut invites, mut kicks, mut events) =
-                    (Added::default(), Vec::new(), Vec::new(), Vec::new());
-                let source = Source::of_number(request.source).unwrap_or(Source::Search);
+                let mut done = Done::default();
                 if approve {
-                    match way(read, Some(of), &user, by_actor.user, None)? {
-                        Way::Join(profile) if *ground.executor != *by_actor.user_id => {
-                            let rule = join_rule(read, of.nid)?;
-                            let by = Some(&*by_actor.user_id);
-                            events.extend(joins(ground.executor, &rule, &user.user_id, &profile, source, by));
-                            added.added.push(user.nid);
-                        }
-                        Way::Join(_) | Way::Invite => invites.push(user.clone()),
-                        Way::Invited => added.invited.push(user.nid),
-                        Way::Refused(why) => return Err(GroupError::NotPermitted(format!("{} {why}", user.user_id))),
-                    }
-                } else if knocks && user.user_id.server_name() == own {
-                    events.push(ground.state("m.room.member", user.user_id.as_str(), leave(&answer)));
-                } else if knocks {
-                    kicks.push(user.clone());
+                    done.let_in(ground, &user, &by_actor, request.source)?;
+                } else if knock.is_some() && user.user_id.server_name() == own {
+                    done.events.push(ground.state("m.room.member", user.user_id.as_str(), leave(&answer)));
+                } else if knock.is_some() {
+                    done.kicks.push(user.clone());
                 }
                 let row = RequestRow {
                     handled: if approve { Handled::Approved } else { Handled::Rejected },
@@ -168,8 +154,8 @@ impl Groups {
                     answer: answer.clone(),
                     ..request
                 };
-                let room = of.nid;
-                Ok(Plan::new(events, (added, invites, kicks)).beside(move |tx| {
+                let room = ground.room.nid;
+                Ok(Plan::new(done.events, (done.added, done.invites, done.kicks)).beside(move |tx| {
                     groups::put_request(tx, room, &row)?;
                     groups::trim_requests(tx, room, KEPT)
                 }))
@@ -177,11 +163,38 @@ impl Groups {
             .await?;
         let executor = self.executor_session(room, by);
         for user in kicks {
-            let reason = Some(reason.clone()).filter(|reason| !reason.is_empty());
-            self.membership.act_on(&executor, &room.room_id, &user.user_id, Change::Kick, reason).await?;
+            self.membership.act_on(&executor, &room.room_id, &user.user_id, Change::Kick, reason.clone()).await?;
         }
         self.invite_each(room, executor, by, invites, &mut added).await;
         Ok(added)
+    }
+}
+
+/// What the answer to a request does.
+#[derive(Default)]
+struct Done {
+    events: Vec<LocalEvent>,
+    added: Added,
+    /// To be invited once the answer is noted.
+    invites: Vec<User>,
+    /// To be told no, through their server.
+    kicks: Vec<User>,
+}
+
+impl Done {
+    fn let_in(&mut self, ground: &Ground<'_>, user: &User, by: &Actor, source: i64) -> Result<(), GroupError> {
+        let source = Source::of_number(source).unwrap_or(Source::Search);
+        match way(ground.read, Some(ground.room), user, by.user, None)? {
+            Way::Join(profile) if *ground.executor != *by.user_id => {
+                let (rule, by) = (join_rule(ground.read, ground.room.nid)?, Some(&*by.user_id));
+                self.events.extend(joins(ground.executor, &rule, &user.user_id, &profile, source, by));
+                self.added.added.push(user.nid);
+            }
+            Way::Join(_) | Way::Invite => self.invites.push(user.clone()),
+            Way::Invited => self.added.invited.push(user.nid),
+            Way::Refused(why) => return Err(GroupError::NotPermitted(format!("{} {why}", user.user_id))),
+        }
+        Ok(())
     }
 }
 

@@ -70,12 +70,7 @@ impl Numbers {
     /// [`StoreError`].
     pub async fn thread(&self, name: &ThreadRef) -> Result<Option<Arc<RoomKey>>, StoreError> {
         let name = name.clone();
-        self.store
-            .read_short(move |read| match name {
-                ThreadRef::Number(number) => ids::known_room(read, number),
-                ThreadRef::Room(room_id) => ids::room(read, &room_id),
-            })
-            .await
+        self.store.read_short(move |read| thread(read, &name)).await
     }
 
     /// The room that a group's UUID or a room id names, if this server knows it. As [`Self::thread`], nothing is checked.
@@ -83,14 +78,18 @@ impl Numbers {
     /// # Errors
     /// [`StoreError`].
     pub async fn group(&self, name: &GroupRef) -> Result<Option<Arc<RoomKey>>, StoreError> {
-        let thread = match name {
-            GroupRef::Uuid(id) => match self.groups.room(*id) {
-                Some(room) => ThreadRef::Number(room.0),
-                None => return Ok(None),
-            },
-            GroupRef::Room(room_id) => ThreadRef::Room(room_id.clone()),
-        };
-        self.thread(&thread).await
+        match self.group_thread(name) {
+            Some(thread) => self.thread(&thread).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What a group's name is as a conversation's; none for a UUID that was not made here.
+    pub fn group_thread(&self, name: &GroupRef) -> Option<ThreadRef> {
+        match name {
+            GroupRef::Uuid(id) => self.groups.room(*id).map(|room| ThreadRef::Number(room.0)),
+            GroupRef::Room(room_id) => Some(ThreadRef::Room(room_id.clone())),
+        }
     }
 
     /// The UUID of a room as a group.
@@ -102,6 +101,29 @@ impl Numbers {
     pub fn server_name(&self) -> &OwnedServerName {
         &self.server_name
     }
+}
+
+/// The room that a conversation's number or a room id names, in a running look-up. As [`Numbers::thread`].
+///
+/// # Errors
+/// [`StoreError`].
+pub fn thread(read: &dyn Read, name: &ThreadRef) -> Result<Option<Arc<RoomKey>>, StoreError> {
+    match name {
+        ThreadRef::Number(number) => ids::known_room(read, *number),
+        ThreadRef::Room(room_id) => ids::room(read, room_id),
+    }
+}
+
+/// The user that is named, in a running look-up; `own` is this server's name. A user of another server whom we never met is
+/// nobody here.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn known_user(read: &dyn Read, own: &OwnedServerName, name: &UserRef) -> Result<Option<User>, StoreError> {
+    Ok(match user(read, own, name)? {
+        Found::User(user) => Some(user),
+        Found::Stranger(_) | Found::Nobody => None,
+    })
 }
 
 /// The event that a message's number or an event id names, in this room. A restored message has taken the number of the one

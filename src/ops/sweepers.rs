@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Clock,
     crypto, params,
-    store::{Store, StoreError, WriteTx, inbox, server_keys},
+    store::{Store, StoreError, WriteTx, inbox, invitation_codes, server_keys, tokens, verification},
 };
 
 /// How long a transaction id is remembered: a client that retries for longer has long shown its user a failure.
@@ -14,6 +14,14 @@ const TRANSACTION_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// How long another server's transaction is remembered: it repeats one until it is answered, for as long as we are down, but
 /// what it repeats after a day was then never answered.
 const INBOX_TRANSACTION_MS: i64 = 24 * 3_600 * 1_000;
+
+/// How long verification codes are remembered, in milliseconds: as long as their number in a day is limited.
+const CODE_MS: i64 = 24 * 3_600 * 1_000;
+
+/// How long it is remembered why a session ended, and that an invitation code was used up, in milliseconds; and how many
+/// sessions.
+const ENDED_MS: i64 = 30 * 24 * 3_600 * 1_000;
+const ENDED: i64 = 100_000;
 
 /// Time between two sweeps.
 const PERIOD: Duration = Duration::from_secs(3_600);
@@ -51,6 +59,9 @@ pub async fn sweep(store: &Store, now_ms: i64) -> Result<(), StoreError> {
     .await?;
     let before = now_ms - INBOX_TRANSACTION_MS;
     in_chunks(store, move |tx| inbox::sweep_answers(tx, before, CHUNK)).await?;
+    in_chunks(store, move |tx| verification::sweep(tx, now_ms - CODE_MS, CHUNK)).await?;
+    in_chunks(store, move |tx| tokens::sweep_ended(tx, now_ms - ENDED_MS, ENDED, CHUNK)).await?;
+    in_chunks(store, move |tx| invitation_codes::sweep(tx, now_ms - ENDED_MS, CHUNK)).await?;
     in_chunks(store, |tx| server_keys::forget_strangers(tx, STRANGERS, CHUNK)).await
 }
 

@@ -22,6 +22,14 @@ impl Wake for PresenceFollows {
         self.next.room_changed(room, position, members, also);
         self.presence.moved(also);
     }
+
+    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
+        self.next.room_changed_here(room, position, members);
+    }
+
+    fn state_changed(&self, room: RoomNid) {
+        self.next.state_changed(room);
+    }
 }
 
 /// Has those offline whose account ends, then goes on as before.

@@ -160,6 +160,11 @@ impl<'a> Renderer<'a> {
         Ok(self.visibility.insert(visibility))
     }
 
+    /// Spares the look-up of whom the viewer ignores, where it was done for another room.
+    pub fn ignoring(&mut self, ignored: Arc<HashSet<UserNid>>) {
+        self.ignored = Some(ignored);
+    }
+
     /// Whom the viewer ignores.
     ///
     /// # Errors

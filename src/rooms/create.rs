@@ -23,6 +23,7 @@ use super::{
     invite_permission,
     presets::{Preset, Visibility},
     profile::MemberProfile,
+    send_rules::{InviteRule, Refused},
 };
 use crate::{
     clock::Clock,
@@ -89,6 +90,9 @@ pub enum CreateError {
     /// Somebody is invited who has all invitations rejected.
     #[error("{0} accepts no invitations")]
     InviteBlocked(OwnedUserId),
+    /// A rule of the product refuses an invitation.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The events could not be appended.
     #[error(transparent)]
     Append(AppendError),
@@ -124,6 +128,7 @@ pub struct RoomCreation {
     default_version: RoomVersionId,
     clock: Arc<dyn Clock>,
     talks_to_others: bool,
+    invite_rule: Option<Arc<dyn InviteRule>>,
 }
 
 impl RoomCreation {
@@ -135,7 +140,14 @@ impl RoomCreation {
         default_version: RoomVersionId,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, appenders, server_name, default_version, clock, talks_to_others: false }
+        Self { store, appenders, server_name, default_version, clock, talks_to_others: false, invite_rule: None }
+    }
+
+    /// Refuses invitations of this server's users by this rule.
+    #[must_use]
+    pub fn inviting_by(mut self, rule: Arc<dyn InviteRule>) -> Self {
+        self.invite_rule = Some(rule);
+        self
     }
 
     /// Whether users of other servers can be invited, once the room is made.
@@ -166,7 +178,7 @@ impl RoomCreation {
             return Err(CreateError::RemoteUser(user.clone()));
         }
         let alias = request.room_alias_name.as_deref().map(|name| self.alias(name)).transpose()?;
-        let known = self.read(creator, &request.invite, alias.clone()).await?;
+        let known = self.read(creator, &request.invite, request.is_direct, alias.clone()).await?;
         let plan = plan(creator, request, version, rules, alias, &known)?;
         self.append(plan).await
     }
@@ -193,10 +205,11 @@ impl RoomCreation {
         &self,
         creator: &UserId,
         invite: &[OwnedUserId],
+        is_direct: bool,
         alias: Option<OwnedRoomAliasId>,
     ) -> Result<Known, CreateError> {
         let (creator, own) = (creator.to_owned(), self.server_name.clone());
-        let invite = invite.to_vec();
+        let (invite, rule) = (invite.to_vec(), self.invite_rule.clone());
         self.store
             .read(move |read| {
                 if let Some(alias) = alias
@@ -207,6 +220,11 @@ impl RoomCreation {
                 for user in &invite {
                     if invite_permission::is_blocked(read, user)? {
                         return Err(CreateError::InviteBlocked(user.clone()));
+                    }
+                    if let Some(rule) = rule.as_ref().filter(|_| user.server_name() == own)
+                        && let Some(refused) = rule.check(read, &creator, user, is_direct)?
+                    {
+                        return Err(refused.into());
                     }
                 }
                 let profile = |user: &OwnedUserId| {

@@ -61,6 +61,14 @@ pub(super) fn between(
     Ok(gap)
 }
 
+/// The newest gap of all that hides something from the viewer.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn newest(open: &mut OpenRoom<'_>) -> Result<Option<Gap>, StoreError> {
+    between(open, None, END)
+}
+
 /// The oldest gap after a place, up to another, that hides something from the viewer.
 pub(super) fn after(
     open: &mut OpenRoom<'_>,

@@ -11,6 +11,9 @@ use crate::{
     store::{Read, StoreError, ids, ids::UserNid},
 };
 
+/// The account data's type.
+pub const KIND: &str = "m.ignored_user_list";
+
 /// The users whom `user` ignores, of those whom this server ever met. Empty if the list has not the shape that it must have.
 ///
 /// # Errors

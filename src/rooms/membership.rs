@@ -18,7 +18,7 @@ use super::{
     invite_permission, predecessor,
     profile::MemberProfile,
     restricted::{self, Restriction},
-    send_rules::{MembershipRule, Refused, WantedMembership},
+    send_rules::{InviteRule, MembershipRule, Refused, WantedMembership},
     state,
     stripped::StrippedState,
 };
@@ -66,6 +66,7 @@ pub enum MembershipError {
     #[error("{0} accepts no invitations")]
     InviteBlocked(OwnedUserId),
     /// A rule of the product refuses it.
+    /// A rule of the product refuses the invitation.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// A member event's content or state key has the wrong shape.
@@ -144,12 +145,20 @@ pub struct Membership {
     elsewhere: Option<Arc<dyn InvitesElsewhere>>,
     tells: Option<Arc<dyn TellsElsewhere>>,
     rules: Arc<[Arc<dyn MembershipRule>]>,
+    invite_rule: Option<Arc<dyn InviteRule>>,
 }
 
 impl Membership {
     /// For the server of this name.
     pub fn new(store: Store, appenders: Arc<Appenders>, server_name: OwnedServerName) -> Self {
-        Self { store, appenders, server_name, elsewhere: None, tells: None, rules: Arc::default() }
+        Self { store, appenders, server_name, elsewhere: None, tells: None, rules: Arc::default(), invite_rule: None }
+    }
+
+    /// Refuses invitations of this server's users by this rule.
+    #[must_use]
+    pub fn inviting_by(mut self, rule: Arc<dyn InviteRule>) -> Self {
+        self.invite_rule = Some(rule);
+        self
     }
 
     /// Lets other servers' users be invited.
@@ -269,6 +278,7 @@ impl Membership {
             server_name: self.server_name.clone(),
             tells: self.tells.clone(),
             rules: self.rules.clone(),
+            invite_rule: self.invite_rule.clone(),
         };
         let Prepared { room, event, along } = self.store.read(move |read| request.prepare(read, content)).await?;
         let Some(event) = event else { return Ok(None) };
@@ -317,6 +327,7 @@ struct Request {
     server_name: OwnedServerName,
     tells: Option<Arc<dyn TellsElsewhere>>,
     rules: Arc<[Arc<dyn MembershipRule>]>,
+    invite_rule: Option<Arc<dyn InviteRule>>,
 }
 
 impl Request {
@@ -356,6 +367,12 @@ impl Request {
                 if self.target.server_name() == self.server_name {
                     if invite_permission::is_blocked(read, &self.target)? {
                         return Err(MembershipError::InviteBlocked(self.target));
+                    }
+                    let is_direct = content.get("is_direct") == Some(&true.into());
+                    if let Some(rule) = &self.invite_rule
+                        && let Some(refused) = rule.check(read, &self.by.user_id, &self.target, is_direct)?
+                    {
+                        return Err(refused.into());
                     }
                     MemberProfile::of(read, &self.target)?.fill(&mut content);
                 }

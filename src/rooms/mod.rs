@@ -20,6 +20,7 @@ pub mod gaps;
 pub mod group_calls;
 mod guests;
 pub mod hierarchy;
+pub mod history_floor;
 pub mod ignored_users;
 pub(crate) mod invite_permission;
 pub mod membership;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     accounts::Session,
     clock::Clock,
-    store::{Store, StoreError},
+    store::{Read, Store, StoreError},
 };
 
 /// Opens rooms to viewers.
@@ -56,6 +56,19 @@ impl Reading {
                 look(&mut OpenRoom::open_for_events(snapshot, &room_id, Shape::ClientWithRoom, &viewer)?)
             })
             .await
+    }
+
+    /// Runs `look` for the session's user on the rooms together, under one snapshot.
+    ///
+    /// # Errors
+    /// What `look` answers.
+    pub async fn across<T, F>(&self, session: &Session, look: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Read, &Viewer) -> Result<T, StoreError> + Send + 'static,
+    {
+        let viewer = self.viewer(session);
+        self.store.read(move |snapshot| look(snapshot, &viewer)).await
     }
 
     fn viewer(&self, session: &Session) -> Viewer {

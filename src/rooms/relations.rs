@@ -65,13 +65,31 @@ pub fn relates_to(json: &str) -> Option<(String, String)> {
     Some((relates_to.rel_type, relates_to.event_id))
 }
 
-/// `m.replace`: the most recent valid edit, by `origin_server_ts`, then by event id.
+/// `m.replace`.
 fn replacement(renderer: &mut Renderer<'_>, event: &EventPage, json: &str, out: &mut String) -> Result<(), StoreError> {
+    match newest_edit(renderer, event, json)? {
+        Some(edit) => {
+            out.push_str(",\"m.replace\":");
+            renderer.inner(&edit, out)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The most recent valid edit of an event that is not redacted, by `origin_server_ts`, then by event id.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn newest_edit(
+    renderer: &mut Renderer<'_>,
+    event: &EventPage,
+    json: &str,
+) -> Result<Option<EventPage>, StoreError> {
     let read = renderer.read;
     if relates_to(json).is_some_and(|(kind, _)| kind == "m.replace") {
-        return Ok(());
+        return Ok(None);
     }
-    let Some(kind) = ids::type_nid(read, &event.row.kind)? else { return Ok(()) };
+    let Some(kind) = ids::type_nid(read, &event.row.kind)? else { return Ok(None) };
     let mut edits = rows::edits(read, &event.row, kind, LOOKED_AT)?;
     edits.sort_by(|a, b| (b.origin_ts, b.event_id.as_str()).cmp(&(a.origin_ts, a.event_id.as_str())));
     for edit in edits {
@@ -82,10 +100,9 @@ fn replacement(renderer: &mut Renderer<'_>, event: &EventPage, json: &str, out: 
         if &*edit.row.kind != "m.room.encrypted" && !has_new_content(&edit.json) {
             continue;
         }
-        out.push_str(",\"m.replace\":");
-        return renderer.inner(&edit, out);
+        return Ok(Some(edit));
     }
-    Ok(())
+    Ok(None)
 }
 
 fn has_new_content(json: &str) -> bool {

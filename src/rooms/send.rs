@@ -8,7 +8,7 @@ use linkim_federation::rules;
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
 
 use super::{
-    append::{Along, AppendError, Appenders, LocalEvent, Transaction},
+    append::{Along, AppendError, Appended, Appenders, LocalEvent, Transaction},
     checks::{self, ContentError},
     content::string,
     guests,
@@ -136,10 +136,26 @@ impl Sending {
             return Ok(earlier);
         }
         let room = self.room(room).await?;
-        let content = self.check_rules(by, &room, kind, None, content, None).await?;
+        Ok(self.message(by, &room, kind, content, Some(transaction)).await?.event_id)
+    }
+
+    /// Sends a message-like event that is neither a redaction nor an annotation; answers once it is durable. Without a
+    /// transaction, a repeated call sends again.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn message(
+        &self,
+        by: &Session,
+        room: &Arc<RoomKey>,
+        kind: &str,
+        content: CanonicalJsonObject,
+        transaction: Option<Transaction>,
+    ) -> Result<Appended, SendError> {
+        let content = self.check_rules(by, room, kind, None, content, None).await?;
         let mut event = LocalEvent::message(by.user_id.clone(), kind, content);
-        event.transaction = Some(transaction);
-        self.append_one(&room, event, None).await
+        event.transaction = transaction;
+        self.append_one(room, event, None).await
     }
 
     /// Redacts an event; answers the redaction's id once it is durable. `content` is the redaction's, `redacts` left out.
@@ -175,7 +191,7 @@ impl Sending {
         let mut event = LocalEvent::message(by.user_id.clone(), "m.room.redaction", content);
         event.redacts = Some(target.to_owned());
         event.transaction = Some(transaction);
-        self.append_one(&room, event, None).await
+        Ok(self.append_one(&room, event, None).await?.event_id)
     }
 
     /// Sets state; answers the event's id once it is durable: of the event that is there, where it says the same already.
@@ -212,7 +228,7 @@ impl Sending {
         let room = self.room(room).await?;
         let content = self.check_rules(by, &room, kind, Some(state_key), content, None).await?;
         let event = LocalEvent::state(by.user_id.clone(), kind, state_key, content);
-        let event_id = self.append_one(&room, event, None).await?;
+        let event_id = self.append_one(&room, event, None).await?.event_id;
         if shuts_guests_out {
             guests::evict(&self.store, &self.appenders, room.nid).await;
         }
@@ -253,17 +269,10 @@ impl Sending {
             .await
     }
 
-    async fn append_one(
-        &self,
-        room: &RoomKey,
-        event: LocalEvent,
-        along: Option<Along>,
-    ) -> Result<OwnedEventId, SendError> {
+    async fn append_one(&self, room: &RoomKey, event: LocalEvent, along: Option<Along>) -> Result<Appended, SendError> {
         let appended = self.appenders.append(room.nid, vec![event], along).await?;
         let appended = appended.into_iter().next();
-        appended
-            .map(|appended| appended.event_id)
-            .ok_or_else(|| SendError::Store(StoreError::Engine("an append of one event answered none".into())))
+        appended.ok_or_else(|| SendError::Store(StoreError::Engine("an append of one event answered none".into())))
     }
 
     /// The room, without a snapshot where it was met before.

@@ -27,6 +27,15 @@ pub enum Refused {
     /// The only other member of the direct room has blocked the sender.
     #[error("you are blocked by this user")]
     Blocked,
+    /// The two are not friends, and this server lets only friends write to each other.
+    #[error("you are not this user's friend")]
+    NotFriends,
+    /// The user wants no invitations of strangers into direct rooms.
+    #[error("this user accepts no friend requests")]
+    RefusesStrangers,
+    /// The only other member of the direct room wants to receive nothing from it.
+    #[error("this user does not receive messages from this conversation")]
+    NotReceiving,
     /// The group's admins have muted the sender, until this time in milliseconds.
     #[error("you are muted in this group")]
     Muted {
@@ -86,5 +95,20 @@ pub trait MembershipRule: Send + Sync {
         by: &Session,
         room: &RoomKey,
         wanted: WantedMembership<'_>,
+    ) -> Result<Option<Refused>, StoreError>;
+}
+
+/// A rule about whom local users invite.
+pub trait InviteRule: Send + Sync {
+    /// Why the invitation of `target`, a user of this server, is refused, if it is. `is_direct`: into a room of the two.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn check(
+        &self,
+        read: &dyn Read,
+        by: &UserId,
+        target: &UserId,
+        is_direct: bool,
     ) -> Result<Option<Refused>, StoreError>;
 }

@@ -136,6 +136,19 @@ pub fn context(
     limit: usize,
     filter: &RoomEventFilter,
 ) -> Result<Context, ReadError> {
+    around(open, event_id, (limit / 2, limit - limit / 2), filter)
+}
+
+/// As [`context`], with up to so many others before the event and after it.
+///
+/// # Errors
+/// `NotFound`, or [`StoreError`].
+pub fn around(
+    open: &mut OpenRoom<'_>,
+    event_id: &EventId,
+    (earlier, later): (usize, usize),
+    filter: &RoomEventFilter,
+) -> Result<Context, ReadError> {
     let event = visible(open, event_id)?;
     let (depth, position) = event.row.topological();
     let mut shown = Chunk::default();
@@ -145,9 +158,9 @@ pub fn context(
     let mut forth = Scan::Forth { from: behind(depth, position), up_to: open.up_to() };
     let mut gap = None;
     if filter.allows_room(&open.room.room_id) {
-        let more = fill(open, &mut back, &Bound::None, limit / 2, filter, &mut before, None)?;
-        fill(open, &mut forth, &Bound::None, limit - limit / 2, filter, &mut after, None)?;
-        if limit / 2 > 0 {
+        let more = fill(open, &mut back, &Bound::None, earlier, filter, &mut before, None)?;
+        fill(open, &mut forth, &Bound::None, later, filter, &mut after, None)?;
+        if earlier > 0 {
             gap = gaps::between(open, more.then_some(back.place()), behind(depth, position))?
                 .filter(|gap| !gap.before_page);
         }

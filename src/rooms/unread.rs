@@ -13,7 +13,7 @@ use crate::store::{
     events::{Running, flag},
     ids::{EventNid, UserNid},
     members::MemberRow,
-    rooms, unread,
+    rooms, unignored, unread,
     unread::{MAIN, WHOLE_ROOM},
 };
 
@@ -54,6 +54,10 @@ pub struct RoomUnread {
     pub main: Unread,
     /// Of each thread that has any, by root.
     pub threads: BTreeMap<EventNid, Unread>,
+    /// Unread messages that mention the member by id.
+    pub mentions: i64,
+    /// Unread messages that mention the whole room.
+    pub room_mentions: i64,
 }
 
 impl RoomUnread {
@@ -90,27 +94,49 @@ impl Marks {
     }
 }
 
-/// What a joined member has not read, as of `read`. Events of `ignored` users do not count.
+/// Whose events do not count, and up to where.
+struct Unheard<'a> {
+    ignored: &'a HashSet<UserNid>,
+    /// Those who were ignored: what they sent up to there stays out.
+    until: HashMap<UserNid, i64>,
+}
+
+impl Unheard<'_> {
+    fn is_empty(&self) -> bool {
+        self.ignored.is_empty() && self.until.is_empty()
+    }
+
+    fn contains(&self, sender: UserNid, position: i64) -> bool {
+        self.ignored.contains(&sender) || self.until.get(&sender).is_some_and(|until| position <= *until)
+    }
+}
+
+/// What a joined member has not read, as of `read`. Events of `ignored` users do not count, and those of others that came while
+/// the member ignored them.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn of(read: &dyn Read, member: &MemberRow, ignored: &HashSet<UserNid>) -> Result<RoomUnread, StoreError> {
     let marks = Marks::read(read, member)?;
+    let mut until = unignored::of(read, member.user)?;
+    until.retain(|_, until| *until > marks.whole);
+    let unheard = Unheard { ignored, until };
     let mut out = RoomUnread::default();
-    if ignored.is_empty() {
+    if unheard.is_empty() {
         out.main = difference(read, member, marks.main)?;
     } else {
         for event in unread::counted_after(read, member.room, marks.main)? {
-            if event.thread.is_none() && !event.redacted && !ignored.contains(&event.sender) {
+            if event.thread.is_none() && !event.redacted && !unheard.contains(event.sender, event.position) {
                 out.main.add(event.flags, 1);
             }
         }
     }
     for event in unread::in_threads(read, member.room, marks.whole, MAX_THREAD_EVENTS)? {
-        if ignored.is_empty() && event.position > marks.main {
+        if unheard.is_empty() && event.position > marks.main {
             out.main.add(event.flags, -1);
         }
-        let counts = !event.redacted && !ignored.contains(&event.sender) && event.sender != member.user;
+        let heard = !unheard.contains(event.sender, event.position);
+        let counts = !event.redacted && heard && event.sender != member.user;
         if let Some(root) = event.thread
             && counts
             && event.position > marks.of(event.thread)
@@ -118,8 +144,9 @@ pub fn of(read: &dyn Read, member: &MemberRow, ignored: &HashSet<UserNid>) -> Re
             out.threads.entry(root).or_default().add(event.flags, 1);
         }
     }
+    out.room_mentions = out.total().positive().highlight;
     for own in unread::personal(read, member.user, member.room, marks.whole)? {
-        if own.redacted || ignored.contains(&own.sender) || own.position <= marks.of(own.thread) {
+        if own.redacted || unheard.contains(own.sender, own.position) || own.position <= marks.of(own.thread) {
             continue;
         }
         let counts = match own.thread {
@@ -128,6 +155,7 @@ pub fn of(read: &dyn Read, member: &MemberRow, ignored: &HashSet<UserNid>) -> Re
         };
         counts.notify += own.notify;
         counts.highlight += own.highlight;
+        out.mentions += 1;
     }
     out.main = out.main.positive();
     out.threads = out.threads.into_iter().map(|(root, counts)| (root, counts.positive())).collect();

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::history_floor;
 use crate::store::{
     Read, StoreError, events,
     events::{EventRow, StateRef, flag},
@@ -86,6 +87,8 @@ pub struct Visibility {
     /// Their member event there.
     leaving: Option<EventNid>,
     memberships: HashMap<EventNid, Membership>,
+    /// The user has cleared what came up to here.
+    floor: i64,
 }
 
 impl Visibility {
@@ -104,6 +107,7 @@ impl Visibility {
             left: None,
             leaving: None,
             memberships: HashMap::new(),
+            floor: history_floor::of(read, user, room.nid)?,
         })
     }
 
@@ -113,7 +117,7 @@ impl Visibility {
     /// [`StoreError`].
     pub fn allows(&mut self, read: &dyn Read, event: &EventRow) -> Result<bool, StoreError> {
         let Some(before) = event.before else { return Ok(false) };
-        if event.is(flag::HIDDEN) {
+        if event.is(flag::HIDDEN) || (event.state_key.is_none() && event.position <= Some(self.floor)) {
             return Ok(false);
         }
         // To who is joined at the event everything is visible, whatever the history visibility says.
@@ -186,6 +190,11 @@ impl Visibility {
             (Membership::Invite, HistoryVisibility::Invited) => true,
             _ => false,
         })
+    }
+
+    /// The place up to which the user has cleared the room; before everything, if they never did.
+    pub fn floor(&self) -> i64 {
+        self.floor
     }
 
     /// The user's membership now; None if they never had any.

@@ -14,6 +14,8 @@ pub struct Device {
     pub nid: DeviceNid,
     /// Its id, unique among the user's.
     pub device_id: String,
+    /// What kind of device LinkIM's client says that it is (`accounts::Platform`); 0: a Matrix client did not say.
+    pub platform: i64,
     /// The name that people see.
     pub display_name: Option<String>,
     /// When it was last used, in milliseconds.
@@ -32,13 +34,15 @@ fn device(row: &Row<'_>) -> Result<Device, StoreError> {
         last_seen_ts: row.get(3)?,
         last_seen_ip: row.get(4)?,
         user_agent: row.get(5)?,
+        platform: row.get(6)?,
     })
 }
 
 /// A user's devices, oldest first.
 pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<Device>, StoreError> {
     read.all(
-        "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip, user_agent FROM devices WHERE user = ?1 ORDER BY nid",
+        "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip, user_agent, platform FROM devices \
+         WHERE user = ?1 ORDER BY nid",
         params![user],
         device,
     )
@@ -47,7 +51,7 @@ pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<Device>, StoreError
 /// A user's device of this id.
 pub fn get(read: &dyn Read, user: UserNid, device_id: &str) -> Result<Option<Device>, StoreError> {
     read.one(
-        "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip, user_agent FROM devices \
+        "SELECT nid, device_id, display_name, last_seen_ts, last_seen_ip, user_agent, platform FROM devices \
          WHERE user = ?1 AND device_id = ?2",
         params![user, device_id],
         device,
@@ -57,6 +61,11 @@ pub fn get(read: &dyn Read, user: UserNid, device_id: &str) -> Result<Option<Dev
 /// The number of a user's device of this id.
 pub fn nid(read: &dyn Read, user: UserNid, device_id: &str) -> Result<Option<DeviceNid>, StoreError> {
     read.one("SELECT nid FROM devices WHERE user = ?1 AND device_id = ?2", params![user, device_id], |row| row.get(0))
+}
+
+/// Whose device it is; none if it is gone.
+pub fn user(read: &dyn Read, device: DeviceNid) -> Result<Option<UserNid>, StoreError> {
+    read.one("SELECT user FROM devices WHERE nid = ?1", params![device], |row| row.get(0))
 }
 
 /// Whether the account of a device is locked; None if there is no such device any more.
@@ -74,14 +83,21 @@ pub fn insert(
     user: UserNid,
     device_id: &str,
     display_name: Option<&str>,
+    platform: i64,
     now: i64,
 ) -> Result<DeviceNid, StoreError> {
     tx.insert(
-        "INSERT INTO devices (user, device_id, display_name, created_ts, last_seen_ts) \
-         VALUES (?1, ?2, ?3, ?4, ?4) RETURNING nid",
-        params![user, device_id, display_name, now],
+        "INSERT INTO devices (user, device_id, display_name, created_ts, last_seen_ts, platform) \
+         VALUES (?1, ?2, ?3, ?4, ?4, ?5) RETURNING nid",
+        params![user, device_id, display_name, now, platform],
     )
     .map(DeviceNid)
+}
+
+/// Says what kind of device it is now: another client may log in under its id.
+pub fn set_platform(tx: &WriteTx<'_>, device: DeviceNid, platform: i64) -> Result<(), StoreError> {
+    tx.execute("UPDATE devices SET platform = ?2 WHERE nid = ?1", params![device, platform])?;
+    Ok(())
 }
 
 /// Renames a device. Answers whether the user has it.

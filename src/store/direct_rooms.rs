@@ -164,3 +164,7 @@ pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<(RoomNid, UserNid)>
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
+
+#[cfg(test)]
+#[path = "direct_rooms_tests.rs"]
+mod tests;

@@ -191,7 +191,7 @@ pub fn room(read: &dyn Read, room_id: &RoomId) -> Result<Option<Arc<RoomKey>>, S
         return Ok(Some(room));
     }
     let found = read.one(
-        "SELECT nid, room_id, version, main_line, service FROM rooms WHERE room_id = ?1",
+        "SELECT nid, room_id, version, main_line, service, create_event IS NOT NULL FROM rooms WHERE room_id = ?1",
         params![room_id.as_str()],
         room_key,
     )?;
@@ -203,8 +203,11 @@ pub fn room_by_nid(read: &dyn Read, nid: RoomNid) -> Result<Arc<RoomKey>, StoreE
     if let Some(room) = read.ids().rooms_by_nid.get(&nid) {
         return Ok(room);
     }
-    let found =
-        read.one("SELECT nid, room_id, version, main_line, service FROM rooms WHERE nid = ?1", params![nid], room_key)?;
+    let found = read.one(
+        "SELECT nid, room_id, version, main_line, service, create_event IS NOT NULL FROM rooms WHERE nid = ?1",
+        params![nid],
+        room_key,
+    )?;
     remember_room(read, found)?.ok_or_else(|| StoreError::Damaged(format!("no room {}", nid.0)))
 }
 
@@ -214,20 +217,24 @@ pub fn known_room(read: &dyn Read, number: i64) -> Result<Option<Arc<RoomKey>>, 
     found.map(|nid| room_by_nid(read, nid)).transpose()
 }
 
-fn room_key(row: &super::Row<'_>) -> Result<RoomKey, StoreError> {
+/// A room, and whether its create event is here: with that comes what else there is to know.
+fn room_key(row: &super::Row<'_>) -> Result<(RoomKey, bool), StoreError> {
     let damaged = |e: ruma::IdParseError| StoreError::Damaged(e.to_string());
-    Ok(RoomKey {
+    let room = RoomKey {
         nid: row.get(0)?,
         room_id: OwnedRoomId::try_from(row.text(1)?).map_err(damaged)?,
         version: RoomVersionId::try_from(row.text(2)?).map_err(damaged)?,
         main_line: row.get(3)?,
         service: row.get(4)?,
-    })
+    };
+    Ok((room, row.get(5)?))
 }
 
-fn remember_room(read: &dyn Read, found: Option<RoomKey>) -> Result<Option<Arc<RoomKey>>, StoreError> {
-    let Some(room) = found.map(Arc::new) else { return Ok(None) };
-    if !read.uncommitted() {
+fn remember_room(read: &dyn Read, found: Option<(RoomKey, bool)>) -> Result<Option<Arc<RoomKey>>, StoreError> {
+    let Some((room, born)) = found else { return Ok(None) };
+    let room = Arc::new(room);
+    // A room of which no more than an invitation is here may yet change: a late reader must not bring its old self back.
+    if born && !read.uncommitted() {
         read.ids().rooms.insert(room.room_id.clone(), room.clone());
         read.ids().rooms_by_nid.insert(room.nid, room.clone());
     }

@@ -23,8 +23,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0010_message_numbers.sql"),
     include_str!("../../migrations/sqlite/0011_filled_rooms.sql"),
     include_str!("../../migrations/sqlite/0012_presence.sql"),
+    include_str!("../../migrations/sqlite/0013_accounts.sql"),
     include_str!("../../migrations/sqlite/0014_contacts.sql"),
     include_str!("../../migrations/sqlite/0015_groups.sql"),
+    include_str!("../../migrations/sqlite/0016_conversations.sql"),
     include_str!("../../migrations/sqlite/0018_announcements.sql"),
 ];
 

@@ -17,6 +17,8 @@ use crate::params;
 pub struct RoomHeadRow {
     /// Position of the newest event that clients may see.
     pub last_position: i64,
+    /// Position of the newest of them that counts as unread, redacted or not; 0: none.
+    pub message_position: i64,
     /// Position of the newest change of the current state.
     pub state_position: i64,
     /// Hash of the current state.
@@ -29,11 +31,21 @@ pub struct RoomHeadRow {
     pub local_joined: i64,
 }
 
+impl RoomHeadRow {
+    /// An event with these flags, one that clients may see, took its place at the end.
+    pub fn took(&mut self, position: i64, flags: i64) {
+        self.last_position = position;
+        if flags & flag::COUNTABLE != 0 {
+            self.message_position = position;
+        }
+    }
+}
+
 /// The head of a room. `Damaged` if there is none.
 pub fn head(read: &dyn Read, room: RoomNid) -> Result<RoomHeadRow, StoreError> {
     read.one(
-        "SELECT last_position, state_position, state_hash, joined, invited, local_joined FROM room_heads \
-         WHERE room = ?1",
+        "SELECT last_position, state_position, state_hash, joined, invited, local_joined, message_position \
+         FROM room_heads WHERE room = ?1",
         params![room],
         |row| {
             let hash: [u8; 16] =
@@ -45,6 +57,7 @@ pub fn head(read: &dyn Read, room: RoomNid) -> Result<RoomHeadRow, StoreError> {
                 joined: row.get(3)?,
                 invited: row.get(4)?,
                 local_joined: row.get(5)?,
+                message_position: row.get(6)?,
             })
         },
     )?
@@ -54,11 +67,11 @@ pub fn head(read: &dyn Read, room: RoomNid) -> Result<RoomHeadRow, StoreError> {
 /// Writes the head of a room.
 pub fn put_head(tx: &WriteTx<'_>, room: RoomNid, head: &RoomHeadRow) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO room_heads (room, last_position, state_position, state_hash, joined, invited, local_joined) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (room) DO UPDATE SET \
+        "INSERT INTO room_heads (room, last_position, state_position, state_hash, joined, invited, local_joined, \
+         message_position) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (room) DO UPDATE SET \
          last_position = excluded.last_position, state_position = excluded.state_position, \
          state_hash = excluded.state_hash, joined = excluded.joined, invited = excluded.invited, \
-         local_joined = excluded.local_joined",
+         local_joined = excluded.local_joined, message_position = excluded.message_position",
         params![
             room,
             head.last_position,
@@ -66,7 +79,8 @@ pub fn put_head(tx: &WriteTx<'_>, room: RoomNid, head: &RoomHeadRow) -> Result<(
             head.state_hash.to_be_bytes().as_slice(),
             head.joined,
             head.invited,
-            head.local_joined
+            head.local_joined,
+            head.message_position
         ],
     )?;
     Ok(())
@@ -89,8 +103,15 @@ pub fn is_blocked(read: &dyn Read, room: RoomNid) -> Result<bool, StoreError> {
 }
 
 /// The head of a room of which nothing is here yet.
-pub const UNBORN: RoomHeadRow =
-    RoomHeadRow { last_position: 0, state_position: 0, state_hash: 0, joined: 0, invited: 0, local_joined: 0 };
+pub const UNBORN: RoomHeadRow = RoomHeadRow {
+    last_position: 0,
+    message_position: 0,
+    state_position: 0,
+    state_hash: 0,
+    joined: 0,
+    invited: 0,
+    local_joined: 0,
+};
 
 /// What never changes about a room; made, with an empty head, if it is not here: for rooms of other servers, of which we may
 /// have no more than an invitation.
@@ -251,6 +272,18 @@ pub fn newest_event(read: &dyn Read, room: RoomNid) -> Result<Option<(EventNid, 
             Ok((row.get(0)?, running))
         },
     )
+}
+
+/// Position of the newest event of a room that counts as unread, at or below `up_to`; 0: none.
+pub fn newest_countable(read: &dyn Read, room: RoomNid, up_to: i64) -> Result<i64, StoreError> {
+    // 7: flag::HIDDEN, 128: flag::COUNTABLE.
+    let found = read.one(
+        "SELECT position FROM events WHERE room = ?1 AND position <= ?2 AND position > 0 AND flags & 135 = 128 \
+         ORDER BY position DESC LIMIT 1",
+        params![room, up_to],
+        |row| row.get(0),
+    )?;
+    Ok(found.unwrap_or(0))
 }
 
 /// Lists or unlists a room in the directory.

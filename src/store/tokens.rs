@@ -187,3 +187,31 @@ pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<i64>, StoreError> {
         row.get(0)
     })
 }
+
+/// Remembers why the session of a device ends, by its access tokens; to be called before they are deleted.
+pub fn note_ended(tx: &WriteTx<'_>, device: DeviceNid, reason: i64, now: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO ended_tokens (token, created_ts, reason, ended_ts) \
+         SELECT nid, created_ts, ?2, ?3 FROM tokens WHERE device = ?1 AND kind = 1",
+        params![device, reason, now],
+    )?;
+    Ok(())
+}
+
+/// Why the session of an access token, made at `created_ts` if that is known, ended; none if nobody noted it.
+pub fn ended(read: &dyn Read, nid: i64, created_ts: Option<i64>) -> Result<Option<i64>, StoreError> {
+    read.one(
+        "SELECT reason FROM ended_tokens WHERE token = ?1 AND created_ts = COALESCE(?2, created_ts)",
+        params![nid, created_ts],
+        |row| row.get(0),
+    )
+}
+
+/// Forgets up to `chunk` ended tokens: those from before `before`, and the oldest beyond `keep`. Answers how many.
+pub fn sweep_ended(tx: &WriteTx<'_>, before: i64, keep: i64, chunk: i64) -> Result<usize, StoreError> {
+    tx.execute(
+        "DELETE FROM ended_tokens WHERE token IN (SELECT token FROM ended_tokens WHERE ended_ts < ?1 OR ended_ts <= \
+         COALESCE((SELECT ended_ts FROM ended_tokens ORDER BY ended_ts DESC LIMIT 1 OFFSET ?2), 0) LIMIT ?3)",
+        params![before, keep, chunk],
+    )
+}

@@ -118,7 +118,7 @@ async fn the_servers_own_user_is_not_seen() {
     assert_eq!(heroes, &json!([alice.user_id, carol.user_id]));
     // Nobody gets its name.
     let taken = json!({ "username": "_linkim2", "password": "p4ssw0rd-x", "auth": { "type": "m.login.dummy" } });
-    server.anonymous().post(&v3!("/register"), taken).await.expect_error(400, "M_EXCLUSIVE");
+    server.anonymous().post(&v3!("/register"), taken).await.expect_error(400, "M_USER_IN_USE");
 }
 
 #[tokio::test]

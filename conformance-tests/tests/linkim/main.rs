@@ -5,9 +5,25 @@
 
 use conformance_tests::{Options, Shared};
 
+mod accounts_codes;
+mod accounts_login;
+mod accounts_matrix;
+mod accounts_profile;
+mod accounts_register;
+mod accounts_sessions;
 mod announcements;
+mod blacklist;
 mod conventions;
+mod conversations;
+mod friends;
 mod groups;
+mod groups_dissolution;
+mod groups_joining;
+mod groups_mutes;
+mod groups_roles;
+mod labels;
+mod messages;
+mod user_search;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

@@ -1,20 +1,25 @@
-//! `/account/…`: who am I, password, deactivation, third-party identifiers.
+//! `/account/…`: who am I, password, deactivation.
 
 use axum::{
     Router,
     extract::State,
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{authentication::SessionOrGuest, state::ClientState};
+use super::{
+    authentication::{MaybeSession, SessionOrGuest, missing_token},
+    register::limit,
+    state::ClientState,
+};
 use crate::{
     accounts::{
         AuthData, Limited, LoginError, Operation, PASSWORD_FLOWS, PasswordRefused, Passwords, Rate, Session, UiaError,
     },
-    api::{error::ApiError, extract::Json},
+    api::{client_ip::ClientIp, error::ApiError, extract::Json},
     store::StoreError,
 };
 
@@ -23,6 +28,10 @@ use crate::{
 enum AccountError {
     #[error(transparent)]
     Uia(#[from] UiaError),
+    #[error("Missing access token")]
+    NoToken,
+    #[error("No account has this address")]
+    NoAccount,
     #[error(transparent)]
     Login(#[from] LoginError),
     #[error(transparent)]
@@ -35,8 +44,11 @@ enum AccountError {
 
 impl IntoResponse for AccountError {
     fn into_response(self) -> Response {
+        let text = self.to_string();
         match self {
             Self::Uia(error) => return error.into_response(),
+            Self::NoToken => missing_token(),
+            Self::NoAccount => ApiError::new(StatusCode::FORBIDDEN, "M_THREEPID_AUTH_FAILED", text),
             Self::Login(error) => ApiError::from(error),
             Self::Password(refused) => refused.into(),
             Self::Limited(limited) => limited.into(),
@@ -52,7 +64,6 @@ pub(super) fn routes() -> Router<ClientState> {
         .route("/account/whoami", get(whoami))
         .route("/account/password", post(password))
         .route("/account/deactivate", post(deactivate))
-        .route("/account/3pid", get(third_party_identifiers))
 }
 
 /// `GET /account/whoami`
@@ -81,14 +92,36 @@ fn yes() -> bool {
 /// `POST /account/password`
 async fn password(
     State(state): State<ClientState>,
-    session: Session,
+    MaybeSession(session): MaybeSession,
+    ClientIp(ip): ClientIp,
     Json(body): Json<PasswordBody>,
 ) -> Result<Json<Value>, AccountError> {
-    state.limits.check(Rate::Settings, session.user)?;
     Passwords::check(&body.new_password)?;
     let operation = Operation::ChangePassword;
-    state.uia.authorise(operation, Some(&session), PASSWORD_FLOWS, body.auth).await?;
+    let Some(session) = session else {
+        if state.uia.password_flows(false).is_empty() {
+            return Err(AccountError::NoToken);
+        }
+        limit(&state.limits, Rate::CodeTry, ip)?;
+        return forgotten_password(&state, body).await;
+    };
+    state.limits.check(Rate::Settings, session.user)?;
+    let proved = state.uia.authorise(operation, Some(&session), state.uia.password_flows(true), body.auth).await?;
     state.login.change_password(&session, body.new_password, body.logout_devices).await?;
+    if let Some(proved) = proved {
+        state.token_requests.forget(proved).await?;
+    }
+    Ok(Json(json!({})))
+}
+
+/// Sets the password of whoever has the address that was proved.
+async fn forgotten_password(state: &ClientState, body: PasswordBody) -> Result<Json<Value>, AccountError> {
+    let (operation, flows) = (Operation::ChangePassword, state.uia.password_flows(false));
+    let proved = state.uia.authorise(operation, None, flows, body.auth).await?;
+    let proved = proved.ok_or(AccountError::NoAccount)?;
+    let user = state.token_requests.owner(&proved).await?.ok_or(AccountError::NoAccount)?;
+    state.login.set_password(user, body.new_password, body.logout_devices).await?;
+    state.token_requests.forget(proved).await?;
     Ok(Json(json!({})))
 }
 
@@ -110,9 +143,4 @@ async fn deactivate(
     state.deactivation.deactivate(session.user, body.erase).await?;
     // We never bind an identifier at an identity server, so there is none to unbind.
     Ok(Json(json!({ "id_server_unbind_result": "success" })))
-}
-
-/// `GET /account/3pid`: this server keeps no third-party identifiers.
-async fn third_party_identifiers(_: Session) -> Json<Value> {
-    Json(json!({ "threepids": [] }))
 }

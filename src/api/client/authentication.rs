@@ -30,8 +30,15 @@ pub struct ActiveOrGuest(pub Session);
 #[derive(Clone, Debug)]
 pub struct Active(pub Session);
 
+/// The session of a request that may have none; a token that is there must be valid, and no guest's.
+#[derive(Clone, Debug)]
+pub struct MaybeSession(pub Option<Session>);
+
+/// The field of a 401 that says why somebody else ended the session.
+pub const ENDED_FIELD: &str = "org.linkim.ended";
+
 /// 401: no token was sent.
-fn missing_token() -> ApiError {
+pub(super) fn missing_token() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Missing access token")
 }
 
@@ -40,6 +47,9 @@ impl From<AuthenticateError> for ApiError {
         let unauthorized = |errcode| ApiError::new(StatusCode::UNAUTHORIZED, errcode, error.to_string());
         match error {
             AuthenticateError::Unknown => unauthorized("M_UNKNOWN_TOKEN").with("soft_logout", false),
+            AuthenticateError::Ended(reason) => {
+                unauthorized("M_UNKNOWN_TOKEN").with("soft_logout", false).with(ENDED_FIELD, reason.name())
+            }
             AuthenticateError::Expired => unauthorized("M_UNKNOWN_TOKEN").with("soft_logout", true),
             AuthenticateError::Locked => unauthorized("M_USER_LOCKED").with("soft_logout", true),
             AuthenticateError::Store(error) => error.into(),
@@ -49,7 +59,7 @@ impl From<AuthenticateError> for ApiError {
 
 /// The access token of a request: its bearer token, or the query parameter that clients of older versions send. The scheme's
 /// name is not case-sensitive (RFC 9110, section 11.1).
-fn access_token(parts: &Parts) -> Option<String> {
+pub fn access_token(parts: &Parts) -> Option<String> {
     if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         let token = token.trim();
@@ -98,6 +108,21 @@ where
             return Err(guest_forbidden());
         }
         Ok(session)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for MaybeSession
+where
+    Arc<Sessions>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // A header that is no bearer token is a mistake, not nobody.
+        if access_token(parts).is_none() && !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some(Session::from_request_parts(parts, state).await?)))
     }
 }
 

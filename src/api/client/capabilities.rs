@@ -5,7 +5,7 @@ use linkim_federation::STABLE_VERSIONS;
 use serde_json::{Map, Value, json};
 
 use super::{authentication::SessionOrGuest, state::ClientState};
-use crate::api::extract::Json;
+use crate::{accounts::Medium, api::extract::Json};
 
 /// The route under `/_matrix/client/{version}`.
 pub(super) fn routes() -> Router<ClientState> {
@@ -17,6 +17,7 @@ async fn capabilities(State(state): State<ClientState>, SessionOrGuest(session):
     let stable = |version: &str| (version.to_owned(), "stable".into());
     let available: Map<String, Value> = STABLE_VERSIONS.into_iter().map(stable).collect();
     let person = !session.guest;
+    let changes = [Medium::Email, Medium::Msisdn].into_iter().any(|medium| state.token_requests.reaches(medium));
     let mut profile_fields = json!({ "enabled": true });
     if session.guest {
         profile_fields["allowed"] = json!(["displayname"]);
@@ -30,7 +31,7 @@ async fn capabilities(State(state): State<ClientState>, SessionOrGuest(session):
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": person },
         "m.profile_fields": profile_fields,
-        "m.3pid_changes": { "enabled": false },
+        "m.3pid_changes": { "enabled": person && changes },
         "m.get_login_token": { "enabled": person },
         "m.forget_forced_upon_leave": { "enabled": false },
     } });

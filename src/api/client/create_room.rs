@@ -41,7 +41,7 @@ impl From<Error> for ApiError {
                 CreateError::Invalid(_) => Self::invalid_param(text),
                 CreateError::AliasInUse(_) => Self::bad_request("M_ROOM_IN_USE", text),
                 CreateError::InvalidState(_) => Self::bad_request("M_INVALID_ROOM_STATE", text),
-                CreateError::RemoteUser(_) => Self::forbidden(text),
+                CreateError::RemoteUser(_) | CreateError::Refused(_) => Self::forbidden(text),
                 CreateError::InviteBlocked(_) => Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", text),
                 CreateError::Content(error) => error.into(),
                 CreateError::Append(error) => error.into(),

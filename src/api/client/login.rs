@@ -10,7 +10,10 @@ use super::{
     state::ClientState,
 };
 use crate::{
-    accounts::{DeviceRefused, IssuedTokens, Limited, LoginError, NewDevice, PasswordRefused, Rate, UserIdentifier},
+    accounts::{
+        DeviceRefused, IssuedTokens, Limited, LoginError, Medium, NewDevice, PasswordRefused, Rate, ThirdPartyId,
+        UserIdentifier,
+    },
     api::{client_ip::ClientIp, error::ApiError, extract::Json, well_known},
 };
 
@@ -21,8 +24,6 @@ enum Error {
     UnknownType,
     #[error("Bad login identifier type.")]
     UnknownIdentifierType,
-    #[error("No user of this server has this identifier")]
-    UnknownThirdPartyIdentifier,
     #[error("The request has no {0}")]
     Missing(&'static str),
     #[error(transparent)]
@@ -38,7 +39,6 @@ impl From<Error> for ApiError {
         let text = error.to_string();
         match error {
             Error::UnknownType | Error::UnknownIdentifierType => Self::bad_request("M_UNKNOWN", text),
-            Error::UnknownThirdPartyIdentifier => Self::forbidden(text),
             Error::Missing(_) => Self::bad_request("M_MISSING_PARAM", text),
             Error::Device(_) => Self::invalid_param(text),
             Error::Login(error) => error.into(),
@@ -100,6 +100,8 @@ struct Body {
     user: Option<String>,
     /// Deprecated in favour of `identifier`.
     medium: Option<String>,
+    /// Deprecated in favour of `identifier`.
+    address: Option<String>,
     password: Option<String>,
     token: Option<String>,
     device_id: Option<String>,
@@ -131,10 +133,15 @@ async fn login(
 }
 
 async fn with_password(state: &ClientState, mut body: Body) -> Result<(OwnedUserId, IssuedTokens), Error> {
-    let user = named(&body)?.to_owned();
+    let named = named(&body)?;
     let password = body.password.take().ok_or(Error::Missing("password"))?;
-    let user_id = state.names.named(&user);
-    Ok(state.login.with_password(user_id, password, body.device()?).await?)
+    let device = body.device()?;
+    Ok(match named {
+        Named::User(user) => state.login.with_password(state.names.named(&user), password, device).await?,
+        Named::Address(Some(address)) => state.address_login.with_password(&address, password, device).await?,
+        // What can be no address is nobody's, and takes as long.
+        Named::Address(None) => state.login.with_password(None, password, device).await?,
+    })
 }
 
 async fn with_token(state: &ClientState, mut body: Body) -> Result<(OwnedUserId, IssuedTokens), Error> {
@@ -144,17 +151,28 @@ async fn with_token(state: &ClientState, mut body: Body) -> Result<(OwnedUserId,
     Ok(state.login.with_grant(state.login_tokens.take(&token), device).await?)
 }
 
-/// The localpart or user id that a login names.
-fn named(body: &Body) -> Result<&str, Error> {
+/// Whom a login names.
+enum Named {
+    /// By localpart or user id.
+    User(String),
+    /// By an address; none: by what can be none.
+    Address(Option<ThirdPartyId>),
+}
+
+fn named(body: &Body) -> Result<Named, Error> {
     let Some(identifier) = &body.identifier else {
-        if body.medium.is_some() {
-            return Err(Error::UnknownThirdPartyIdentifier);
+        if let Some(medium) = &body.medium {
+            let address = body.address.as_deref().ok_or(Error::Missing("address"))?;
+            let medium = Medium::parse(medium);
+            return Ok(Named::Address(medium.and_then(|medium| ThirdPartyId::parse(medium, address))));
         }
-        return body.user.as_deref().ok_or(Error::Missing("identifier"));
+        return body.user.clone().map(Named::User).ok_or(Error::Missing("identifier"));
     };
     match identifier.kind.as_deref() {
-        Some("m.id.user") => identifier.user.as_deref().ok_or(Error::Missing("identifier.user")),
-        Some("m.id.thirdparty" | "m.id.phone") => Err(Error::UnknownThirdPartyIdentifier),
+        Some("m.id.user") => identifier.user.clone().map(Named::User).ok_or(Error::Missing("identifier.user")),
+        Some("m.id.thirdparty" | "m.id.phone") => {
+            identifier.third_party_id().map(Named::Address).map_err(Error::Missing)
+        }
         Some(_) => Err(Error::UnknownIdentifierType),
         None => Err(Error::Missing("identifier.type")),
     }

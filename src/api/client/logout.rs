@@ -30,6 +30,6 @@ async fn logout_all(
     State(sessions): State<Arc<Sessions>>,
     SessionToEnd(session): SessionToEnd,
 ) -> Result<Json<Value>, ApiError> {
-    sessions.logout_all(session.user).await?;
+    sessions.logout_all(&session).await?;
     Ok(Json(json!({})))
 }

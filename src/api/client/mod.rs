@@ -35,14 +35,17 @@ mod refresh;
 pub(crate) mod register;
 mod relations;
 mod report;
+mod request_token;
 mod room_keys;
 mod room_summary;
+mod search;
 mod send;
 pub mod state;
 mod state_get;
 mod sync;
 mod tags;
 mod third_party;
+mod third_party_ids;
 mod threads;
 mod timestamp_to_event;
 mod to_device;
@@ -69,6 +72,7 @@ pub fn routes() -> Router<ClientState> {
         .nest("/_matrix/client/r0", v3())
         .nest("/_matrix/client/unstable", room_summary::unstable_routes())
         .nest("/_matrix/media", media::routes())
+        .merge(request_token::submit_routes())
         .merge(super::well_known::routes())
         .merge(super::admin::register::routes())
 }
@@ -116,12 +120,15 @@ fn v3() -> Router<ClientState> {
         .merge(refresh::routes())
         .merge(register::routes())
         .merge(report::routes())
+        .merge(request_token::routes())
         .merge(room_keys::routes())
         .merge(send::routes())
         .merge(state_get::routes())
         .merge(sync::routes())
         .merge(tags::routes())
+        .merge(search::routes())
         .merge(third_party::routes())
+        .merge(third_party_ids::routes())
         .merge(to_device::routes())
         .merge(typing::routes())
         .merge(upgrade::routes())

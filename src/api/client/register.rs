@@ -14,14 +14,15 @@ use serde_json::{Value, json};
 use super::state::ClientState;
 use crate::{
     accounts::{
-        AuthData, AuthenticateError, DeviceRefused, IssuedTokens, Limited, NameRefused, NewAccount, NewDevice,
-        Operation, Rate, RateLimits, Registered, Registration, RegistrationError, UiaError,
+        AuthData, AuthenticateError, DeviceRefused, IssuedTokens, Limited, Medium, NameRefused, NewAccount, NewDevice,
+        Operation, Rate, RateLimits, Registered, Registration, RegistrationError, TokenRequestError, UiaError,
     },
     api::{
         client_ip::ClientIp,
         error::ApiError,
         extract::{Json, Query},
     },
+    store::StoreError,
 };
 
 /// The ways in which a registration fails.
@@ -31,6 +32,10 @@ enum RegisterError {
     Registration(#[from] RegistrationError),
     #[error(transparent)]
     Uia(#[from] UiaError),
+    #[error(transparent)]
+    Address(#[from] TokenRequestError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Device(#[from] DeviceRefused),
     #[error(transparent)]
@@ -57,6 +62,8 @@ impl IntoResponse for RegisterError {
         match self {
             Self::Registration(error) => ApiError::from(error),
             Self::Uia(error) => return error.into_response(),
+            Self::Address(error) => error.into(),
+            Self::Store(error) => error.into(),
             Self::Device(_) | Self::UnknownKind => ApiError::invalid_param(text),
             Self::Guest(error) => error.into(),
             Self::Limited(limited) => limited.into(),
@@ -191,7 +198,8 @@ async fn register_person(
     ip: Option<std::net::IpAddr>,
     body: Body,
 ) -> Result<Registered, RegisterError> {
-    let flows = state.registration.flows();
+    let reaches = |medium| state.token_requests.reaches(medium);
+    let flows = state.registration.flows_with(reaches(Medium::Email), reaches(Medium::Msisdn)).await?;
     if flows.is_empty() {
         return Err(RegistrationError::Disabled.into());
     }
@@ -208,19 +216,23 @@ async fn register_person(
         (Some(_), None) => return Err(RegistrationError::NotThatGuest.into()),
         (None, username) => state.registration.choose(username.as_deref()).await?,
     };
-    state.uia.authorise(Operation::Register, None, flows, body.auth).await?;
+    let proved = state.uia.authorise(Operation::Register, None, flows, body.auth).await?;
     let password = body.password.ok_or(RegisterError::NoPassword)?;
-    Ok(match guest {
+    let registered = match guest {
         Some(guest) => state.registration.upgrade_guest(guest, user_id, password, device).await?,
         None => {
             let account = NewAccount::person(user_id, password, device);
             state.registration.register(account).await?
         }
-    })
+    };
+    if let Some(proved) = proved {
+        state.token_requests.bind(registered.user, proved).await?;
+    }
+    Ok(registered)
 }
 
 /// Takes one of the limit of an address; a connection without an address is local and not limited.
-pub(super) fn limit(limits: &RateLimits, rate: Rate, ip: Option<std::net::IpAddr>) -> Result<(), Limited> {
+pub(crate) fn limit(limits: &RateLimits, rate: Rate, ip: Option<std::net::IpAddr>) -> Result<(), Limited> {
     ip.map_or(Ok(()), |ip| limits.check(rate, ip))
 }
 
@@ -253,9 +265,9 @@ async fn validity(
     ClientIp(ip): ClientIp,
     Query(Token { token }): Query<Token>,
 ) -> Result<Json<Value>, RegisterError> {
-    if registration.flows().is_empty() {
+    if registration.flows().await?.is_empty() {
         return Err(RegistrationError::Disabled.into());
     }
     limit(&limits, Rate::NameLookup, ip)?;
-    Ok(Json(json!({ "valid": registration.token_is_valid(&token) })))
+    Ok(Json(json!({ "valid": registration.token_is_valid(&token).await? })))
 }

@@ -7,8 +7,9 @@ use ruma::OwnedServerName;
 
 use crate::{
     accounts::{
-        AccountData, Deactivation, Devices, Filters, Login, LoginTokens, Profiles, PushRules, RateLimits, Registration,
-        Restrictions, Sessions, SharedSecret, Tags, TurnServer, Uia, UserNames,
+        AccountData, AddressLogin, Codes, Deactivation, Devices, Filters, InvitationCodes, Login, LoginTokens,
+        Profiles, PushRules, RateLimits, Registration, Restrictions, Sessions, SharedSecret, SignUp, Tags,
+        ThirdPartyIds, TokenRequests, TurnServer, Uia, UserNames,
     },
     config::Config,
     crypto::{CrossSigning, KeyBackups, KeyClaims, KeyQueries, KeyUploads, RemoteQueries, Signatures, ToDevice},
@@ -60,6 +61,18 @@ pub struct ClientServices {
     pub login: Arc<Login>,
     /// Tokens that let another device in.
     pub login_tokens: Arc<LoginTokens>,
+    /// Verification codes.
+    pub codes: Arc<Codes>,
+    /// Phone numbers and e-mail addresses of accounts.
+    pub third_party_ids: Arc<ThirdPartyIds>,
+    /// Logins by phone number or e-mail address.
+    pub address_login: Arc<AddressLogin>,
+    /// New accounts by phone number or e-mail address.
+    pub sign_up: Arc<SignUp>,
+    /// Matrix's proofs of an address.
+    pub token_requests: Arc<TokenRequests>,
+    /// Invitation codes.
+    pub invitations: Arc<InvitationCodes>,
     /// User-interactive authentication.
     pub uia: Arc<Uia>,
     /// Devices.
@@ -177,6 +190,11 @@ from_client_state!(
     shared_secret: SharedSecret,
     login: Login,
     login_tokens: LoginTokens,
+    codes: Codes,
+    third_party_ids: ThirdPartyIds,
+    address_login: AddressLogin,
+    sign_up: SignUp,
+    token_requests: TokenRequests,
     uia: Uia,
     devices: Devices,
     deactivation: Deactivation,

@@ -13,8 +13,8 @@ use super::{errcode, refusal::Refusal};
 use crate::{
     accounts::{Session, Sessions},
     api::{
-        client::authentication::Active,
-        extract::{Query, body_error, parse_json},
+        client::authentication::{Active, MaybeSession, SessionToEnd, access_token},
+        extract::{OptionalJson, Path, Query, body_error, parse_json},
     },
     numbers::UserRef,
 };
@@ -68,6 +68,69 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Active(session) = Active::from_request_parts(parts, state).await?;
         Ok(Self(session))
+    }
+}
+
+/// What a request may say in its JSON body; no body counts as an empty object.
+#[derive(Debug)]
+pub struct OptionalInput<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalInput<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let OptionalJson(input) = OptionalJson::from_request(request, state).await?;
+        Ok(Self(input))
+    }
+}
+
+/// What the path of a request says.
+#[derive(Debug)]
+pub struct PathInput<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathInput<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(input) = Path::from_request_parts(parts, state).await?;
+        Ok(Self(input))
+    }
+}
+
+/// Who asks, where nobody must say: none without a token. A token that is there must be valid, and no guest's.
+#[derive(Clone, Debug)]
+pub struct MaybeCaller(pub Option<Session>);
+
+impl<S: Sync> FromRequestParts<S> for MaybeCaller
+where
+    Arc<Sessions>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let MaybeSession(session) = MaybeSession::from_request_parts(parts, state).await?;
+        Ok(Self(session))
+    }
+}
+
+/// Who asks to end the session, a locked account included; and the token.
+#[derive(Clone, Debug)]
+pub struct LeavingCaller {
+    /// Whose session it is.
+    pub session: Session,
+    /// The token.
+    pub token: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for LeavingCaller
+where
+    Arc<Sessions>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let SessionToEnd(session) = SessionToEnd::from_request_parts(parts, state).await?;
+        Ok(Self { session, token: access_token(parts).unwrap_or_default() })
     }
 }
 

@@ -3,10 +3,16 @@
 //! Conventions (spec/decisions/0014-linkim-api.md): who asks is said by the access token, and what the request says of it must
 //! agree; success is [`reply`], failure [`refusal`]; things are named as [`crate::numbers`] says; lists are paged.
 
+mod account_code;
+mod address;
+mod blacklist;
 mod contacts_error;
+mod conversation_settings;
+mod conversations;
 pub mod docs;
 pub mod errcode;
 pub mod extract;
+mod friends;
 mod getinfo;
 mod group_edit;
 mod group_members;
@@ -14,9 +20,25 @@ mod group_notice;
 mod group_requests;
 mod group_roles;
 mod groups;
+mod history;
+mod labels;
+mod login;
+mod logout;
+mod media;
+mod messages;
+mod password;
+mod person;
+mod place;
+mod profile;
 pub mod refusal;
+mod register;
 pub mod reply;
+mod search;
+mod sessions;
 pub mod state;
+mod time;
+mod user_search;
+mod withdraw;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,9 +53,27 @@ struct Frame;
 /// All routes with their descriptions.
 pub fn routes() -> OpenApiRouter<LinkImState> {
     OpenApiRouter::with_openapi(Frame::openapi())
+        .merge(account_code::routes())
         .merge(getinfo::routes())
+        .merge(friends::routes())
+        .merge(labels::routes())
+        .merge(blacklist::routes())
+        .merge(user_search::routes())
+        .merge(messages::routes())
+        .merge(history::routes())
+        .merge(withdraw::routes())
+        .merge(conversations::routes())
+        .merge(conversation_settings::routes())
+        .merge(search::routes())
+        .merge(media::routes())
         .merge(groups::routes())
         .merge(group_members::routes())
+        .merge(login::routes())
+        .merge(logout::routes())
+        .merge(password::routes())
+        .merge(profile::routes())
+        .merge(register::routes())
+        .merge(sessions::routes())
         .merge(group_edit::routes())
         .merge(group_roles::routes())
         .merge(group_requests::routes())

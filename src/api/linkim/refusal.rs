@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::errcode;
 use crate::{
     accounts::{AuthenticateError, Limited},
-    api::error::ApiError,
+    api::{client::authentication::ENDED_FIELD, error::ApiError},
     store::StoreError,
 };
 
@@ -96,6 +96,7 @@ impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         let errcode = match (error.status(), error.errcode()) {
             (_, "M_MISSING_TOKEN") => errcode::TOKEN_MISSING,
+            (_, "M_UNKNOWN_TOKEN") if error.has(ENDED_FIELD) => errcode::TOKEN_KICKED,
             (_, "M_UNKNOWN_TOKEN") => errcode::TOKEN_UNKNOWN,
             (_, "M_USER_LOCKED" | "M_USER_SUSPENDED" | "M_USER_DEACTIVATED") => errcode::FORBIDDEN_ACCOUNT,
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => errcode::NO_PERMISSION,
@@ -121,6 +122,7 @@ impl From<AuthenticateError> for Refusal {
         let unauthorized = |errcode| Self::new(StatusCode::UNAUTHORIZED, errcode, text);
         match error {
             AuthenticateError::Unknown => unauthorized(errcode::TOKEN_UNKNOWN),
+            AuthenticateError::Ended(_) => unauthorized(errcode::TOKEN_KICKED),
             AuthenticateError::Expired => unauthorized(errcode::TOKEN_EXPIRED),
             AuthenticateError::Locked => unauthorized(errcode::FORBIDDEN_ACCOUNT),
             AuthenticateError::Store(error) => error.into(),

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use crate::{
-    accounts::{Login, Profiles, RateLimits, Registration, Sessions},
+    accounts::{
+        AccountData, AddressLogin, Codes, Devices, Login, Profiles, RateLimits, Registration, Sessions, SignUp,
+        ThirdPartyIds, UserNames,
+    },
     api::client::state::ClientState,
     config::Config,
     contacts::Contacts,
+    conversations::{Conversations, HistoryReader, MarkRead, MessageSearch, Messages, Settings},
     groups::Groups,
     media::Media,
     numbers::Numbers,
-    peers::knocking::Knocking,
+    peers::{backfill::Backfill, knocking::Knocking, profiles::RemoteProfiles},
     rooms::{membership::Membership, receipts::Receipts, send::Sending},
     store::Store,
 };
@@ -31,6 +35,18 @@ pub struct LinkImServices {
     pub contacts: Arc<Contacts>,
     /// What users, conversations, groups and messages are called.
     pub numbers: Arc<Numbers>,
+    /// Sends, edits, withdraws and restores messages.
+    pub messages: Arc<Messages>,
+    /// Pages of messages.
+    pub history: Arc<HistoryReader>,
+    /// Lists of conversations.
+    pub conversations: Arc<Conversations>,
+    /// What users decide about their conversations.
+    pub conversation_settings: Arc<Settings>,
+    /// Marks conversations as read.
+    pub mark_read: Arc<MarkRead>,
+    /// Searches in messages.
+    pub message_search: Arc<MessageSearch>,
     /// Groups.
     pub groups: Arc<Groups>,
 }
@@ -45,6 +61,11 @@ impl LinkImState {
     pub fn groups(&self) -> &Arc<Groups> {
         &self.0.groups
     }
+
+    /// Whom users know.
+    pub fn contacts(&self) -> &Arc<Contacts> {
+        &self.0.contacts
+    }
 }
 
 macro_rules! of_linkim {
@@ -54,7 +75,18 @@ macro_rules! of_linkim {
         }
     )*};
 }
-of_linkim!(contacts: Arc<Contacts>, groups: Arc<Groups>, numbers: Arc<Numbers>, store: Store);
+of_linkim!(
+    contacts: Arc<Contacts>,
+    groups: Arc<Groups>,
+    numbers: Arc<Numbers>,
+    store: Store,
+    messages: Arc<Messages>,
+    history: Arc<HistoryReader>,
+    conversations: Arc<Conversations>,
+    conversation_settings: Arc<Settings>,
+    mark_read: Arc<MarkRead>,
+    message_search: Arc<MessageSearch>,
+);
 
 macro_rules! of_client {
     ($($service:ty),* $(,)?) => {$(
@@ -63,4 +95,25 @@ macro_rules! of_client {
         }
     )*};
 }
-of_client!(Config, Knocking, Login, Media, Membership, Profiles, RateLimits, Receipts, Registration, Sending, Sessions);
+of_client!(
+    AccountData,
+    AddressLogin,
+    Backfill,
+    Codes,
+    Config,
+    Devices,
+    Knocking,
+    Login,
+    Media,
+    Membership,
+    Profiles,
+    RateLimits,
+    Receipts,
+    Registration,
+    RemoteProfiles,
+    Sending,
+    Sessions,
+    SignUp,
+    ThirdPartyIds,
+    UserNames,
+);

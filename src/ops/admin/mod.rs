@@ -19,7 +19,10 @@ pub use self::{
     socket::{AdminSocket, SOCKET},
 };
 use crate::{
-    accounts::{Deactivation, Login, LoginError, NameRefused, NewAccount, Registration, RegistrationError, UserNames},
+    accounts::{
+        Deactivation, InvitationCodes, Login, LoginError, NameRefused, NewAccount, Registration, RegistrationError,
+        UserNames,
+    },
     peers::sender::{Overview, Sender},
     store::{Store, StoreError, accounts, ids, ids::UserNid},
 };
@@ -62,6 +65,8 @@ pub struct Admin {
     pub login: Arc<Login>,
     /// Ends accounts.
     pub deactivation: Arc<Deactivation>,
+    /// Invitation codes.
+    pub invitations: Arc<InvitationCodes>,
     /// What other servers are owed.
     pub sender: Arc<Sender>,
 }
@@ -96,6 +101,10 @@ impl Admin {
                 let (user_id, user) = self.account(&localpart).await?;
                 self.deactivation.deactivate(user, false).await?;
                 Ok(Reply::Done { text: format!("deactivated {user_id}; it leaves its rooms while the server runs") })
+            }
+            Request::InviteCode { uses } => {
+                let code = self.invitations.make(uses).await?;
+                Ok(Reply::Done { text: code })
             }
             Request::ListRooms { after } => {
                 let (rooms, next) = self.store.read(move |read| rooms::page(read, after)).await?;

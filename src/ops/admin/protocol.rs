@@ -35,6 +35,11 @@ pub enum Request {
         /// Its localpart.
         localpart: String,
     },
+    /// Make an invitation code.
+    InviteCode {
+        /// For how many registrations.
+        uses: u32,
+    },
     /// List the rooms, a page at a time.
     ListRooms {
         /// Where the page before ended; 0 for the first.
@@ -59,6 +64,7 @@ impl Request {
             Self::CreateUser { .. } => "create-user",
             Self::ResetPassword { .. } => "reset-password",
             Self::Deactivate { .. } => "deactivate",
+            Self::InviteCode { .. } => "invite-code",
             Self::ListRooms { .. } => "list-rooms",
             Self::Federation { .. } => "federation",
             Self::FederationRetry { .. } => "federation retry",

@@ -190,11 +190,14 @@ fn head(
         i64::try_from(counted.count()).unwrap_or(i64::MAX)
     };
     let visible = room.events.iter().filter(|event| !event.is(flag::HIDDEN)).filter_map(|event| event.live());
+    let messages = room.events.iter().filter(|event| event.flags & (flag::HIDDEN | flag::COUNTABLE) == flag::COUNTABLE);
+    let messages = messages.filter_map(|event| event.live());
     for (name, is, wanted) in [
         ("joined", stored.joined, count(Membership::Join, false)),
         ("invited", stored.invited, count(Membership::Invite, false)),
         ("local_joined", stored.local_joined, count(Membership::Join, true)),
         ("last_position", stored.last_position, visible.max().unwrap_or(0)),
+        ("message_position", stored.message_position, messages.max().unwrap_or(0)),
         ("state_position", stored.state_position, lines.newest_epoch(room.key.main_line).unwrap_or(0)),
     ] {
         if is != wanted {

@@ -86,7 +86,9 @@ fn counts(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report
         let ignored = ignored_users::of(site.read, user)?;
         let shown = unread::of(site.read, &member, &ignored)?;
         let read_to = crate::store::unread::read_to(site.read, user, room.key.nid)?.into_iter().collect();
-        let wanted = count(room, replayed, user, &Marks { since: member.since, read_to }, &ignored);
+        let unignored = crate::store::unignored::of(site.read, user)?;
+        let marks = Marks { since: member.since, read_to, unignored };
+        let wanted = count(room, replayed, user, &marks, &ignored);
         if shown != wanted {
             let what = format!("user {} is shown {shown:?}, a full count gives {wanted:?}", user.0);
             report.add(Kind::Unread, &room.key.room_id, what);
@@ -98,6 +100,8 @@ fn counts(site: &Site<'_>, room: &Room, replayed: &Replayed, report: &mut Report
 struct Marks {
     since: i64,
     read_to: BTreeMap<i64, i64>,
+    /// Up to where what somebody sent does not count, who was ignored.
+    unignored: HashMap<UserNid, i64>,
 }
 
 impl Marks {
@@ -115,7 +119,10 @@ fn count(room: &Room, replayed: &Replayed, user: UserNid, marks: &Marks, ignored
             && event.redacted_by.is_none()
             && event.sender != user.0
             && !ignored.contains(&UserNid(event.sender))
-            && event.live().is_some_and(|position| position > marks.of(event.thread))
+            && event.live().is_some_and(|position| {
+                position > marks.of(event.thread)
+                    && marks.unignored.get(&UserNid(event.sender)).is_none_or(|until| position > *until)
+            })
     };
     for (at, event) in room.events.iter().enumerate().filter(|(_, event)| counts(event)) {
         let mentioned = replayed.mentioned.contains(&(at, user.0));
@@ -126,6 +133,8 @@ fn count(room: &Room, replayed: &Replayed, user: UserNid, marks: &Marks, ignored
         unread.countable += i64::from(event.is(flag::COUNTABLE));
         unread.notify += i64::from(event.is(flag::NOTIFY) || mentioned);
         unread.highlight += i64::from(event.is(flag::HIGHLIGHT) || mentioned);
+        out.mentions += i64::from(mentioned);
+        out.room_mentions += i64::from(event.is(flag::HIGHLIGHT));
     }
     out.threads.retain(|_, unread| *unread != Unread::default());
     out

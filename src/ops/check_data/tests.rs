@@ -398,6 +398,7 @@ fn damages() -> Vec<Damage> {
     add(Kind::Head, "UPDATE room_heads SET invited = 0 WHERE room = 1");
     add(Kind::Head, "UPDATE room_heads SET local_joined = 0 WHERE room = 1");
     add(Kind::Head, "UPDATE room_heads SET last_position = last_position - 1 WHERE room = 1");
+    add(Kind::Head, "UPDATE room_heads SET message_position = message_position - 1 WHERE room = 1");
     add(Kind::Head, "UPDATE room_heads SET state_position = state_position + 1 WHERE room = 1");
     add(Kind::Head, "UPDATE rooms SET create_event = create_event + 1 WHERE nid = 1");
     add(Kind::Head, "DELETE FROM room_heads WHERE room = 1");

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{Hosting, HostingError};
 use crate::{
     peers::told::{self, Told},
-    rooms::{append::OutsideMembership, invite_permission},
+    rooms::{append::OutsideMembership, direct::is_direct, invite_permission, send_rules::Refused},
     store::{Read, StoreError, accounts, ids, room_servers, rooms},
 };
 
@@ -100,11 +100,18 @@ impl Hosting {
     async fn may_be_invited(&self, origin: &ServerName, pdu: &Pdu) -> Result<bool, HostingError> {
         let invalid = || HostingError::Invalid("the state_key is no user id".into());
         let user: ruma::OwnedUserId = pdu.state_key().ok_or_else(invalid)?.try_into().map_err(|_| invalid())?;
-        let (acls, own) = (self.acls.clone(), self.own().clone());
+        let (acls, own, rule) = (self.acls.clone(), self.own().clone(), self.invite_rule.clone());
+        let (sender, is_direct) = (pdu.sender().to_owned(), is_direct(pdu));
         let (room_id, origin) = (pdu.room_id().to_owned(), origin.to_owned());
         self.store
             .read(move |read| {
                 check_user(read, &user)?;
+                // Who is blocked is not told so: the invitation is taken, and not shown.
+                if let Some(rule) = &rule
+                    && rule.check(read, &sender, &user, is_direct)? == Some(Refused::RefusesStrangers)
+                {
+                    return Err(HostingError::InviteBlocked);
+                }
                 let Some(room) = ids::room(read, &room_id)? else { return Ok(false) };
                 if rooms::is_blocked(read, room.nid)? {
                     return Err(HostingError::Forbidden("this server does not take part in the room".into()));

@@ -27,6 +27,7 @@ use crate::{
     rooms::{
         append::{AppendError, Appenders},
         membership::MembershipError,
+        send_rules::InviteRule,
         server_acl::ServerAcls,
     },
     store::{Read, Store, StoreError, ids, ids::RoomKey, partial_joins, room_servers, rooms},
@@ -114,6 +115,7 @@ pub struct Hosting {
     policy: Arc<PolicyServers>,
     inviting: Arc<Inviting>,
     signatory: Signatory,
+    invite_rule: Option<Arc<dyn InviteRule>>,
 }
 
 impl Hosting {
@@ -127,7 +129,14 @@ impl Hosting {
         inviting: Arc<Inviting>,
         signatory: Signatory,
     ) -> Self {
-        Self { store, appenders, checker, acls, policy, inviting, signatory }
+        Self { store, appenders, checker, acls, policy, inviting, signatory, invite_rule: None }
+    }
+
+    /// Refuses invitations of this server's users by this rule, as far as who invites may be told.
+    #[must_use]
+    pub fn inviting_by(mut self, rule: Arc<dyn InviteRule>) -> Self {
+        self.invite_rule = Some(rule);
+        self
     }
 
     fn own(&self) -> &OwnedServerName {

@@ -121,7 +121,7 @@ impl Again {
         }
         commit.move_extremities(tx, row.nid, head)?;
         if hidden == 0 {
-            head.last_position = position;
+            head.took(position, flags);
         }
         if row.flags & flag::HIDDEN == hidden {
             return Ok(());

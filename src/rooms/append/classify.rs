@@ -20,6 +20,8 @@ struct Content<'a> {
     mentions: Option<&'a RawValue>,
     #[serde(borrow, rename = "m.relates_to")]
     relates_to: Option<&'a RawValue>,
+    #[serde(borrow, rename = "org.linkim.restores")]
+    restores: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -45,6 +47,8 @@ pub(crate) struct Class {
     pub(crate) mentions: Vec<OwnedUserId>,
     /// (relation type, target id), as the event says.
     pub(crate) relation: Option<(String, ruma::OwnedEventId)>,
+    /// The withdrawn message that it restores (`org.linkim.restores`).
+    pub(crate) restores: Option<ruma::OwnedEventId>,
 }
 
 /// Classifies an event. `may_notify_room` tells whether its sender may mention the whole room.
@@ -61,6 +65,7 @@ pub(crate) fn classify(pdu: &Pdu, may_notify_room: impl FnOnce(&UserId) -> bool)
     match pdu.event_type() {
         TimelineEventType::RoomMessage if !edit => {
             class.flags = flag::COUNTABLE;
+            class.restores = content.restores.and_then(|id| serde_json::from_str(id.get()).ok());
             // .m.rule.suppress_notices
             if content.msgtype.is_none_or(|kind| kind.get() != "\"m.notice\"") {
                 class.flags |= flag::NOTIFY;

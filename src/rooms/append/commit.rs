@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 use super::{
     Appended, LocalMembers, Wake,
     effects::{
-        Concerned, Place, Redaction, apply_redaction, mention, read_up_to, state_changed, thread_of, waiting_redactions,
+        Concerned, Place, Redaction, apply_redaction, mention, read_up_to, state_changed, take_number, thread_of,
+        waiting_redactions,
     },
     plan::{Planned, redacted_id, stored_auth},
 };
@@ -152,7 +153,7 @@ impl MainCommit {
             | set(flag::RELAY, planned.relay)
             | set(flag::PARTIAL_STATE, self.partial);
         out.running = out.running.plus(flags);
-        out.row.last_position = position;
+        out.row.took(position, flags);
         let place_in = Written { nid, position, key, before, after, flags, running: out.running, stored: false };
         let read = write_event(
             tx,
@@ -254,6 +255,9 @@ pub(super) fn write_event(
     }
     if planned.came {
         apply_waiting(tx, room, context.rules, pdu.event_id(), concerned)?;
+    }
+    if let Some(withdrawn) = &planned.class.restores {
+        take_number(tx, room, withdrawn, sender, at.nid)?;
     }
     if !planned.class.mentions.is_empty() {
         let mentioned = mentioned(tx, context, planned, sender)?;

@@ -240,10 +240,10 @@ impl Completion {
         whereabouts::correct(tx, &self.room, before.epoch)?;
         partial_joins::filled(tx, room, filled)?;
         rooms::put_head(tx, room, &row)?;
+        announce(tx, &self.announcing, room, &row, (Some(&self.members), News::Everywhere), concerned);
         // So long the writer was held.
         metrics::histogram!("linkim_fill_in_seconds").record(began.elapsed().as_secs_f64());
         tracing::debug!(room = %self.room.room_id, held = ?began.elapsed(), "members filled in");
-        announce(tx, &self.announcing, room, &row, (Some(&self.members), News::Everywhere), concerned);
         Ok(true)
     }
 
@@ -268,6 +268,7 @@ impl Completion {
         row.state_hash = full.iter().fold(0, |sum: u128, (key, event)| sum.wrapping_add(hash.entry(*key, *event)));
         row.state_position = before.epoch;
         row.last_position = position;
+        row.message_position = rooms::newest_countable(tx, room, position)?;
         let key = join.state_key.ok_or_else(|| StoreError::Damaged("the join is no state event".into()))?;
         set_current(tx, hash, room, StateRef { line: main, epoch: position }, key, Some(join.nid), row)?;
         events::set_flags(tx, join.nid, join.flags & !flag::PARTIAL_STATE)?;

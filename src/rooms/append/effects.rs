@@ -18,7 +18,7 @@ use crate::{
         ids::{self, EventNid, RoomNid, UserNid},
         members,
         members::{MemberRow, Membership},
-        room_servers, rooms,
+        message_numbers, room_servers, rooms,
         rooms::RoomHeadRow,
     },
 };
@@ -230,6 +230,30 @@ pub(super) fn apply_redaction(
         concerned.state_redacted |= row.state_key.is_some();
     }
     Ok(())
+}
+
+/// A message restores one that its sender withdrew: for LinkIM's clients it takes the number, and so the place, of that one. At
+/// most one at a time does; another, or one of somebody else's message, is a message like any other.
+pub(super) fn take_number(
+    tx: &WriteTx<'_>,
+    room: RoomNid,
+    withdrawn: &EventId,
+    sender: UserNid,
+    by: EventNid,
+) -> Result<(), StoreError> {
+    let Some(row) = events::by_id(tx, withdrawn)? else { return Ok(()) };
+    let Some(redaction) = row.redacted_by.filter(|_| row.room == room && row.sender == sender) else { return Ok(()) };
+    if row.flags & events::flag::COUNTABLE == 0 || events::by_nid(tx, redaction)?.sender != sender {
+        return Ok(());
+    }
+    let number = message_numbers::of_event(tx, row.nid)?;
+    let heir = message_numbers::event(tx, room, number)?;
+    if let Some(heir) = heir.filter(|heir| *heir != row.nid)
+        && events::by_nid(tx, heir)?.redacted_by.is_none()
+    {
+        return Ok(());
+    }
+    message_numbers::take(tx, number, by)
 }
 
 /// Redactions that came before the event they redact, with whether their sender has the power to redact others' events.

@@ -95,7 +95,7 @@ impl ForkCommit {
             announce(tx, &self.site, self.room.nid, &row, (None, News::Everywhere), concerned);
         } else {
             if accepted {
-                row.last_position = position;
+                row.took(position, flags);
             }
             self.change_current(tx, position, nid, key, &mut row, &mut concerned)?;
             self.move_extremities(tx, nid, &row)?;

@@ -106,14 +106,7 @@ impl Head {
         Self {
             room,
             rules,
-            row: RoomHeadRow {
-                last_position: 0,
-                state_position: 0,
-                state_hash: 0,
-                joined: 0,
-                invited: 0,
-                local_joined: 0,
-            },
+            row: rooms::UNBORN,
             tips: Vec::new(),
             newest: None,
             running: Running::default(),

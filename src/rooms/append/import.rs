@@ -361,7 +361,7 @@ impl Import {
             Context { site: &self.site, room, rules: self.rules, members: &self.members, now_ms: self.now_ms };
         let written = Written { nid, position, key: Some(key), before, after, flags, running, stored };
         write_event(tx, &context, &planned, &written, concerned)?;
-        row.last_position = position;
+        row.took(position, flags);
         self.replace_extremities(tx, nid)?;
         Ok(Appended { nid, event_id: pdu.event_id().to_owned(), position, repeated: false })
     }

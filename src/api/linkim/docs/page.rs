@@ -85,7 +85,7 @@ fn schema(page: &mut String, document: &Value, of: &Value, depth: usize) {
     let mut fields = Vec::new();
     collect(document, of, &mut fields, 0);
     if fields.is_empty() {
-        let _ = write!(page, "<p>{}</p>", kind(document, of));
+        let _ = write!(page, "<p>{}</p>", kind(of));
         return;
     }
     page.push_str("<table>");
@@ -97,7 +97,7 @@ fn schema(page: &mut String, document: &Value, of: &Value, depth: usize) {
 
 fn row(page: &mut String, document: &Value, name: &str, of: &Value, description: &Value, required: bool, depth: usize) {
     let optional = if required { "" } else { " (optional)" };
-    let _ = write!(page, "<tr><td><code>{}</code>{optional}</td><td>{}</td><td>", escape(name), kind(document, of));
+    let _ = write!(page, "<tr><td><code>{}</code>{optional}</td><td>{}</td><td>", escape(name), kind(of));
     page.push_str(&paragraphs(description));
     let inner = if of["items"].is_object() { &of["items"] } else { of };
     let mut fields = Vec::new();
@@ -130,15 +130,15 @@ fn resolve<'a>(document: &'a Value, of: &'a Value) -> &'a Value {
 }
 
 /// What a value is, in a word or two.
-fn kind(document: &Value, of: &Value) -> String {
+fn kind(of: &Value) -> String {
     if let Some(name) = of["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
         return escape(name);
     }
     if of["items"].is_object() {
-        return format!("list of {}", kind(document, &of["items"]));
+        return format!("list of {}", kind(&of["items"]));
     }
     if let Some(choices) = of["oneOf"].as_array() {
-        let choices: Vec<_> = choices.iter().map(|choice| kind(document, choice)).collect();
+        let choices: Vec<_> = choices.iter().map(kind).collect();
         return choices.join(" or ");
     }
     match &of["type"] {

@@ -22,7 +22,7 @@ async fn dump(f: &Fixture) -> Vec<String> {
                  FROM memberships ORDER BY user",
                 "SELECT 'tip ' || event FROM forward_extremities ORDER BY event",
                 "SELECT 'head ' || last_position || ' ' || state_position || ' ' || hex(state_hash) || ' ' || joined \
-                 || ' ' || invited || ' ' || local_joined FROM room_heads",
+                 || ' ' || invited || ' ' || local_joined || ' ' || message_position FROM room_heads",
                 "SELECT 'server ' || server || ' ' || from_position || ' ' || COALESCE(to_position, 'open') || ' ' \
                  || joined FROM room_servers ORDER BY server, from_position",
                 "SELECT 'reason ' || event || ' ' || reason FROM rejections ORDER BY event",

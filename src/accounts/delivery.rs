@@ -1,0 +1,186 @@
+//! How a verification code reaches an address: by mail, by the operator's webhook for text messages, or, in development, by the
+//! log.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::HeaderValue;
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{Mailbox, header::ContentType},
+};
+use ruma::OwnedServerName;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+
+use super::{
+    codes::Purpose,
+    third_party_ids::{Medium, ThirdPartyId},
+};
+use crate::{
+    clock::Clock,
+    config::{self, Config},
+    peers::https::outgoing::{Fetch, Outgoing},
+};
+
+/// How long the mail server may take for one command, and for all of a message.
+const COMMAND_TIME: Duration = Duration::from_secs(10);
+const MAIL_TIME: Duration = Duration::from_secs(20);
+
+/// How long the webhook may take, and bytes of its answer.
+const WEBHOOK_TIME: Duration = Duration::from_secs(10);
+const WEBHOOK_ANSWER: usize = 16 * 1024;
+
+/// Codes on their way at once; whoever comes beyond them is told to come again.
+const AT_ONCE: usize = 32;
+
+/// How long after a failure nothing is tried, in milliseconds: those who may not be told of it are answered by it.
+const AWAY_MS: i64 = 3_000;
+
+/// Why a code did not reach an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeliveryError {
+    /// The mail server or the webhook does not take anything now.
+    Unreachable,
+    /// It does not take this address.
+    Refused,
+}
+
+/// The ways to send.
+pub struct Delivery {
+    mail: Option<(AsyncSmtpTransport<Tokio1Executor>, Mailbox)>,
+    webhook: Option<Url>,
+    log: bool,
+    outgoing: Arc<Outgoing>,
+    clock: Arc<dyn Clock>,
+    server_name: OwnedServerName,
+    places: Arc<Semaphore>,
+    mail_away_until: AtomicI64,
+    webhook_away_until: AtomicI64,
+}
+
+impl Delivery {
+    /// As the configuration says; the webhook is called through `outgoing`.
+    pub fn new(config: &Config, outgoing: Arc<Outgoing>, clock: Arc<dyn Clock>) -> Self {
+        let webhook = config.verification.sms_webhook.as_ref().and_then(|url| Url::parse(url.expose()).ok());
+        Self {
+            mail: config.email.as_ref().and_then(mail),
+            webhook,
+            log: config.verification.log_codes,
+            outgoing,
+            clock,
+            server_name: config.server_name.clone(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            mail_away_until: AtomicI64::new(0),
+            webhook_away_until: AtomicI64::new(0),
+        }
+    }
+
+    /// Whether there is a way to such addresses.
+    pub(super) fn reaches(&self, medium: Medium) -> bool {
+        self.log
+            || match medium {
+                Medium::Email => self.mail.is_some(),
+                Medium::Msisdn => self.webhook.is_some(),
+            }
+    }
+
+    /// A place among the codes on their way; none if there is none, or the last one failed a moment ago.
+    pub(super) fn permit(&self, medium: Medium) -> Option<OwnedSemaphorePermit> {
+        if self.away(medium).load(Ordering::Relaxed) > self.clock.now_ms() {
+            return None;
+        }
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    fn away(&self, medium: Medium) -> &AtomicI64 {
+        match medium {
+            Medium::Email => &self.mail_away_until,
+            Medium::Msisdn => &self.webhook_away_until,
+        }
+    }
+
+    /// Sends a code by the ways that there are.
+    pub(super) async fn deliver(&self, to: &ThirdPartyId, code: &str, purpose: Purpose) -> Result<(), DeliveryError> {
+        if self.log {
+            tracing::warn!(
+                address = to.address(),
+                code,
+                purpose = purpose.name(),
+                "a verification code (verification.log_codes)"
+            );
+        }
+        let sent = match to.medium() {
+            Medium::Email => self.mail(to, code).await,
+            Medium::Msisdn => self.text(to, code, purpose).await,
+        };
+        let (until, unreachable) = (self.away(to.medium()), matches!(sent, Err(DeliveryError::Unreachable)));
+        until.store(if unreachable { self.clock.now_ms() + AWAY_MS } else { 0 }, Ordering::Relaxed);
+        sent
+    }
+
+    async fn mail(&self, to: &ThirdPartyId, code: &str) -> Result<(), DeliveryError> {
+        let Some((transport, from)) = &self.mail else { return Ok(()) };
+        let address = to.address().parse::<lettre::Address>().map_err(|_| DeliveryError::Refused)?;
+        let message = Message::builder()
+            .from(from.clone())
+            .to(Mailbox::new(None, address))
+            .subject(format!("Verification code for {}", self.server_name))
+            .header(ContentType::TEXT_PLAIN)
+            .body(text(code, &self.server_name))
+            .map_err(|_| DeliveryError::Refused)?;
+        let error = match tokio::time::timeout(MAIL_TIME, transport.send(message)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                tracing::warn!("the mail server took too long for a verification code");
+                return Err(DeliveryError::Unreachable);
+            }
+        };
+        tracing::warn!(%error, "the mail server did not take a verification code");
+        Err(if error.is_permanent() { DeliveryError::Refused } else { DeliveryError::Unreachable })
+    }
+
+    async fn text(&self, to: &ThirdPartyId, code: &str, purpose: Purpose) -> Result<(), DeliveryError> {
+        let Some(url) = &self.webhook else { return Ok(()) };
+        let body = json!({ "to": format!("+{}", to.address()), "code": code, "purpose": purpose.name() }).to_string();
+        let post = Fetch::post(url.clone(), HeaderValue::from_static("application/json"), body);
+        let post = post.timeout(WEBHOOK_TIME).limit(WEBHOOK_ANSWER);
+        match self.outgoing.fetch(post).await {
+            Ok(answer) if answer.status.is_success() => Ok(()),
+            Ok(answer) if matches!(answer.status.as_u16(), 400 | 404 | 422) => {
+                tracing::warn!(status = %answer.status, "verification.sms_webhook refused a text message");
+                Err(DeliveryError::Refused)
+            }
+            Ok(answer) => {
+                tracing::warn!(status = %answer.status, "verification.sms_webhook did not send a text message");
+                Err(DeliveryError::Unreachable)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "verification.sms_webhook cannot be reached");
+                Err(DeliveryError::Unreachable)
+            }
+        }
+    }
+}
+
+/// What people read.
+fn text(code: &str, server_name: &OwnedServerName) -> String {
+    format!(
+        "Your verification code for {server_name} is:\r\n\r\n{code}\r\n\r\nIt is good for 5 minutes. Give it to nobody. If you \
+         did not ask for it, somebody mistook your address for theirs: do nothing.\r\n"
+    )
+}
+
+/// The connection to the mail server, and the sender. Both were checked with the configuration.
+fn mail(email: &config::Email) -> Option<(AsyncSmtpTransport<Tokio1Executor>, Mailbox)> {
+    let from = email.from.parse::<Mailbox>().ok()?;
+    let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(email.smtp_url.expose()).ok()?;
+    Some((transport.timeout(Some(COMMAND_TIME)).build(), from))
+}

@@ -1,0 +1,365 @@
+//! Friend requests and friends: `/account/addfriend`, `acceptfriend`, `rejectfriend`, `friendrequests`, `friendlists`, `delfriend`,
+//! `friend/remark`.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    errcode,
+    extract::{ActiveCaller, Caller, Input, is_caller, page_size},
+    person::Friends,
+    refusal::{Failure, Refusal},
+    reply::{Done, Reply},
+    state::LinkImState,
+};
+use crate::{
+    accounts::{Rate, RateLimits},
+    contacts::{Contacts, Direction, Requested, ShownRequest},
+    numbers::{Numbers, User, UserRef},
+    store::StoreError,
+};
+
+/// Friends of a page where the request does not say how many, and at most: old clients ask for all.
+pub(super) const FRIENDS_PAGE: usize = 1000;
+
+/// The ways in which the handlers themselves fail; the contacts' own are in `contacts_error`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("no such user")]
+    NoUser,
+    #[error("cursor names nobody of this list")]
+    Cursor,
+    #[error("page_size is less than 1")]
+    PageSize,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::NoUser => Self::new(StatusCode::NOT_FOUND, errcode::USER_NOT_FOUND, text),
+            Error::Cursor | Error::PageSize => Self::argument(text),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+pub(super) fn routes() -> OpenApiRouter<LinkImState> {
+    OpenApiRouter::new()
+        .routes(routes!(add_friend))
+        .routes(routes!(accept_friend))
+        .routes(routes!(reject_friend))
+        .routes(routes!(friend_requests))
+        .routes(routes!(friend_lists))
+        .routes(routes!(delete_friend))
+        .routes(routes!(set_remark))
+}
+
+/// The user whom a request names.
+pub(super) async fn named(numbers: &Numbers, name: &UserRef) -> Result<User, Error> {
+    numbers.user(name).await?.ok_or(Error::NoUser)
+}
+
+/// The user whom a cursor names.
+pub(super) async fn cursor(numbers: &Numbers, name: Option<&UserRef>) -> Result<Option<User>, Error> {
+    match name {
+        Some(name) => numbers.user(name).await?.map(Some).ok_or(Error::Cursor),
+        None => Ok(None),
+    }
+}
+
+/// The size of a page of friends.
+pub(super) fn friends_page(wanted: Option<i64>) -> Result<usize, Error> {
+    match wanted.map(usize::try_from) {
+        None => Ok(FRIENDS_PAGE),
+        Some(Ok(0) | Err(_)) => Err(Error::PageSize),
+        Some(Ok(wanted)) => Ok(wanted.min(FRIENDS_PAGE)),
+    }
+}
+
+/// Whom to ask.
+#[derive(Deserialize, ToSchema)]
+struct AddFriend {
+    /// The caller.
+    #[serde(default)]
+    user_id: Option<UserRef>,
+    /// Whom to ask.
+    friend_id: UserRef,
+    /// What to say: at most 500 characters.
+    #[serde(default)]
+    request_message: String,
+}
+
+/// What came of the request.
+#[derive(Serialize, ToSchema)]
+struct Added {
+    /// `pending`: it waits for an answer. `accepted`: the other one had asked, too, and the two are friends.
+    state: &'static str,
+}
+
+/// Asks somebody to be a friend. Who has asked the caller is accepted by it; a repeated request renews the pending one.
+#[utoipa::path(post, path = "/account/addfriend", tag = "friends", request_body = AddFriend, security(("token" = [])),
+    responses((status = 200, body = Reply<Added>), (status = "4XX", body = Failure), (status = "5XX", body = Failure)))]
+async fn add_friend(
+    ActiveCaller(session): ActiveCaller,
+    State(numbers): State<Arc<Numbers>>,
+    State(contacts): State<Arc<Contacts>>,
+    State(limits): State<Arc<RateLimits>>,
+    Input(request): Input<AddFriend>,
+) -> Result<Reply<Added>, Refusal> {
+    is_caller(&session, request.user_id.as_ref())?;
+    limits.check(Rate::Invite, session.user)?;
+    let friend = named(&numbers, &request.friend_id).await?;
+    let requested = contacts.request(&session, &friend, &request.request_message).await?;
+    let state = match requested {
+        Requested::Pending => "pending",
+        Requested::Accepted => "accepted",
+    };
+    Ok(Reply::new("message has present", Added { state }))
+}
+
+/// Whose request is answered.
+#[derive(Deserialize, ToSchema)]
+struct Answered {
+    /// The caller.
+    #[serde(default)]
+    user_id: Option<UserRef>,
+    /// Who asked.
+    friend_id: UserRef,
+    /// The path says what is answered; this is taken from old clients and says nothing.
+    #[serde(default)]
+    #[expect(dead_code, reason = "old clients send it")]
+    status: Option<String>,
+    /// What to tell who asked, with a rejection: at most 500 characters.
+    #[serde(default)]
+    handle_message: Option<String>,
+}
+
+/// Accepts somebody's request to be a friend. Only who was asked can, and once.
+#[utoipa::path(put, path = "/account/acceptfriend", tag = "friends", request_body = Answered, security(("token" = [])),
+    responses((status = 200, body = Done), (status = "4XX", body = Failure), (status = "5XX", body = Failure)))]
+async fn accept_friend(
+    ActiveCaller(session): ActiveCaller,
+    State(numbers): State<Arc<Numbers>>,
+    State(contacts): State<Arc<Contacts>>,
+    State(limits): State<Arc<RateLimits>>,
+    Input(request): Input<Answered>,
+) -> Result<Done, Refusal> {
+    is_caller(&session, request.user_id.as_ref())?;
+    limits.check(Rate::Join, session.user)?;
+    let friend = named(&numbers, &request.friend_id).await?;
+    contacts.accept(&session, &friend).await?;
+    Ok(Done::new("accept the friend"))
+}
+
+/// Rejects somebody's request to be a friend. Only who was asked can, and once.
+#[utoipa::path(put, path = "/account/rejectfriend", tag = "friends", request_body = Answered, security(("token" = [])),
+    responses((status = 200, body = Done), (status = "4XX", body = Failure), (status = "5XX", body = Failure)))]
+async fn reject_friend(
+    ActiveCaller(session): ActiveCaller,
+    State(numbers): State<Arc<Numbers>>,
+    State(contacts): State<Arc<Contacts>>,
+    State(limits): State<Arc<RateLimits>>,
+    Input(request): Input<Answered>,
+) -> Result<Done, Refusal> {
+    is_caller(&session, request.user_id.as_ref())?;
+    limits.check(Rate::State, session.user)?;
+    let friend = named(&numbers, &request.friend_id).await?;
+    contacts.reject(&session, &friend, request.handle_message).await?;
+    Ok(Done::new("reject the friend"))
+}
+
+/// Which way requests go.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    /// To the caller.
+    In,
+    /// By the caller.
+    Out,
+}
+
+/// Which requests are wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListRequests {
+    /// The caller.
+    #[serde(default)]
+    user_id: Option<UserRef>,
+    /// Which way they go: `in` if left out.
+    #[serde(default)]
+    direction: Option<Way>,
+    /// Requests of a page: 20 if left out, 200 at most.
+    #[serde(default)]
+    page_size: Option<i64>,
+    /// The other user of the last request of the page before.
+    #[serde(default)]
+    cursor: Option<UserRef>,
+}
+
+/// A request that waits for its answer.
+#[derive(Serialize, ToSchema)]
+struct RequestView {
+    /// The other one's number.
+    user_id: i64,
+    /// The number as a string.
+    user_id_str: String,
+    /// The other one's id.
+    matrix_id: String,
+    /// The other one's name; empty if there is none.
+    nickname: String,
+    /// Where the other one's avatar is; empty if there is none.
+    avatar: String,
+    /// What who asked said.
+    request_message: String,
+    /// When it was asked, in milliseconds.
+    created_ts: i64,
+    /// The conversation that it opens.
+    thread_id: i64,
+    /// The conversation's number as a string.
+    thread_id_str: String,
+    /// The conversation's room.
+    room_id: String,
+}
+
+impl From<ShownRequest> for RequestView {
+    fn from(shown: ShownRequest) -> Self {
+        let ShownRequest { person, room, request } = shown;
+        Self {
+            user_id: person.number,
+            user_id_str: person.number.to_string(),
+            matrix_id: person.user_id,
+            nickname: person.nickname,
+            avatar: person.avatar_url,
+            request_message: request.text,
+            created_ts: request.created_ts,
+            thread_id: room.nid.0,
+            thread_id_str: room.nid.0.to_string(),
+            room_id: room.room_id.to_string(),
+        }
+    }
+}
+
+/// A page of requests.
+#[derive(Serialize, ToSchema)]
+struct RequestList {
+    /// The requests, newest first.
+    detail: Vec<RequestView>,
+    /// Whether there are more: ask again with the last one's user as `cursor`.
+    has_more: bool,
+}
+
+/// The requests that wait for their answer, the caller's own or those to the caller.
+#[utoipa::path(get, path = "/account/friendrequests", tag = "friends", params(ListRequests), security(("token" = [])),
+    responses((status = 200, body = Reply<RequestList>), (status = "4XX", body = Failure)))]
+async fn friend_requests(
+    Caller(session): Caller,
+    State(numbers): State<Arc<Numbers>>,
+    State(contacts): State<Arc<Contacts>>,
+    Input(request): Input<ListRequests>,
+) -> Result<Reply<RequestList>, Refusal> {
+    is_caller(&session, request.user_id.as_ref())?;
+    let limit = page_size(request.page_size)?;
+    let direction = match request.direction {
+        None | Some(Way::In) => Direction::In,
+        Some(Way::Out) => Direction::Out,
+    };
+    let after = cursor(&numbers, request.cursor.as_ref()).await?.map(|user| user.nid);
+    let page = contacts.requests(session.user, direction, after, limit).await?;
+    let (requests, has_more) = page.ok_or(Error::Cursor)?;
+    let detail = requests.into_iter().map(RequestView::from).collect();
+    Ok(Reply::new("load ok", RequestList { detail, has_more }))
+}
+
+/// Whose friends are wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListFriends {
+    /// The caller.
+    #[serde(default)]
+    user_id: Option<UserRef>,
+    /// Friends of a page: 1,000 if left out, and at most.
+    #[serde(default)]
+    page_size: Option<i64>,
+    /// The last friend of the page before.
+    #[serde(default)]
+    cursor: Option<UserRef>,
+}
+
+/// The caller's friends, those left out whom the caller has blocked.
+#[utoipa::path(get, path = "/account/friendlists", tag = "friends", params(ListFriends), security(("token" = [])),
+    responses((status = 200, body = Reply<Friends>), (status = "4XX", body = Failure)))]
+async fn friend_lists(
+    Caller(session): Caller,
+    State(numbers): State<Arc<Numbers>>,
+    State(contacts): State<Arc<Contacts>>,
+    Input(request): Input<ListFriends>,
+) -> Result<Reply<Friends>, Refusal> {
+    is_caller(&session, request.user_id.as_ref())?;
+    let limit = friends_page(request.page_size)?;
+    let after = cursor(&numbers, request.cursor.as_ref()).await?.map(|user| user.user_id);
+    let (friends, has_more) = contacts.friends(session.user, None, after, limit).await?;
+    Ok(Reply::new("load ok", Friends { detail: friends.into_iter().map(Into::into).collect(), has_more }))
+}
+
+/// Who is no friend any more.
+#[derive(Deserialize, ToSchema)]
+struct DeleteFriend {
+    /// The caller.
+    #[serde(default)]
+    user_id: Option<UserRef>,
+    /// The friend.
+    friend_id: UserRef,
+}
+
+/// Removes a friend, who loses the caller as a friend, too; labels and remarks go, the conversation stays.
+#[utoipa::path(delete, path = "/account/delfriend", tag = "friends", request_body = DeleteFriend, security(("token" = [])),
+    responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
+async fn delete_friend(
+    ActiveCaller(session): ActiveCaller,
+    State(numbers): State<Arc<Numbers>>,
+    State(contacts): State<Arc<Contacts>>,
+    State(limits): State<Arc<RateLimits>>,
+    Input(request): Input<DeleteFriend>,
+) -> Result<Done, Refusal> {
+    is_caller(&session, request.user_id.as_ref())?;
+    limits.check(Rate::Settings, session.user)?;
+    let friend = named(&numbers, &request.friend_id).await?;
+    contacts.remove_friend(&session, &friend).await?;
+    Ok(Done::new("delete ok"))
+}
+
+/// What to call a friend.
+#[derive(Deserialize, ToSchema)]
+struct SetRemark {
+    /// The caller.
+    #[serde(default)]
+    user_id: Option<UserRef>,
+    /// The friend.
+    friend_id: UserRef,
+    /// What to call them: at most 50 characters; empty: what they call themselves.
+    remark: String,
+}
+
+/// Sets what the caller, and nobody else, calls a friend.
+#[utoipa::path(put, path = "/account/friend/remark", tag = "friends", request_body = SetRemark, security(("token" = [])),
+    responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
+async fn set_remark(
+    ActiveCaller(session): ActiveCaller,
+    State(numbers): State<Arc<Numbers>>,
+    State(contacts): State<Arc<Contacts>>,
+    State(limits): State<Arc<RateLimits>>,
+    Input(request): Input<SetRemark>,
+) -> Result<Done, Refusal> {
+    is_caller(&session, request.user_id.as_ref())?;
+    limits.check(Rate::Settings, session.user)?;
+    let friend = named(&numbers, &request.friend_id).await?;
+    contacts.set_remark(session.user, &friend, request.remark).await?;
+    Ok(Done::new("remark updated"))
+}

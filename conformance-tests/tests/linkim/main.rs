@@ -20,6 +20,7 @@ mod groups_dissolution;
 mod groups_joining;
 mod groups_mutes;
 mod groups_roles;
+mod grpc;
 mod labels;
 mod messages;
 mod user_search;

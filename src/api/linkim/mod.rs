@@ -36,7 +36,7 @@ pub mod reply;
 mod search;
 mod sessions;
 pub mod state;
-mod time;
+pub(super) mod time;
 mod user_search;
 mod withdraw;
 

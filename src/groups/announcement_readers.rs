@@ -115,10 +115,10 @@ impl Groups {
 }
 
 /// A post, and from which position on whoever read has read it.
-struct Post {
-    event_id: ruma::OwnedEventId,
-    position: Option<i64>,
-    author: UserNid,
+pub(super) struct Post {
+    pub(super) event_id: ruma::OwnedEventId,
+    pub(super) position: Option<i64>,
+    pub(super) author: UserNid,
 }
 
 /// The post that is asked for.
@@ -147,13 +147,13 @@ fn is_post(read: &dyn Read, row: &events::EventRow) -> Result<bool, StoreError> 
     Ok(content.contains_key(NOTICE) && !content.contains_key("m.new_content"))
 }
 
-struct Found {
-    wanted: Vec<(UserNid, Option<i64>)>,
-    counts: ReadCounts,
+pub(super) struct Found {
+    pub(super) wanted: Vec<(UserNid, Option<i64>)>,
+    pub(super) counts: ReadCounts,
 }
 
 /// All members in a state, by number.
-fn find(read: &dyn Read, room: &RoomKey, post: &Post, state: ReadState) -> Result<Found, StoreError> {
+pub(super) fn find(read: &dyn Read, room: &RoomKey, post: &Post, state: ReadState) -> Result<Found, StoreError> {
     let confirmed = earliest(confirmations(read, room.nid, &post.event_id)?);
     let mut readers = match post.position {
         Some(position) => announcements::read_past(read, room.nid, position)?.into_iter().collect(),

@@ -122,7 +122,7 @@ impl Notice {
         })
     }
 
-    fn content(&self) -> CanonicalJsonObject {
+    pub(super) fn content(&self) -> CanonicalJsonObject {
         let mut content = object([
             ("author", self.author.as_str().into()),
             ("event_id", self.post.as_str().into()),
@@ -138,7 +138,7 @@ impl Notice {
 }
 
 /// The content of a post.
-fn message_content(text: &str, must_confirm: bool) -> CanonicalJsonObject {
+pub(super) fn message_content(text: &str, must_confirm: bool) -> CanonicalJsonObject {
     let body = if must_confirm { format!("{text}{HOW_TO_CONFIRM}") } else { text.to_owned() };
     object([
         ("body", body.into()),
@@ -149,7 +149,7 @@ fn message_content(text: &str, must_confirm: bool) -> CanonicalJsonObject {
 }
 
 /// The content of a changed post. It mentions nobody: who was told of the post was told.
-fn replacing(post: &EventId, text: &str, must_confirm: bool) -> CanonicalJsonObject {
+pub(super) fn replacing(post: &EventId, text: &str, must_confirm: bool) -> CanonicalJsonObject {
     let mut new = message_content(text, must_confirm);
     new.insert("m.mentions".into(), CanonicalJsonObject::new().into());
     let mut content = new.clone();
@@ -157,6 +157,12 @@ fn replacing(post: &EventId, text: &str, must_confirm: bool) -> CanonicalJsonObj
     let relation = object([("event_id", post.as_str().into()), ("rel_type", "m.replace".into())]);
     content.insert("m.relates_to".into(), relation.into());
     content
+}
+
+/// The content of a confirmation.
+pub(super) fn confirmation_content(post: &EventId) -> CanonicalJsonObject {
+    let relation = object([("event_id", post.as_str().into()), ("rel_type", "m.reference".into())]);
+    object([("m.relates_to", relation.into())])
 }
 
 /// The current announcement with its state event; None also if the post was withdrawn.
@@ -415,9 +421,7 @@ impl Groups {
         if let Some(earlier) = earlier {
             return Ok(earlier);
         }
-        let relation = object([("event_id", notice.post.as_str().into()), ("rel_type", "m.reference".into())]);
-        let content = object([("m.relates_to", relation.into())]);
-        let event = LocalEvent::message(by.user_id.clone(), CONFIRM, content);
+        let event = LocalEvent::message(by.user_id.clone(), CONFIRM, confirmation_content(&notice.post));
         let (post, of) = (notice.post.clone(), room.nid);
         // Two devices at once: the second finds the first one's.
         let along: Along = Box::new(move |tx, _, appended| {

@@ -64,7 +64,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn content(&self, request: &EventId) -> CanonicalJsonObject {
+    pub(super) fn content(&self, request: &EventId) -> CanonicalJsonObject {
         let relation = object([("event_id", request.as_str().into()), ("rel_type", "m.reference".into())]);
         let mut content = object([("m.relates_to", relation.into()), ("ok", (*self == Self::Done).into())]);
         if let Self::Refused { errcode, error } = self {

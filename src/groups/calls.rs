@@ -49,7 +49,7 @@ pub(super) enum Action {
 }
 
 impl Action {
-    fn content(&self) -> Result<CanonicalJsonObject, StoreError> {
+    pub(super) fn content(&self) -> Result<CanonicalJsonObject, StoreError> {
         let broken = |error: &dyn std::fmt::Display| StoreError::Engine(error.to_string());
         let value = serde_json::to_value(self).map_err(|error| broken(&error))?;
         match CanonicalJsonValue::try_from(value).map_err(|error| broken(&error))? {

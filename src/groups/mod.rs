@@ -9,6 +9,8 @@
 
 mod act;
 mod announcement_readers;
+#[cfg(test)]
+mod announcement_tests;
 mod announcements;
 mod answers;
 mod appoint;

@@ -1,6 +1,6 @@
 //! What admins on other servers ask of a group, and what its server answers: noted with the event.
 //!
-//! What is asked is executed by the service user (`crate::groups`), once: so the note is written in the transaction of the
+//! What is asked is executed by the service user, once: so the note is written in the transaction of the
 //! request's event and deleted in that of its result.
 
 use linkim_federation::Pdu;

@@ -80,8 +80,8 @@ async fn a_request_is_an_invitation_and_accepting_it_is_joining() {
     assert_eq!(invite["content"]["org.linkim.friend_request"], json!({ "text": "it's me" }));
 
     bob.put("/account/acceptfriend", about(&alice)).await.done();
-    assert_eq!(friends(&alice).await, [bob.user_id.clone()]);
-    assert_eq!(friends(&bob).await, [alice.user_id.clone()]);
+    assert_eq!(friends(&alice).await, std::slice::from_ref(&bob.user_id));
+    assert_eq!(friends(&bob).await, std::slice::from_ref(&alice.user_id));
     assert!(requests(&bob, "in").await.is_empty() && requests(&alice, "out").await.is_empty());
     assert_eq!(membership_of(&alice.all_state(&room).await, &bob.user_id), Some("join"));
     assert_eq!(account_data(&alice, "m.direct").await, json!({ bob.user_id.clone(): [room] }));
@@ -109,7 +109,7 @@ async fn a_friend_is_listed_with_the_keys_of_the_old_server() {
     // The same with a body, as old clients send it.
     let with_body =
         alice.get_with_body("/account/friendlists", json!({ "user_id": alice.user_id, "platform": 1 })).await;
-    assert_eq!(ids(&with_body.done()), [bob.user_id.clone()]);
+    assert_eq!(ids(&with_body.done()), std::slice::from_ref(&bob.user_id));
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn invitations_of_matrix_clients_that_cross_accept_each_other() {
     let second = bob.create_room(direct(&alice)).await;
     let (stays, goes) = if first < second { (first, second) } else { (second, first) };
     eventually("they are friends", || async { (friends(&alice).await == [bob.user_id.clone()]).then_some(()) }).await;
-    assert_eq!(friends(&bob).await, [alice.user_id.clone()]);
+    assert_eq!(friends(&bob).await, std::slice::from_ref(&alice.user_id));
     let state = alice.all_state(&stays).await;
     assert_eq!(membership_of(&state, &alice.user_id), Some("join"));
     assert_eq!(membership_of(&state, &bob.user_id), Some("join"));
@@ -265,8 +265,8 @@ async fn a_matrix_clients_direct_invitation_is_a_request() {
     assert_eq!(requested_room(&bob, "in").await, room);
     assert_eq!(requested_room(&alice, "out").await, room);
     bob.join(&room).await;
-    assert_eq!(friends(&alice).await, [bob.user_id.clone()]);
-    assert_eq!(friends(&bob).await, [alice.user_id.clone()]);
+    assert_eq!(friends(&alice).await, std::slice::from_ref(&bob.user_id));
+    assert_eq!(friends(&bob).await, std::slice::from_ref(&alice.user_id));
 
     // Declining rejects; taking the invitation back takes back the request.
     let carol = server.register(&unique("carol")).await;
@@ -362,8 +362,8 @@ async fn friendships_outlive_a_kill() {
     server.restart();
     let base = server.anonymous();
     let (alice, bob) = (alice.at(&base.base), bob.at(&base.base));
-    assert_eq!(friends(&alice).await, [bob.user_id.clone()]);
-    assert_eq!(friends(&bob).await, [alice.user_id.clone()]);
+    assert_eq!(friends(&alice).await, std::slice::from_ref(&bob.user_id));
+    assert_eq!(friends(&bob).await, std::slice::from_ref(&alice.user_id));
     assert_eq!(requests(&alice, "in").await.len(), 1);
     alice.put("/account/acceptfriend", about(&carol)).await.done();
 }

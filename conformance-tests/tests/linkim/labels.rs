@@ -52,7 +52,7 @@ async fn friends_have_labels_which_matrix_clients_see_as_tags() {
     alice.post("/account/relationship/addfriend", labelled("work", &bob)).await.refused(409, 1003);
 
     let list = alice.get_with_body("/account/relationship/friendlists", named("work")).await.done();
-    assert_eq!(ids(&list), [bob.user_id.clone()]);
+    assert_eq!(ids(&list), std::slice::from_ref(&bob.user_id));
     assert_eq!(list["detail"][0]["labels"], json!(["work"]));
     assert_eq!(
         account_data(&alice, "org.linkim.friend_labels").await,

@@ -246,7 +246,7 @@ async fn what_is_withdrawn_is_redacted_and_what_is_restored_stands_in_its_place(
     assert_eq!(&restored["lastMsgId"], id, "the number is the old one");
     let event_id = restored["event_id"].as_str().unwrap();
     let seen = bob.wait_for_event(&since, room, event_id).await;
-    let event = timeline(&seen, room).into_iter().find(|event| event["event_id"] == event_id).unwrap();
+    let event = timeline(&seen, room).iter().find(|event| event["event_id"] == event_id).unwrap();
     assert_eq!(event["content"]["org.linkim.restores"], second["event_id"]);
     let messages = history(&bob, &alice).await;
     assert_eq!(texts(&messages), ["three", "2", "one"], "at its old place");

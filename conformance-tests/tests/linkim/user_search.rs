@@ -13,7 +13,7 @@ async fn a_user_is_found_by_number_and_id() {
     let number = alice.number_of(&bob.user_id).await;
     for keyword in [number.to_string(), bob.user_id.clone()] {
         let found = alice.get(&path!("/users/search?keyword={}", keyword)).await.done();
-        assert_eq!(ids(&found), [bob.user_id.clone()], "{keyword}");
+        assert_eq!(ids(&found), std::slice::from_ref(&bob.user_id), "{keyword}");
         assert_eq!(found["detail"][0]["ID"], number);
     }
     for keyword in ["9007199254740991", "@nobody:a.example", "+8613800000000", "nobody@nowhere.example"] {
@@ -33,7 +33,7 @@ async fn a_user_is_found_by_name_where_a_room_is_shared() {
     let room = alice.create_room(json!({ "invite": [bob.user_id] })).await;
     bob.join(&room).await;
     let found = alice.get(&search).await.done();
-    assert_eq!(ids(&found), [bob.user_id.clone()]);
+    assert_eq!(ids(&found), std::slice::from_ref(&bob.user_id));
     assert_eq!(found["detail"][0]["Nickname"], name);
 }
 

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::{Caller, Input, is_caller, page_size},
+    extract::{Caller, Input, MAX_PAGE_SIZE, is_caller, page_size},
     refusal::{Failure, Refusal},
     reply::Reply,
     state::LinkImState,
@@ -58,7 +58,7 @@ struct Request {
     cursor: Option<String>,
     /// A `position` of an earlier answer: only what has changed since then is wanted.
     since: Option<String>,
-    /// Conversations at most: 1 to 200, 20 if left out.
+    /// Conversations at most: 1 to 200, 200 if left out: the old LinkIM's clients know no pages.
     page_size: Option<i64>,
     /// Not used.
     #[serde(rename = "platform")]
@@ -294,7 +294,7 @@ async fn conversations(
     Input(request): Input<Request>,
 ) -> Result<Reply<List>, Refusal> {
     is_caller(&session, request.user_id.as_ref())?;
-    let size = page_size(request.page_size)?;
+    let size = page_size(request.page_size.or(Some(MAX_PAGE_SIZE as i64)))?;
     let show = move |_: &dyn crate::store::Read, conversation| Ok(ConversationInfo::new(&numbers, conversation));
     let list = match (request.cursor, request.since) {
         (Some(_), Some(_)) => return Err(Error::Both.into()),

@@ -26,6 +26,8 @@ pub struct Server {
     pub base: String,
     /// `http://127.0.0.1:port` of the metrics listener, where configured.
     pub metrics: Option<String>,
+    /// `http://127.0.0.1:port` of the gRPC listener, where configured.
+    pub grpc: Option<String>,
     options: Options,
     folder: tempfile::TempDir,
     child: Child,
@@ -57,6 +59,7 @@ impl Server {
         Self {
             base: process.base,
             metrics: process.metrics,
+            grpc: process.grpc,
             options,
             folder,
             child: process.child,
@@ -118,7 +121,7 @@ impl Server {
         let metrics = self.metrics.as_deref().map_or_else(|| "127.0.0.1:0".to_owned(), strip);
         let toml = self.options.to_toml(&self.data_dir(), &strip(&self.base), &metrics);
         let process = Process::start(self.folder.path(), &toml, &self.options);
-        (self.base, self.metrics) = (process.base, process.metrics);
+        (self.base, self.metrics, self.grpc) = (process.base, process.metrics, process.grpc);
         (self.child, self.watchdog) = (process.child, process.watchdog);
     }
 
@@ -232,6 +235,7 @@ struct Process {
     watchdog: Child,
     base: String,
     metrics: Option<String>,
+    grpc: Option<String>,
 }
 
 impl Process {
@@ -256,7 +260,7 @@ impl Process {
             let address = announced.federation.expect("a federation listener is announced");
             federation.gate.lead_to(address.parse().expect("an address and a port"));
         }
-        Self { child, watchdog, base: announced.client, metrics: announced.metrics }
+        Self { child, watchdog, base: announced.client, metrics: announced.metrics, grpc: announced.grpc }
     }
 }
 
@@ -297,6 +301,7 @@ pub(crate) fn watch(pid: u32, folder: &Path) -> Child {
 struct Announced {
     client: String,
     metrics: Option<String>,
+    grpc: Option<String>,
     /// Without the scheme.
     federation: Option<String>,
 }
@@ -320,6 +325,7 @@ fn announced_addresses(child: &mut Child, folder: &Path) -> Announced {
             return Announced {
                 client,
                 metrics: address_after(&line, "metrics"),
+                grpc: address_after(&line, "grpc"),
                 federation: line
                     .split("https://")
                     .nth(1)
@@ -348,9 +354,10 @@ mod tests {
 
     #[test]
     fn each_listener_has_its_address() {
-        let line = "listening client http://127.0.0.1:4711 metrics http://127.0.0.1:4712";
+        let line = "listening client http://127.0.0.1:4711 metrics http://127.0.0.1:4712 grpc http://127.0.0.1:4713";
         assert_eq!(address_after(line, "client").as_deref(), Some("http://127.0.0.1:4711"));
         assert_eq!(address_after(line, "metrics").as_deref(), Some("http://127.0.0.1:4712"));
+        assert_eq!(address_after(line, "grpc").as_deref(), Some("http://127.0.0.1:4713"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The README's quick start, word for word: what a newcomer types first has to work.
+//! The README's examples, word for word: what a newcomer types first has to work. The Chinese README has the same ones.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use conformance_tests::{binary, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What the README's quick start is written for.
 const ADDRESS: &str = "127.0.0.1:8008";
@@ -25,15 +26,15 @@ impl Drop for Unconfigured {
 
 impl Unconfigured {
     /// On the address of the README, or on a free port if that is taken.
-    async fn start(folder: &Path) -> Self {
-        match Self::listen(folder, None).await {
+    async fn start(folder: &Path, environment: &[(&str, &str)]) -> Self {
+        match Self::listen(folder, environment, None).await {
             Some(server) => server,
-            None => Self::listen(folder, Some("127.0.0.1:0")).await.expect("a free port"),
+            None => Self::listen(folder, environment, Some("127.0.0.1:0")).await.expect("a free port"),
         }
     }
 
     /// None if the process ends instead of serving.
-    async fn listen(folder: &Path, address: Option<&str>) -> Option<Self> {
+    async fn listen(folder: &Path, environment: &[(&str, &str)], address: Option<&str>) -> Option<Self> {
         let output = folder.join("stdout");
         let mut command = Command::new(binary());
         for (name, _) in std::env::vars_os() {
@@ -41,12 +42,13 @@ impl Unconfigured {
                 command.env_remove(name);
             }
         }
+        command.envs(environment.iter().copied());
         if let Some(address) = address {
             command.env("LINKIM_LISTEN__CLIENT", address);
         }
         command.current_dir(folder).stdin(Stdio::null());
         command.stdout(std::fs::File::create(&output).expect("a file"));
-        command.stderr(std::fs::File::create(folder.join("log")).expect("a file"));
+        command.stderr(std::fs::File::create(folder.join("server.log")).expect("a file"));
         let child = command.spawn().expect("the binary can be run");
         let mut server = Self { child, address: String::new() };
         let line = eventually("the line with the address, or the end of the process", || {
@@ -64,8 +66,12 @@ impl Unconfigured {
 }
 
 fn readme() -> String {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    std::fs::read_to_string(path).expect("the README")
+    text_of("README.md")
+}
+
+fn text_of(name: &str) -> String {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The shell block under a heading.
@@ -76,8 +82,8 @@ fn quick_start<'r>(readme: &'r str, heading: &str) -> &'r str {
 }
 
 /// Runs a block as a person would: line after line, in one shell, that goes on after a failure. Holds that nothing is
-/// refused and that the news, which are shown in the end, are this one message.
-async fn run(script: &str, folder: &Path, said: &str) {
+/// refused. Gives what it printed.
+async fn shown(script: &str, folder: &Path) -> String {
     let mut shell = tokio::process::Command::new("bash");
     shell.arg("-c").arg(script).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(std::time::Duration::from_secs(60), shell.output());
@@ -86,8 +92,18 @@ async fn run(script: &str, folder: &Path, said: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{printed}\n{errors}");
     assert!(!printed.contains("errcode"), "{printed}");
-    let news = std::fs::read_to_string(folder.join("news.json")).expect("what Bob heard");
-    let news: Value = serde_json::from_str(&news).unwrap_or_else(|error| panic!("{error}: {news}"));
+    printed.into_owned()
+}
+
+fn json_of(folder: &Path, name: &str) -> Value {
+    let text = std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"))
+}
+
+/// Runs a block, and holds that the news, which are shown in the end, are this one message.
+async fn run(script: &str, folder: &Path, said: &str) {
+    let printed = shown(script, folder).await;
+    let news = json_of(folder, "news.json");
     let rooms = news["rooms"]["join"].as_object().expect("a room");
     let bodies: Vec<&str> = rooms
         .values()
@@ -101,11 +117,101 @@ async fn run(script: &str, folder: &Path, said: &str) {
 #[tokio::test]
 async fn the_quick_start_works_word_for_word() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let server = Unconfigured::start(folder.path()).await;
+    let server = Unconfigured::start(folder.path(), &[]).await;
     let readme = readme();
     let script = quick_start(&readme, "Quick start");
     assert!(script.contains(ADDRESS), "{script}");
     run(&script.replace(ADDRESS, &server.address), folder.path(), "Noon?").await;
+}
+
+#[tokio::test]
+async fn the_app_developers_example_works_word_for_word() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let readme = readme();
+    assert!(readme.contains("\n    LINKIM_VERIFICATION__LOG_CODES=true cargo run --release 2> server.log\n"));
+    let server = Unconfigured::start(folder, &[("LINKIM_VERIFICATION__LOG_CODES", "true")]).await;
+    let script = quick_start(&readme, "For app developers");
+    let printed = shown(&script.replace(ADDRESS, &server.address), folder).await;
+    let list = json_of(folder, "conversations.json");
+    let list = list["detail"].as_array().expect("conversations");
+    let seen: Vec<_> = list.iter().map(|one| (&one["type"], &one["last_message"]["content"])).collect();
+    assert_eq!(seen, [(&json!("group"), &json!("I do")), (&json!("single"), &json!("Hello, Bob"))]);
+    assert_eq!(
+        (&list[0]["group_info"]["group_name"], &list[1]["user_info"]["nickname"]),
+        (&json!("Lunch"), &json!("Alice"))
+    );
+    assert_eq!(list[1]["unread_count"], 1);
+    assert!(printed.contains("\"content\": \"I do\""), "they are shown: {printed}");
+    let sync = json_of(folder, "sync.json");
+    let group = &sync["rooms"]["join"][list[0]["room_id"].as_str().expect("a room")];
+    let events = group["timeline"]["events"].as_array().expect("events");
+    assert!(events.iter().any(|event| event["content"]["body"] == "I do"), "{sync}");
+    let text = |name| std::fs::read_to_string(folder.join(name)).expect("a document");
+    assert!(text("linkim-api.yaml").starts_with("openapi: 3.1"));
+    for document in ["docs.html", "linkim-api.yaml"] {
+        assert!(text(document).contains("/message/group/send"), "{document}");
+    }
+}
+
+/// A section of a README: its level and what it holds in code, without what is said to a reader.
+#[derive(Debug, PartialEq)]
+struct Section {
+    level: usize,
+    /// Blocks with their language, without comments.
+    blocks: Vec<String>,
+    /// Keys of tables with their defaults.
+    rows: Vec<String>,
+    /// Names and commands inside the text.
+    names: BTreeSet<String>,
+}
+
+/// A line of a block without its comment.
+fn command_of(line: &str) -> &str {
+    let line = line.trim_end();
+    if line.starts_with("# ") { "" } else { line.split_once("  # ").map_or(line, |(command, _)| command.trim_end()) }
+}
+
+fn sections(readme: &str) -> Vec<Section> {
+    let mut sections = Vec::new();
+    let mut lines = readme.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.starts_with('#') {
+            let level = line.chars().take_while(|c| *c == '#').count();
+            sections.push(Section { level, blocks: Vec::new(), rows: Vec::new(), names: BTreeSet::new() });
+            continue;
+        }
+        let Some(section) = sections.last_mut() else { continue };
+        if line.starts_with("```") || line.starts_with("    ") {
+            let fenced = line.starts_with('`');
+            let mut block = vec![command_of(line)];
+            while let Some(next) = lines.next_if(|next| if fenced { *next != "```" } else { next.starts_with("    ") })
+            {
+                block.push(command_of(next));
+            }
+            if fenced {
+                lines.next();
+            }
+            section.blocks.push(block.join("\n"));
+            continue;
+        }
+        if line.starts_with("| `") {
+            let code = |cell: &str| cell.split('`').skip(1).step_by(2).collect::<Vec<_>>().join(" ");
+            section.rows.push(line.split(" | ").take(2).map(code).collect::<Vec<_>>().join(" | "));
+        }
+        section.names.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+    }
+    sections
+}
+
+#[test]
+fn the_chinese_readme_has_the_same_sections_and_commands() {
+    let (english, chinese) = (sections(&readme()), sections(&text_of("README.zh-CN.md")));
+    assert!(english.len() >= 10 && english.iter().any(|section| section.rows.len() > 40), "it is read");
+    for (at, (one, other)) in english.iter().zip(&chinese).enumerate() {
+        assert_eq!(one, other, "section {at}");
+    }
+    assert_eq!(english.len(), chinese.len());
 }
 
 /// `deploy/two-organisations` in a folder of the test's own, started; both servers end with the test.

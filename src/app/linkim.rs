@@ -127,5 +127,6 @@ pub(super) fn routes(state: &LinkImState) -> Router {
 
 /// The gRPC services.
 pub(super) fn grpc(state: &LinkImState, token: Secret) -> Router {
-    grpc::routes(GrpcState { store: FromRef::from_ref(state), numbers: FromRef::from_ref(state) }, token)
+    let (store, numbers) = (FromRef::from_ref(state), FromRef::from_ref(state));
+    grpc::routes(GrpcState { store, numbers, groups: state.groups().clone() }, token)
 }

@@ -21,6 +21,7 @@ mod groups_dissolution;
 mod groups_joining;
 mod groups_mutes;
 mod groups_roles;
+mod grpc;
 mod labels;
 mod message_status;
 mod messages;

@@ -3,6 +3,7 @@
 //! `spec/grpc/` has the messages. Every call carries `authorization: Bearer <linkim.grpc_token>`. Plain HTTP/2: the listener is
 //! for a private network.
 
+mod groups;
 mod messages;
 mod user_infos;
 
@@ -23,7 +24,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::{config::Secret, numbers::Numbers, store::Store};
+use crate::{config::Secret, groups::Groups, numbers::Numbers, store::Store};
 
 /// Bytes of a request at most: a thousand numbers or group ids fit.
 const MAX_REQUEST: usize = 256 * 1024;
@@ -38,12 +39,16 @@ pub struct GrpcState {
     pub store: Store,
     /// What users and groups are called.
     pub numbers: Arc<Numbers>,
+    /// Groups.
+    pub groups: Arc<Groups>,
 }
 
 /// The services, for who knows the token.
 pub fn routes(state: GrpcState, token: Secret) -> Router {
     Router::new()
         .route("/user.UserService/GetUserInfos", post(user_infos::get_user_infos))
+        .route("/group.GroupService/ListGroupMembers", post(groups::list_group_members))
+        .route("/group.GroupService/ListGroupInfos", post(groups::list_group_infos))
         .fallback(|| async { refused(Status::unimplemented("no such service or method")) })
         .layer(middleware::from_fn_with_state(Arc::new(token), authenticate))
         .with_state(state)

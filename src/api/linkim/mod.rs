@@ -37,7 +37,7 @@ pub mod reply;
 mod search;
 mod sessions;
 pub mod state;
-mod time;
+pub(super) mod time;
 mod user_search;
 mod withdraw;
 mod ws;
@@ -49,7 +49,16 @@ use self::state::LinkImState;
 
 /// The document's frame; the handlers add their paths and types.
 #[derive(OpenApi)]
-#[openapi(info(title = "LinkIM", description = "LinkIM's own client API.", license(name = "MIT")))]
+#[openapi(
+    info(
+        title = "LinkIM",
+        version = env!("CARGO_PKG_VERSION"),
+        description = "LinkIM's own client API. Accounts, tokens, rooms and messages are those of Matrix's.\n\n\
+            Success is status 200 with `code` 0. Failure has another status and `{\"code\": 1, \"error\": \"…\", \"errcode\": n}`.",
+        license(name = "MIT", identifier = "MIT"),
+    ),
+    servers((url = "/", description = "The server that this document is from.")),
+)]
 struct Frame;
 
 /// All routes with their descriptions.

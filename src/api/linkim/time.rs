@@ -2,7 +2,7 @@
 
 /// A time in milliseconds since 1970 as RFC 3339. What lies outside of the years 0 to 9999, as no clock says but an event may, is
 /// held at their ends.
-pub(super) fn rfc3339(ms: i64) -> String {
+pub(in crate::api) fn rfc3339(ms: i64) -> String {
     const FIRST: i64 = -62_167_219_200_000;
     const LAST: i64 = 253_402_300_799_999;
     let ms = ms.clamp(FIRST, LAST);

@@ -155,6 +155,7 @@ fn keys_that_belong_together_are_asked_for_together() {
     assert_refused("email.from = \"a@b\"", 14, "email.from", &["found without email.smtp_url"]);
     assert_refused("turn.password = \"a\"", 17, "turn.password", &["found without turn.username"]);
     assert_refused("listen.federation = [\"[::]:8448\"]", 21, "listen.federation", &["together with [tls]"]);
+    assert_refused("listen.grpc = [\"[::1]:9091\"]", 15, "listen.grpc", &["together with [linkim] grpc_token"]);
     assert_refused("listen.client = []", 17, "listen.client", &["found no listener at all"]);
     assert_refused("listen.metrics = [\"127.0.0.1:8008\"]", 18, "listen.metrics", &["found 127.0.0.1:8008 twice"]);
     let turn = "turn = { shared_secret = \"a\", username = \"b\", password = \"c\" }";

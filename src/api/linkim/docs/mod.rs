@@ -17,7 +17,10 @@ use utoipa::openapi::{
     security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-/// The document of these paths, with what no handler says: how a request proves who it is from.
+use super::errcode;
+
+/// The document of these paths, with what no handler says: how a request proves who it is from, and what the numbers of failures
+/// mean.
 pub fn document(mut paths: OpenApi) -> OpenApi {
     let token = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
@@ -25,6 +28,10 @@ pub fn document(mut paths: OpenApi) -> OpenApi {
         .build();
     let components = paths.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(token));
+    let numbers = errcode::ALL.iter().map(|(number, meaning)| format!("* {number}: {}", meaning.trim()));
+    let numbers = numbers.collect::<Vec<_>>().join("\n");
+    let description = paths.info.description.get_or_insert_default();
+    description.push_str(&format!("\n\n`errcode` is one of\n\n{numbers}"));
     paths
 }
 

@@ -154,7 +154,17 @@ fn kind(of: &Value) -> String {
 fn paragraphs(text: &Value) -> String {
     let text = text.as_str().unwrap_or_default();
     let filled = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
-    filled.map(|paragraph| format!("<p>{}</p>", escape(paragraph))).collect()
+    let shown = filled.map(|paragraph| {
+        let items: Option<Vec<_>> = paragraph.lines().map(|line| line.strip_prefix("* ")).collect();
+        match items {
+            Some(items) => format!(
+                "<ul>{}</ul>",
+                items.iter().map(|item| format!("<li>{}</li>", escape(item))).collect::<String>()
+            ),
+            None => format!("<p>{}</p>", escape(paragraph)),
+        }
+    });
+    shown.collect()
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
@@ -174,7 +184,7 @@ mod tests {
     #[test]
     fn an_endpoint_shows_its_fields_and_nothing_is_markup() {
         let page = html(&json!({
-            "info": { "title": "A & B" },
+            "info": { "title": "A & B", "description": "Begin.\n\n* one\n* <two>" },
             "paths": { "/x": { "post": {
                 "tags": ["things"], "summary": "Makes <x>", "security": [{ "token": [] }],
                 "requestBody": { "content": { "application/json": { "schema": { "$ref": "#/components/schemas/X" } } } },
@@ -187,6 +197,7 @@ mod tests {
         }));
         for wanted in [
             "A &amp; B",
+            "<p>Begin.</p><ul><li>one</li><li>&lt;two&gt;</li></ul>",
             "Makes &lt;x&gt;",
             "<code>a</code></td>",
             "first",

@@ -11,6 +11,7 @@ mod accounts_matrix;
 mod accounts_profile;
 mod accounts_register;
 mod accounts_sessions;
+mod addresses;
 mod blacklist;
 mod conventions;
 mod conversations;

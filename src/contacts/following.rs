@@ -104,7 +104,8 @@ impl Following {
         if is_auto_joined(change.event) && accounts::exists(tx, user)? {
             friend_requests::delete(tx, other, user)?;
         } else if let Some(asked) = accepted_by(tx, change, other)? {
-            let crossing = pending(tx, user, other)?;
+            // The other one's server may have heard first, and have rejected what was made needless here.
+            let crossing = friend_requests::get(tx, user, other)?.filter(|request| request.answer != Answer::Accepted);
             for request in [Some(asked), crossing].into_iter().flatten() {
                 let (requester, addressee, room) = (request.requester, request.addressee, request.room);
                 friend_requests::answer(tx, requester, addressee, Answer::Accepted, tx.next_position())?;

@@ -1,7 +1,8 @@
 //! Friend requests that cross: each of two users has asked the other. They accept each other.
 //!
 //! Both have a room. The one with the smaller create event's id stays, which both servers find alike: its invitee joins it, and
-//! the other room's invitation is rejected. Found again at the start, as it follows from the requests that are pending.
+//! the other room is left. Found again at the start: it follows from the requests that are pending, or accepted where their
+//! addressee is still invited.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,7 +51,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_TRIES: u32 = 6;
 
 /// Left-over rooms that wait at most.
-const MAX_WAITING: usize = 10_000;
+const MAX_WAITING: u32 = 10_000;
 
 impl Crossings {
     fn add(&self, add: impl FnOnce(&mut Waiting)) {
@@ -81,7 +82,7 @@ impl Crossings {
     /// The two became friends elsewhere: `requester` had invited `addressee` into this room.
     pub(super) fn left_over(&self, room: RoomNid, requester: UserNid, addressee: UserNid) {
         self.add(|waiting| {
-            if waiting.left_over.len() < MAX_WAITING {
+            if waiting.left_over.len() < MAX_WAITING as usize {
                 waiting.left_over.insert((room, requester, addressee));
             }
         });
@@ -97,21 +98,35 @@ struct Winner {
 impl Contacts {
     /// Does the work until dropped.
     pub async fn settle_crossings(self: Arc<Self>, crossings: Arc<Crossings>) {
-        let pending = self.store.read::<_, StoreError, _>(|read| friend_requests::crossing(read)).await;
-        match pending {
-            Ok(pairs) => crossings.add(|waiting| waiting.crossed.extend(pairs.into_iter().map(|pair| (pair, 0)))),
-            Err(error) => tracing::warn!(%error, "could not look for friend requests that cross"),
-        }
+        self.find_unsettled(&crossings).await;
         loop {
-            let work = std::mem::take(&mut *crossings.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            let this = &*self;
-            let settling = stream::iter(work.crossed);
-            let again = &crossings;
-            settling.for_each_concurrent(AT_ONCE, |(pair, tries)| this.settle(again, pair, tries)).await;
-            let clearing = stream::iter(work.left_over);
-            clearing.for_each_concurrent(AT_ONCE, |(room, from, to)| this.clear(room, from, to)).await;
+            self.settle_waiting(&crossings).await;
             crossings.more.notified().await;
         }
+    }
+
+    /// What an earlier run did not come to.
+    pub(super) async fn find_unsettled(&self, crossings: &Crossings) {
+        let found = self.store.read::<_, StoreError, _>(|read| {
+            Ok((friend_requests::crossing(read)?, friend_requests::left_over(read, MAX_WAITING)?))
+        });
+        let (pairs, left_over) = match found.await {
+            Ok(found) => found,
+            Err(error) => return tracing::warn!(%error, "could not look for friend requests that cross"),
+        };
+        crossings.add(|waiting| waiting.crossed.extend(pairs.into_iter().map(|pair| (pair, 0))));
+        for (room, requester, addressee) in left_over {
+            crossings.left_over(room, requester, addressee);
+        }
+    }
+
+    /// What waits now.
+    pub(super) async fn settle_waiting(&self, crossings: &Arc<Crossings>) {
+        let work = std::mem::take(&mut *crossings.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let settling = stream::iter(work.crossed);
+        settling.for_each_concurrent(AT_ONCE, |(pair, tries)| self.settle(crossings, pair, tries)).await;
+        let clearing = stream::iter(work.left_over);
+        clearing.for_each_concurrent(AT_ONCE, |(room, from, to)| self.clear(room, from, to)).await;
     }
 
     async fn settle(&self, crossings: &Arc<Crossings>, (one, other): (UserNid, UserNid), tries: u32) {
@@ -128,19 +143,20 @@ impl Contacts {
         }
     }
 
-    /// Gives up the room of the other request, as far as its users are of this server.
+    /// Gives up the room of the other request, as far as its users are of this server. A room that both are in is none: the
+    /// request was for one where they talked already.
     async fn clear(&self, room: RoomNid, requester: UserNid, addressee: UserNid) {
         let found = self.store.read::<_, StoreError, _>(move |read| {
-            let membership = |user| -> Result<_, StoreError> {
-                let ours = accounts::exists(read, user)?;
-                Ok(members::of(read, user, room)?.filter(|_| ours).map(|member| member.membership))
-            };
+            let membership =
+                |user| -> Result<_, StoreError> { Ok(members::of(read, user, room)?.map(|member| member.membership)) };
+            let asked = membership(addressee)?;
             let mut leaving = Vec::new();
             // First the invitation, so that the requester does not leave somebody invited to nobody.
-            if membership(addressee)? == Some(Membership::Invite) {
+            if asked == Some(Membership::Invite) && accounts::exists(read, addressee)? {
                 leaving.push(Session::on_behalf(addressee, ids::user_id(read, addressee)?));
             }
-            if membership(requester)? == Some(Membership::Join) {
+            let alone = asked != Some(Membership::Join) && membership(requester)? == Some(Membership::Join);
+            if alone && accounts::exists(read, requester)? {
                 leaving.push(Session::on_behalf(requester, ids::user_id(read, requester)?));
             }
             Ok((ids::room_by_nid(read, room)?, leaving))

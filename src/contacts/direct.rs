@@ -8,9 +8,9 @@ use std::{
 use ruma::{CanonicalJsonObject, OwnedRoomId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Contacts, MAX_REQUEST_TEXT, blocking, friends, settings};
+use super::{Contacts, MAX_REQUEST_TEXT, blocking, friends};
 use crate::{
-    accounts::Session,
+    accounts::{Session, UserSettings},
     numbers::User,
     peers::whereabouts::ChangeError,
     rooms::{
@@ -205,7 +205,7 @@ impl Contacts {
                     room,
                     friend,
                     blocked: local && blocking::blocked(read, peer.nid, by.user)?,
-                    refuses_strangers: local && settings::refuses_strangers(read, peer.nid)?,
+                    refuses_strangers: local && !UserSettings::of(read, peer.nid)?.strangers_may_add,
                     local,
                 })
             })

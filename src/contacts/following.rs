@@ -92,7 +92,7 @@ impl Following {
             position: tx.next_position(),
         };
         friend_requests::put(tx, &request)?;
-        if is_pending(tx, addressee, requester)? {
+        if pending(tx, addressee, requester)?.is_some() {
             let crossings = self.crossings.clone();
             tx.after_commit(move || crossings.crossed(requester, addressee));
         }
@@ -103,14 +103,15 @@ impl Following {
         let user = change.user;
         if is_auto_joined(change.event) && accounts::exists(tx, user)? {
             friend_requests::delete(tx, other, user)?;
-        } else if friend_requests::answer(tx, other, user, Answer::Accepted, tx.next_position())? {
-            if let Some(crossing) = friend_requests::get(tx, user, other)?
-                && crossing.answer == Answer::Pending
-            {
-                friend_requests::answer(tx, user, other, Answer::Accepted, tx.next_position())?;
-                if crossing.room != change.room {
+        } else if let Some(asked) = accepted_by(tx, change, other)? {
+            // The other one's server may have heard first, and have rejected what was made needless here.
+            let crossing = friend_requests::get(tx, user, other)?.filter(|request| request.answer != Answer::Accepted);
+            for request in [Some(asked), crossing].into_iter().flatten() {
+                let (requester, addressee, room) = (request.requester, request.addressee, request.room);
+                friend_requests::answer(tx, requester, addressee, Answer::Accepted, tx.next_position())?;
+                if room != change.room {
                     let crossings = self.crossings.clone();
-                    tx.after_commit(move || crossings.left_over(crossing.room, user, other));
+                    tx.after_commit(move || crossings.left_over(room, requester, addressee));
                 }
             }
             befriend(tx, &self.data, user, other, timestamp(change.event))?;
@@ -162,8 +163,20 @@ pub(super) fn befriend(
     Ok(())
 }
 
-fn is_pending(read: &dyn Read, requester: UserNid, addressee: UserNid) -> Result<bool, StoreError> {
-    Ok(friend_requests::get(read, requester, addressee)?.is_some_and(|request| request.answer == Answer::Pending))
+/// The request, if it is pending.
+fn pending(read: &dyn Read, requester: UserNid, addressee: UserNid) -> Result<Option<FriendRequest>, StoreError> {
+    Ok(friend_requests::get(read, requester, addressee)?.filter(|request| request.answer == Answer::Pending))
+}
+
+/// The other one's request that a join accepts. Who was not invited accepts nothing: that one made the room, and we hear of it
+/// with the room's state when our user joins it.
+fn accepted_by(
+    read: &dyn Read,
+    change: &MemberChange<'_>,
+    other: UserNid,
+) -> Result<Option<FriendRequest>, StoreError> {
+    let invited = change.before == Some(Membership::Invite);
+    Ok(pending(read, other, change.user)?.filter(|request| invited || request.room == change.room))
 }
 
 /// The request that this room is for, if it is pending.
@@ -173,8 +186,7 @@ fn pending_in(
     requester: UserNid,
     addressee: UserNid,
 ) -> Result<Option<FriendRequest>, StoreError> {
-    let request = friend_requests::get(read, requester, addressee)?;
-    Ok(request.filter(|request| request.room == room && request.answer == Answer::Pending))
+    Ok(pending(read, requester, addressee)?.filter(|request| request.room == room))
 }
 
 fn answer_in(

@@ -3,6 +3,7 @@
 //! LinkIM's meaning over Matrix's rooms and account data (spec/decisions/0016-contacts.md): a friend request is an invitation
 //! into a direct room, friends are account data of each side, the blacklist is `m.ignored_user_list`.
 
+mod addresses;
 mod blacklist;
 mod blocking;
 mod crossing;
@@ -17,12 +18,12 @@ mod remarks;
 mod requests;
 mod rules;
 mod search;
-pub mod settings;
 
 use std::sync::Arc;
 
 use self::direct::Gates;
 pub use self::{
+    addresses::Addresses,
     blocking::blocked,
     crossing::Crossings,
     direct::{Direct, OpenError, are_friends},

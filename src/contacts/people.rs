@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::Addresses;
 use crate::{
     rooms::state,
     store::{
@@ -55,6 +56,8 @@ pub fn person(read: &dyn Read, asker: UserNid, user: UserNid) -> Result<Person, 
         let avatar = field(AVATAR)?;
         person.avatar_url = avatar.map_or_else(|| field("avatar_url"), |avatar| Ok(Some(avatar)))?.unwrap_or_default();
         person.signature = field(SIGNATURE)?.unwrap_or_default();
+        let Addresses { email, area, phone } = Addresses::seen_by(read, asker, user)?;
+        (person.email, person.area, person.phone) = (email, area, phone);
         return Ok(person);
     }
     if let Some(room) = direct_rooms::between(read, asker, user)? {

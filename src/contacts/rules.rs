@@ -7,9 +7,9 @@ use std::{
 
 use ruma::UserId;
 
-use super::{Policy, blocking, friends, settings};
+use super::{Policy, blocking, friends};
 use crate::{
-    accounts::{IgnoreWatcher, Session},
+    accounts::{IgnoreWatcher, Session, UserSettings},
     rooms::{
         ignored_users,
         send_rules::{InviteRule, Refused, SendRule, Wanted},
@@ -139,7 +139,7 @@ impl InviteRule for ContactRules {
         if ignored {
             return Ok(self.policy.reveal_block.then_some(Refused::Blocked));
         }
-        if is_direct && settings::refuses_strangers(read, target_nid)? && !friends::has(read, target_nid, by)? {
+        if is_direct && !UserSettings::of(read, target_nid)?.strangers_may_add && !friends::has(read, target_nid, by)? {
             return Ok(Some(Refused::RefusesStrangers));
         }
         Ok(None)

@@ -2,7 +2,7 @@
 
 use ruma::{OwnedUserId, ServerName};
 
-use super::{Contacts, Person, people::person};
+use super::{Contacts, Person, addresses, people::person};
 use crate::{
     accounts::Session,
     store::{Read, StoreError, accounts, accounts::AccountKind, ids, ids::UserNid},
@@ -15,11 +15,6 @@ pub struct Found {
     pub people: Vec<Person>,
     /// Whether there are more.
     pub limited: bool,
-}
-
-/// Whom a phone number or an e-mail address belongs to, if its owner may be found by it.
-fn by_address(_read: &dyn Read, _keyword: &str) -> Result<Option<UserNid>, StoreError> {
-    Ok(None)
 }
 
 impl Contacts {
@@ -64,8 +59,10 @@ impl Contacts {
 
 /// The one person whom the keyword names.
 fn exact(read: &dyn Read, own: &ServerName, keyword: &str) -> Result<Option<UserNid>, StoreError> {
-    let named = match (keyword.parse::<i64>(), <&ruma::UserId>::try_from(keyword)) {
-        (Ok(number), _) => ids::known_user(read, number)?,
+    // With a plus it is a phone number.
+    let number = keyword.parse::<i64>().ok().filter(|_| !keyword.starts_with('+'));
+    let named = match (number, <&ruma::UserId>::try_from(keyword)) {
+        (Some(number), _) => ids::known_user(read, number)?,
         (_, Ok(user_id)) => ids::user_nid(read, user_id)?.map(|nid| (nid, user_id.to_owned())),
         _ => None,
     };
@@ -79,5 +76,5 @@ fn exact(read: &dyn Read, own: &ServerName, keyword: &str) -> Result<Option<User
             return Ok(Some(nid));
         }
     }
-    by_address(read, keyword)
+    addresses::owner(read, keyword)
 }

@@ -8,17 +8,23 @@ use ruma::UserId;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::{Contacts, Direct, OpenError, Requested, friends, settings};
+use super::{Contacts, Crossings, Direct, OpenError, Requested, friends};
 use crate::{
     accounts::{
-        Session,
+        Session, UserSettings,
         tests::{FakeClock, FakeRandom, server},
     },
     app,
     config::Config,
     numbers::User,
     ops::data_dir,
-    store::{StoreError, friend_requests, members, members::Membership},
+    rooms::{create::CreateRequest, presets::Preset},
+    store::{
+        StoreError, friend_requests,
+        friend_requests::{Answer, FriendRequest},
+        ids, members,
+        members::Membership,
+    },
 };
 
 struct House {
@@ -71,6 +77,19 @@ impl House {
         let (user, friend) = (of.user, friend.to_owned());
         let read = self.app.store().read::<_, StoreError, _>(move |read| friends::has(read, user, &friend));
         read.await.unwrap()
+    }
+
+    /// A room that a Matrix client makes for two.
+    async fn second_room(&self, by: &Session, with: &Session) -> Direct {
+        let request = CreateRequest {
+            preset: Some(Preset::TrustedPrivateChat),
+            invite: vec![with.user_id.clone()],
+            is_direct: true,
+            ..CreateRequest::default()
+        };
+        let room = self.app.state().room_creation.create(&by.user_id, request).await.unwrap();
+        let room = self.app.store().read::<_, StoreError, _>(move |read| ids::room(read, &room)).await.unwrap();
+        Direct { room: room.unwrap(), joined: false }
     }
 
     async fn is_asked(&self, by: &Session, whom: &Session) -> bool {
@@ -143,7 +162,7 @@ async fn who_has_left_is_asked_to_come_back() {
 async fn who_is_blocked_or_a_stranger_opens_nothing() {
     let house = House::with(|_| {}).await;
     let (alice, bob) = (house.account("alice").await, house.account("bob").await);
-    house.set(&bob, settings::KIND, json!({ "strangers_may_add": false })).await;
+    house.set(&bob, UserSettings::TYPE, json!({ "strangers_may_add": false })).await;
     let refused = house.contacts.open_direct(&alice, &user(&bob)).await;
     assert!(matches!(refused, Err(OpenError::RefusesStrangers)), "{refused:?}");
     let ignored = json!({ "ignored_users": { alice.user_id.as_str(): {} } });
@@ -172,4 +191,39 @@ async fn only_friends_open_a_room_where_the_configuration_says_so() {
     house.contacts.request(&alice, &user(&bob), "").await.unwrap();
     house.contacts.accept(&bob, &user(&alice)).await.unwrap();
     assert!(house.contacts.open_direct(&alice, &user(&bob)).await.unwrap().joined);
+}
+
+#[tokio::test]
+async fn a_room_that_a_crash_left_over_is_given_up_at_the_start() {
+    let house = House::with(|_| {}).await;
+    let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+    house.contacts.request(&alice, &user(&bob), "").await.unwrap();
+    house.contacts.accept(&bob, &user(&alice)).await.unwrap();
+    let stays = house.contacts.open_direct(&alice, &user(&bob)).await.unwrap();
+    let (goes, other) = (house.second_room(&bob, &alice).await, house.second_room(&bob, &alice).await);
+    // Bob's request had crossed Alice's and was accepted with it; then the process ended.
+    let (requester, addressee, room) = (bob.user, alice.user, goes.room.nid);
+    house
+        .app
+        .store()
+        .write::<_, StoreError, _>(move |tx| {
+            let (answer, text, position) = (Answer::Accepted, String::new(), tx.next_position());
+            let request = FriendRequest { requester, addressee, room, answer, text, created_ts: 0, position };
+            friend_requests::put(tx, &request)
+        })
+        .await
+        .unwrap();
+    let crossings = Arc::<Crossings>::default();
+    house.contacts.find_unsettled(&crossings).await;
+    house.contacts.settle_waiting(&crossings).await;
+    for (direct, expected) in [
+        (&stays, [Membership::Join, Membership::Join]),
+        (&goes, [Membership::Leave, Membership::Leave]),
+        // A room of friends that no request was for is theirs to keep.
+        (&other, [Membership::Invite, Membership::Join]),
+    ] {
+        let found = [house.membership(direct, &alice).await, house.membership(direct, &bob).await];
+        assert_eq!(found, expected.map(Some));
+    }
+    assert!(house.has_friend(&alice, &bob.user_id).await && house.has_friend(&bob, &alice.user_id).await);
 }

@@ -1,8 +1,8 @@
 //! Coming into a group: who is added at once, who is invited, whose invitation becomes a request.
 //!
 //! A user of this server is added without being asked, by one join event that the service user vouches for (join rule
-//! `knock_restricted`), unless they blocked the one who adds them or the owner, or wish to be asked: those are invited, as are
-//! users of other servers, whose joining their own server must sign.
+//! `knock_restricted`), unless they blocked the one who adds them or the owner, or take no strangers and that one is no friend:
+//! those are invited, as are users of other servers, whose joining their own server must sign.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -16,7 +16,8 @@ use super::{
     settings::{INVITER, JOIN_SOURCE, JoinMode, join_rule},
 };
 use crate::{
-    accounts::Session,
+    accounts::{Session, UserSettings},
+    contacts::friends,
     numbers::User,
     rooms::{
         append::LocalEvent,
@@ -26,7 +27,7 @@ use crate::{
         profile::MemberProfile,
     },
     store::{
-        Read, StoreError, account_data, accounts,
+        Read, StoreError, accounts,
         accounts::AccountKind,
         groups::{self, Handled, RequestRow},
         ids,
@@ -287,17 +288,15 @@ pub(super) fn way(
     let ignored = ignored_users::of(read, user.nid)?;
     let owner = owner.map(|owner| ids::user_nid(read, owner)).transpose()?.flatten();
     let refuses = ignored.contains(&by) || owner.is_some_and(|owner| ignored.contains(&owner));
-    if refuses || wishes_to_be_asked(read, user.nid)? {
+    if refuses || wishes_to_be_asked(read, user.nid, by)? {
         return Ok(if before == Some(State::Invite) { Way::Invited } else { Way::Invite });
     }
     Ok(Way::Join(MemberProfile::load(read, user.nid)?))
 }
 
-/// Whether a user set that strangers may not add them (account data `org.linkim.settings`).
-fn wishes_to_be_asked(read: &dyn Read, user: UserNid) -> Result<bool, StoreError> {
-    let settings = account_data::get(read, user, None, "org.linkim.settings")?;
-    let settings = settings.and_then(|settings| serde_json::from_str::<serde_json::Value>(&settings).ok());
-    Ok(settings.is_some_and(|settings| settings["strangers_may_add"] == false))
+/// Whether a user set that strangers may not add them, and `by` is one.
+fn wishes_to_be_asked(read: &dyn Read, user: UserNid, by: UserNid) -> Result<bool, StoreError> {
+    Ok(!UserSettings::of(read, user)?.strangers_may_add && !friends::has(read, user, &ids::user_id(read, by)?)?)
 }
 
 /// The events by which a local user is in: one join that the service user vouches for, or where the join rule knows no such

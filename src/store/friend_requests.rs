@@ -157,3 +157,21 @@ pub fn crossing(read: &dyn Read) -> Result<Vec<(UserNid, UserNid)>, StoreError> 
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
+
+/// Accepted requests whose addressee is still invited, and rejected ones whose requester waits alone, though the two met in the
+/// room of the request that crossed it: the room, the requester, the addressee.
+pub fn left_over(read: &dyn Read, limit: u32) -> Result<Vec<(RoomNid, UserNid, UserNid)>, StoreError> {
+    // Memberships: 1 joined, 2 invited, 4 left (`Membership::from_number`).
+    read.all(
+        "SELECT a.room, a.requester, a.addressee FROM friend_requests a \
+         JOIN friend_requests b ON b.requester = a.addressee AND b.addressee = a.requester \
+         JOIN memberships invited ON invited.user = a.addressee AND invited.room = a.room \
+         JOIN memberships met ON met.user = a.addressee AND met.room = b.room \
+         LEFT JOIN memberships own ON own.user = a.requester AND own.room = a.room \
+         WHERE b.state = 1 AND a.room <> b.room AND met.membership = 1 \
+         AND ((a.state = 1 AND invited.membership = 2) OR (a.state = 2 AND invited.membership = 4 AND own.membership = 1)) \
+         LIMIT ?1",
+        params![i64::from(limit)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )
+}

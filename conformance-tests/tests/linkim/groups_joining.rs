@@ -4,6 +4,7 @@ use conformance_tests::{Client, Reply, Sync, path, unique, v3};
 use serde_json::{Value, json};
 
 use crate::SERVER;
+use crate::friends::befriend;
 use crate::groups::{Group, group, names, people, role, roles};
 
 async fn requests(by: &Client, group: &Group, query: &str) -> Vec<Value> {
@@ -156,6 +157,21 @@ async fn who_takes_no_strangers_is_invited() {
     let body = json!({ "group_id": group.id, "user_ids": [dave.user_id] });
     assert_eq!(names(&bob.post("/group/invite", body).await.done()["invited"]), [&dave.user_id]);
     assert_eq!(dave.post("/group/join", json!({ "group_id": group.id })).await.done()["joined"], true);
+    assert_eq!(role(&dave, &group, &dave).await, "member");
+}
+
+/// A friend is no stranger: added without being asked, but by nobody else.
+#[tokio::test]
+async fn a_friend_adds_who_takes_no_strangers() {
+    let server = SERVER.get();
+    let [alice, bob, carol, dave] = people(&server, ["alice", "bob", "carol", "dave"]).await;
+    let group = group(&alice, &[&bob, &carol]).await;
+    befriend(&bob, &dave).await;
+    let settings = v3!("/user/{}/account_data/org.linkim.settings", dave.user_id);
+    dave.put(&settings, json!({ "strangers_may_add": false })).await.ok();
+    let body = json!({ "group_id": group.id, "user_ids": [dave.user_id] });
+    assert_eq!(names(&carol.post("/group/invite", body.clone()).await.done()["invited"]), [&dave.user_id]);
+    assert_eq!(names(&bob.post("/group/invite", body).await.done()["added"]), [&dave.user_id]);
     assert_eq!(role(&dave, &group, &dave).await, "member");
 }
 

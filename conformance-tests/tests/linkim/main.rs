@@ -12,6 +12,7 @@ mod accounts_profile;
 mod accounts_register;
 mod accounts_sessions;
 mod announcements;
+mod addresses;
 mod blacklist;
 mod conventions;
 mod conversations;

@@ -17,10 +17,10 @@ use super::{
     state::LinkImState,
 };
 use crate::{
-    accounts::{Medium, split_phone},
+    contacts::Addresses,
     numbers::{Numbers, UserRef},
     peers::profiles::RemoteProfiles,
-    store::{Read, Store, StoreError, ids::UserNid, profiles, third_party_ids},
+    store::{Read, Store, StoreError, ids::UserNid, profiles},
 };
 
 /// The ways in which it fails.
@@ -80,7 +80,8 @@ struct Info {
     email: String,
 }
 
-/// What a user shows of themselves. Phone number and e-mail address are shown to the user alone.
+/// What a user shows of themselves. Phone number and e-mail address are shown to the user, and to friends where the
+/// user lets them.
 #[utoipa::path(get, path = "/account/getinfo", tag = "account", params(Request), security(("token" = [])),
     responses((status = 200, body = Reply<Info>), (status = "4XX", body = Failure)))]
 async fn getinfo(
@@ -120,22 +121,7 @@ fn of_profile(text: impl Fn(&str) -> Option<String>) -> Info {
 fn local(read: &dyn Read, viewer: UserNid, owner: UserNid) -> Result<Info, StoreError> {
     let fields: HashMap<String, String> = profiles::all(read, owner)?.into_iter().collect();
     let mut info = of_profile(|name| fields.get(name).and_then(|json| serde_json::from_str(json).ok()));
-    if !may_see_addresses(viewer, owner) {
-        return Ok(info);
-    }
-    // Those that the user got first: they are the ones that they registered with.
-    for row in third_party_ids::of_user(read, owner)?.into_iter().rev() {
-        match Medium::parse(&row.medium) {
-            Some(Medium::Email) => info.email = row.address,
-            Some(Medium::Msisdn) => (info.area, info.phone) = split_phone(&row.address),
-            None => {}
-        }
-    }
+    let Addresses { email, area, phone } = Addresses::seen_by(read, viewer, owner)?;
+    (info.email, info.area, info.phone) = (email, area, phone);
     Ok(info)
-}
-
-/// Whether somebody may know another's phone number and e-mail address. Friends, where the owner lets them
-/// ([`crate::accounts::UserSettings::friends_see_addresses`]), once there are friends.
-fn may_see_addresses(viewer: UserNid, owner: UserNid) -> bool {
-    viewer == owner
 }

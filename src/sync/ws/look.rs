@@ -81,6 +81,9 @@ pub(super) struct Look {
     pub(super) more: bool,
 }
 
+/// Something, where it happened: its position, its room (0: none) and what it is.
+type Placed = (i64, RoomNid, Item);
+
 /// Something with a place.
 enum Item {
     Event(EventNid),
@@ -176,7 +179,7 @@ impl Looking<'_> {
     }
 
     /// What happened after `since`, and the place up to which it is all of it.
-    fn items(&self, rows: &[MemberRow], since: i64) -> Result<(Vec<(i64, RoomNid, Item)>, i64), StoreError> {
+    fn items(&self, rows: &[MemberRow], since: i64) -> Result<(Vec<Placed>, i64), StoreError> {
         let (read, me) = (self.view.read, self.view.viewer.user);
         let mut up_to = read.position();
         let mut items = Vec::new();

@@ -142,8 +142,10 @@ fn python() -> PathBuf {
     if let Some(path) = std::env::var_os("LINKIM_TEST_SYNAPSE") {
         return PathBuf::from(path);
     }
-    let test = std::env::current_exe().expect("the test executable has a path");
-    test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join("clients/synapse/bin/python")
+    let own = std::env::current_exe().expect("the executable has a path");
+    // Tests lie in target/<profile>/deps, tools in target/<profile>.
+    let wanted = own.ancestors().map(|folder| folder.join("clients/synapse/bin/python")).find(|python| python.exists());
+    wanted.unwrap_or_else(|| PathBuf::from("target/clients/synapse/bin/python"))
 }
 
 /// Starts the process, and what ends it with this one: a static is never dropped.

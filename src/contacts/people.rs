@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::Addresses;
 use crate::{
-    rooms::state,
+    rooms::{shown_profile::shown_profile, state},
     store::{
         Read, StoreError, accounts, direct_rooms, ids,
         ids::{RoomNid, UserNid},
@@ -36,9 +36,6 @@ pub struct Person {
 /// The profile field of the signature.
 const SIGNATURE: &str = "org.linkim.signature";
 
-/// The profile field of an avatar that is no Matrix media.
-const AVATAR: &str = "org.linkim.avatar_url";
-
 /// A person, as `asker` may see them. What is known of users of other servers is what they say in the direct room, or in the
 /// invitation to it.
 ///
@@ -48,14 +45,11 @@ pub fn person(read: &dyn Read, asker: UserNid, user: UserNid) -> Result<Person, 
     let user_id = ids::user_id(read, user)?;
     let mut person = Person { number: user.0, user_id: user_id.to_string(), ..Person::default() };
     if accounts::exists(read, user)? {
-        let field = |name| -> Result<Option<String>, StoreError> {
-            let json = profiles::get(read, user, name)?;
-            Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
-        };
-        person.nickname = field("displayname")?.unwrap_or_default();
-        let avatar = field(AVATAR)?;
-        person.avatar_url = avatar.map_or_else(|| field("avatar_url"), |avatar| Ok(Some(avatar)))?.unwrap_or_default();
-        person.signature = field(SIGNATURE)?.unwrap_or_default();
+        let shown = shown_profile(read, user, true)?;
+        (person.nickname, person.avatar_url) =
+            (shown.displayname.unwrap_or_default(), shown.avatar_url.unwrap_or_default());
+        let signature = profiles::get(read, user, SIGNATURE)?.and_then(|json| serde_json::from_str(&json).ok());
+        person.signature = signature.unwrap_or_default();
         let Addresses { email, area, phone } = Addresses::seen_by(read, asker, user)?;
         (person.email, person.area, person.phone) = (email, area, phone);
         return Ok(person);

@@ -7,7 +7,11 @@ use crate::store::{
     Read, StoreError,
     ids::UserNid,
     members::{self, Membership},
+    profiles,
 };
+
+/// The profile field of an avatar that is no Matrix media: it comes first.
+const OTHER_AVATAR: &str = "org.linkim.avatar_url";
 
 /// A name and an avatar.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -24,8 +28,9 @@ pub struct ShownProfile {
 /// [`StoreError`].
 pub fn shown_profile(read: &dyn Read, user: UserNid, local: bool) -> Result<ShownProfile, StoreError> {
     if local {
-        let (displayname, avatar_url) = MemberProfile::load(read, user)?.into_parts();
-        return Ok(ShownProfile { displayname, avatar_url });
+        let (displayname, media) = MemberProfile::load(read, user)?.into_parts();
+        let other = profiles::get(read, user, OTHER_AVATAR)?.and_then(|json| serde_json::from_str(&json).ok());
+        return Ok(ShownProfile { displayname, avatar_url: other.or(media) });
     }
     let rows = members::of_user(read, user)?.into_iter();
     let newest = rows.filter(|row| row.membership == Membership::Join).max_by_key(|row| row.since);

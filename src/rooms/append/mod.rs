@@ -65,6 +65,7 @@ pub trait Wake: Send + Sync + 'static {
 
     /// The room's current state changed. Before [`Self::room_changed`].
     fn state_changed(&self, _room: RoomNid) {}
+
     /// As [`Self::room_changed`], of message events that no other server is owed: they came from one, or there is none in the
     /// room.
     fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {

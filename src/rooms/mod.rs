@@ -24,6 +24,7 @@ pub mod history_floor;
 pub mod ignored_users;
 pub(crate) mod invite_permission;
 pub mod membership;
+pub mod message_kind;
 mod page_scan;
 pub mod page_token;
 pub mod policy;

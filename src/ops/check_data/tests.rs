@@ -1,6 +1,6 @@
 //! A store that was written through the write path agrees with its events; each kind of damage is found.
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use linkim_federation::{EventReference, EventTemplate, Pdu, SigningKey, auth_types, build_event, rules};
 use ruma::{
@@ -13,19 +13,13 @@ use super::*;
 use crate::{
     clock::SystemClock,
     random::OsRandom,
-    rooms::append::{Appended, Appenders, Incoming, LocalEvent, NewRoom, Received, Signer, Transaction, Wake},
+    rooms::append::{Appended, Appenders, Incoming, LocalEvent, NewRoom, NoWake, Received, Signer, Transaction},
     store::{
         Store, events, ids,
-        ids::{DeviceNid, RoomKey, UserNid},
+        ids::{DeviceNid, RoomKey},
         state,
     },
 };
-
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
-}
 
 struct Fixture {
     store: Store,

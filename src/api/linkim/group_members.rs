@@ -58,13 +58,13 @@ struct MemberInfo {
     /// Where their avatar is; empty if they have none.
     avatar: String,
     /// When they came in, in milliseconds.
-    join_time: i64,
+    joined_ts: i64,
     /// How they came in: 1 an admin added them, 2 a member invited them, 3 they searched, 4 a QR code, 0 not known.
     join_source: i64,
     /// Who added them: the user's id; none if nobody did.
     inviter_matrix_id: Option<String>,
     /// Until when they are muted, in milliseconds; 0: they are not.
-    mute_end_time: i64,
+    muted_until_ts: i64,
 }
 
 impl From<Member> for MemberInfo {
@@ -74,10 +74,10 @@ impl From<Member> for MemberInfo {
             role: member.role,
             nickname: member.nickname,
             avatar: member.avatar,
-            join_time: member.joined_ts,
+            joined_ts: member.joined_ts,
             join_source: member.source,
             inviter_matrix_id: member.inviter.map(|user| user.to_string()),
-            mute_end_time: member.muted_until,
+            muted_until_ts: member.muted_until,
         }
     }
 }

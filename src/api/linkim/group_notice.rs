@@ -38,9 +38,9 @@ struct NoticeInfo {
     /// Who announced it.
     author: UserName,
     /// When it was announced, in milliseconds.
-    create_time: i64,
+    created_ts: i64,
     /// When it was last changed, in milliseconds; none if it never was.
-    edit_time: Option<i64>,
+    edited_ts: Option<i64>,
     /// Whether members are asked to confirm it.
     must_confirm: bool,
     /// Whether the asker has confirmed it. Not in the history.
@@ -79,8 +79,8 @@ impl NoticeInfo {
         Self {
             text: notice.text,
             author: UserName::new(shown.author, notice.author.to_string()),
-            create_time: notice.ts,
-            edit_time: notice.edited_ts,
+            created_ts: notice.ts,
+            edited_ts: notice.edited_ts,
             must_confirm: notice.must_confirm,
             confirmed: shown.confirmed,
             message_id,
@@ -281,7 +281,7 @@ struct ReaderInfo {
     /// Where their avatar is; empty if they have none.
     avatar: String,
     /// When they read or confirmed it, in milliseconds; none for who has not.
-    time: Option<i64>,
+    state_ts: Option<i64>,
 }
 
 impl From<Reader> for ReaderInfo {
@@ -290,7 +290,7 @@ impl From<Reader> for ReaderInfo {
             user: UserName::new(member.user, member.user_id.to_string()),
             nickname: member.nickname,
             avatar: member.avatar,
-            time: ts,
+            state_ts: ts,
         }
     }
 }

@@ -142,13 +142,13 @@ struct GroupRequest {
     /// How they came to it: 2 a member invites them, 3 they searched, 4 a QR code.
     join_source: i64,
     /// When they asked, in milliseconds.
-    req_time: i64,
+    requested_ts: i64,
     /// 0: it waits; 1: it was approved; -1: it was rejected.
     handled: i64,
     /// Who answered it.
     handler: Option<UserName>,
     /// When it was answered, in milliseconds.
-    handle_time: Option<i64>,
+    handled_ts: Option<i64>,
     /// What was said with the answer.
     handle_text: String,
 }
@@ -203,10 +203,10 @@ async fn shown(store: &Store, rows: Vec<RequestRow>) -> Result<Vec<GroupRequest>
                         inviter: row.inviter.map(name).transpose()?,
                         text: row.text,
                         join_source: row.source,
-                        req_time: row.asked_ts,
+                        requested_ts: row.asked_ts,
                         handled: row.handled as i64,
                         handler: row.handler.map(name).transpose()?,
-                        handle_time: row.handled_ts,
+                        handled_ts: row.handled_ts,
                         handle_text: row.answer,
                     })
                 })

@@ -137,7 +137,7 @@ struct MuteRequest {
 #[derive(Serialize, ToSchema)]
 struct Muted {
     /// When the mute ends, in milliseconds; 0: it was lifted.
-    mute_end_time: i64,
+    muted_until_ts: i64,
 }
 
 /// Mutes a member for a time, or lifts that. The owner may mute anybody else, an admin ordinary members.
@@ -154,8 +154,8 @@ async fn mute(
     limits.check(Rate::State, session.user)?;
     let room = group(&numbers, &request.group_id).await?;
     let user = user(&numbers, &request.user_id).await?;
-    let mute_end_time = groups.mute(&room, &Actor::from(&session), &user, request.seconds).await?;
-    Ok(Reply::new("mute successfully", Muted { mute_end_time }))
+    let muted_until_ts = groups.mute(&room, &Actor::from(&session), &user, request.seconds).await?;
+    Ok(Reply::new("mute successfully", Muted { muted_until_ts }))
 }
 
 /// Whether a whole group is not to talk.

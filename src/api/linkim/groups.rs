@@ -292,7 +292,7 @@ struct Info {
     /// What the asker is in it.
     role: Role,
     /// When it was made, in milliseconds.
-    created_at: i64,
+    created_ts: i64,
 }
 
 impl Info {
@@ -312,7 +312,7 @@ impl Info {
             look_member_info: info.settings.look_member_info,
             apply_member_friend: info.settings.apply_member_friend,
             role: info.role,
-            created_at: info.created_ts,
+            created_ts: info.created_ts,
         }
     }
 }

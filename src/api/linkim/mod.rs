@@ -6,6 +6,7 @@
 mod account_code;
 mod address;
 mod blacklist;
+mod contact;
 mod contacts_error;
 mod conversation_settings;
 mod conversations;

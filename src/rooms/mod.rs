@@ -36,6 +36,7 @@ pub mod reading;
 #[cfg(test)]
 mod reading_fixture;
 pub mod receipts;
+pub mod receive_rules;
 pub(crate) mod recency;
 pub mod relations;
 pub mod remote_receipts;

@@ -15,6 +15,7 @@ pub mod errcode;
 pub mod extract;
 mod friends;
 mod getinfo;
+mod group_call;
 mod group_edit;
 mod group_members;
 mod group_notice;

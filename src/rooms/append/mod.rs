@@ -45,7 +45,10 @@ pub use self::calls::{
     Along, AppendError, Appended, Beside, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received,
     RemoteJoin, Stored, Transaction,
 };
-pub(crate) use self::{classify::classify, effects::membership};
+pub(crate) use self::{
+    classify::classify,
+    effects::{group_service, membership},
+};
 use super::{direct::MemberWatcher, policy::Countersigns, state_hash::StateHashKey};
 use crate::{
     clock::Clock,

@@ -1,11 +1,8 @@
 //! Who lifts an ended mute when the group's own server is silent: b.example, whose user owns a group that a.example made.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
 };
 
 use linkim_federation::SigningKey;
@@ -20,27 +17,18 @@ use crate::{
     params,
     random::OsRandom,
     rooms::{
-        append::{Appenders, LocalEvent, NewRoom, Signer, Wake},
+        append::{Appenders, LocalEvent, NewRoom, NoWake, Signer},
         membership::Membership,
         state,
         state_hash::StateHashKey,
     },
-    store::{
-        Store, StoreError, ids,
-        ids::{RoomKey, RoomNid, UserNid},
-    },
+    store::{Store, StoreError, ids, ids::RoomKey},
 };
 
 const MINUTE: i64 = 60_000;
 
 /// When the mute of [`Scene`] ends.
 const END: i64 = 100 * MINUTE;
-
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
-}
 
 #[derive(Default)]
 struct TestClock(AtomicI64);

@@ -136,17 +136,11 @@ async fn mute(
     State(calls): State<GroupCalls>,
     Input(request): Input<MuteRequest>,
 ) -> Result<Reply<Muted>, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let user = user(&numbers, &request.user_id).await?;
-    let muted_until_ts = groups.mute(&room, &Actor::from(&session), &user, request.seconds).await?;
-    Ok(Reply::new("mute successfully", Muted { muted_until_ts }))
     let Call { room, by } =
         calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
     let user = user(&calls.numbers, &request.user_id).await?;
-    let mute_end_time = calls.groups.mute(&room, &by, &user, request.seconds).await?;
-    Ok(Reply::new("mute successfully", Muted { mute_end_time }))
+    let muted_until_ts = calls.groups.mute(&room, &by, &user, request.seconds).await?;
+    Ok(Reply::new("mute successfully", Muted { muted_until_ts }))
 }
 
 /// Whether a whole group is not to talk.

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use conformance_tests::{Authority, event_ids, unique};
 
-use conformance_tests::figures::side_by_side;
 use crate::listening::Listening;
 use crate::pair::{Kind, Pair};
 use conformance_tests::figures::peak_memory;
+use conformance_tests::figures::side_by_side;
 use conformance_tests::figures::{Report, Tally};
 
 /// How long nothing may come before it is taken for lost.

@@ -207,7 +207,10 @@ fn configuration(folder: &Path, gate: &Gate, client: SocketAddr, federation: Soc
         "rc_federation": {
             "window_size": 1000, "sleep_limit": 1_000_000, "sleep_delay": 1, "reject_limit": 1_000_000, "concurrent": 100,
         },
-        "federation": { "destination_min_retry_interval": "1s", "destination_max_retry_interval": "5s" },
+        // Between the tries of one request it would wait 4, then 16 seconds, whoever calls meanwhile.
+        "federation": {
+            "destination_min_retry_interval": "1s", "destination_max_retry_interval": "5s", "max_long_retry_delay": "1s",
+        },
     })
     .to_string()
 }

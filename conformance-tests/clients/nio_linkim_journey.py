@@ -1,4 +1,4 @@
-"""matrix-nio beside LinkIM's own API: three accounts are in both at once, and what is done in the one is seen in the other.
+"""matrix-nio beside LinkIM's own API: three accounts in both at once; what is done in one is seen in the other.
 
     nio_linkim_journey.py BASE PREFIX     the server's address, and what the localparts begin with
 """

@@ -57,6 +57,7 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
             sessions: client.sessions.clone(),
             acknowledged: base.acknowledged.clone(),
             numbers: numbers.clone(),
+            unheard: base.receive_nothing.clone(),
             clock: base.clock.clone(),
         },
         client.sync.started_at(),

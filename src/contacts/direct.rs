@@ -146,11 +146,12 @@ pub(super) struct Standing {
 
 impl Contacts {
     /// Finds the room where the user can talk to `peer`, or makes it. A peer who is not in it is invited; one of this server
-    /// joins at once if they were never asked, or are a friend. Where the peer has invited the user, that is accepted.
+    /// joins at once if they were never asked, or are a friend; of others the invitation says `text`, which the message waits with.
+    /// Where the peer has invited the user, that is accepted.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open_direct(&self, by: &Session, peer: &User) -> Result<Direct, OpenError> {
+    pub async fn open_direct(&self, by: &Session, peer: &User, text: &str) -> Result<Direct, OpenError> {
         let _held = self.gates.pass(by.user, peer.nid).await;
         let standing = self.standing(by, peer).await?;
         if standing.blocked && self.policy.reveal_block {
@@ -171,7 +172,8 @@ impl Contacts {
         }
         // Who has been asked, or has left, is not brought in by a message: it waits for them.
         let joins = standing.local && !standing.blocked && (standing.room.is_none() || standing.friend);
-        let direct = self.reach(by, peer, standing, None).await?;
+        let waits = Some(text).filter(|text| !joins && !text.is_empty());
+        let direct = self.reach(by, peer, standing, waits).await?;
         if direct.joined || !joins {
             return Ok(direct);
         }

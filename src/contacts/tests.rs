@@ -103,15 +103,15 @@ impl House {
 async fn a_stranger_of_this_server_is_joined_and_is_no_friend() {
     let house = House::with(|_| {}).await;
     let (alice, bob) = (house.account("alice").await, house.account("bob").await);
-    let direct = house.contacts.open_direct(&alice, &user(&bob)).await.unwrap();
+    let direct = house.contacts.open_direct(&alice, &user(&bob), "").await.unwrap();
     assert!(direct.joined);
     assert_eq!(house.membership(&direct, &bob).await, Some(Membership::Join));
     assert!(!house.has_friend(&alice, &bob.user_id).await && !house.has_friend(&bob, &alice.user_id).await);
     assert!(!house.is_asked(&alice, &bob).await);
     // The other one finds the same, and nobody has one with themselves.
-    let same = house.contacts.open_direct(&bob, &user(&alice)).await.unwrap();
+    let same = house.contacts.open_direct(&bob, &user(&alice), "").await.unwrap();
     assert_eq!((same.room.nid, same.joined), (direct.room.nid, true));
-    let own = house.contacts.open_direct(&alice, &user(&alice)).await;
+    let own = house.contacts.open_direct(&alice, &user(&alice), "").await;
     assert!(matches!(own, Err(OpenError::Oneself)), "{own:?}");
     // Who talks already becomes a friend in the same room.
     assert_eq!(house.contacts.request(&alice, &user(&bob), "").await.unwrap(), Requested::Pending);
@@ -126,7 +126,7 @@ async fn many_at_once_find_one_room() {
     let (to_bob, to_alice) = (user(&bob), user(&alice));
     let open = |by: &Session, peer: &User| {
         let (contacts, by, peer) = (house.contacts.clone(), by.clone(), peer.clone());
-        async move { contacts.open_direct(&by, &peer).await.unwrap().room.nid }
+        async move { contacts.open_direct(&by, &peer, "").await.unwrap().room.nid }
     };
     let rooms =
         tokio::join!(open(&alice, &to_bob), open(&bob, &to_alice), open(&alice, &to_bob), open(&bob, &to_alice));
@@ -138,11 +138,11 @@ async fn who_has_been_asked_is_not_joined_by_a_message() {
     let house = House::with(|_| {}).await;
     let (alice, bob) = (house.account("alice").await, house.account("bob").await);
     house.contacts.request(&alice, &user(&bob), "hello").await.unwrap();
-    let waits = house.contacts.open_direct(&alice, &user(&bob)).await.unwrap();
+    let waits = house.contacts.open_direct(&alice, &user(&bob), "").await.unwrap();
     assert!(!waits.joined);
     assert_eq!(house.membership(&waits, &bob).await, Some(Membership::Invite));
     // Whoever writes back accepts.
-    let answered = house.contacts.open_direct(&bob, &user(&alice)).await.unwrap();
+    let answered = house.contacts.open_direct(&bob, &user(&alice), "").await.unwrap();
     assert_eq!((answered.room.nid, answered.joined), (waits.room.nid, true));
     assert!(house.has_friend(&alice, &bob.user_id).await);
 }
@@ -151,9 +151,9 @@ async fn who_has_been_asked_is_not_joined_by_a_message() {
 async fn who_has_left_is_asked_to_come_back() {
     let house = House::with(|_| {}).await;
     let (alice, bob) = (house.account("alice").await, house.account("bob").await);
-    let direct = house.contacts.open_direct(&alice, &user(&bob)).await.unwrap();
+    let direct = house.contacts.open_direct(&alice, &user(&bob), "").await.unwrap();
     house.app.state().leaving.leave(&bob, &direct.room.room_id, None).await.unwrap();
-    let again = house.contacts.open_direct(&alice, &user(&bob)).await.unwrap();
+    let again = house.contacts.open_direct(&alice, &user(&bob), "").await.unwrap();
     assert_eq!((again.room.nid, again.joined), (direct.room.nid, false));
     assert_eq!(house.membership(&again, &bob).await, Some(Membership::Invite));
 }
@@ -163,11 +163,11 @@ async fn who_is_blocked_or_a_stranger_opens_nothing() {
     let house = House::with(|_| {}).await;
     let (alice, bob) = (house.account("alice").await, house.account("bob").await);
     house.set(&bob, UserSettings::TYPE, json!({ "strangers_may_add": false })).await;
-    let refused = house.contacts.open_direct(&alice, &user(&bob)).await;
+    let refused = house.contacts.open_direct(&alice, &user(&bob), "").await;
     assert!(matches!(refused, Err(OpenError::RefusesStrangers)), "{refused:?}");
     let ignored = json!({ "ignored_users": { alice.user_id.as_str(): {} } });
     house.set(&bob, "m.ignored_user_list", ignored).await;
-    let refused = house.contacts.open_direct(&alice, &user(&bob)).await;
+    let refused = house.contacts.open_direct(&alice, &user(&bob), "").await;
     assert!(matches!(refused, Err(OpenError::Blocked)), "{refused:?}");
 }
 
@@ -177,7 +177,7 @@ async fn a_block_that_is_not_revealed_leaves_the_room_to_the_sender() {
     let (alice, bob) = (house.account("alice").await, house.account("bob").await);
     let ignored = json!({ "ignored_users": { alice.user_id.as_str(): {} } });
     house.set(&bob, "m.ignored_user_list", ignored).await;
-    let direct = house.contacts.open_direct(&alice, &user(&bob)).await.unwrap();
+    let direct = house.contacts.open_direct(&alice, &user(&bob), "").await.unwrap();
     assert!(!direct.joined);
     assert_eq!(house.membership(&direct, &alice).await, Some(Membership::Join));
 }
@@ -186,11 +186,11 @@ async fn a_block_that_is_not_revealed_leaves_the_room_to_the_sender() {
 async fn only_friends_open_a_room_where_the_configuration_says_so() {
     let house = House::with(|config| config.linkim.friend_verify = true).await;
     let (alice, bob) = (house.account("alice").await, house.account("bob").await);
-    let refused = house.contacts.open_direct(&alice, &user(&bob)).await;
+    let refused = house.contacts.open_direct(&alice, &user(&bob), "").await;
     assert!(matches!(refused, Err(OpenError::NotFriends)), "{refused:?}");
     house.contacts.request(&alice, &user(&bob), "").await.unwrap();
     house.contacts.accept(&bob, &user(&alice)).await.unwrap();
-    assert!(house.contacts.open_direct(&alice, &user(&bob)).await.unwrap().joined);
+    assert!(house.contacts.open_direct(&alice, &user(&bob), "").await.unwrap().joined);
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn a_room_that_a_crash_left_over_is_given_up_at_the_start() {
     let (alice, bob) = (house.account("alice").await, house.account("bob").await);
     house.contacts.request(&alice, &user(&bob), "").await.unwrap();
     house.contacts.accept(&bob, &user(&alice)).await.unwrap();
-    let stays = house.contacts.open_direct(&alice, &user(&bob)).await.unwrap();
+    let stays = house.contacts.open_direct(&alice, &user(&bob), "").await.unwrap();
     let (goes, other) = (house.second_room(&bob, &alice).await, house.second_room(&bob, &alice).await);
     // Bob's request had crossed Alice's and was accepted with it; then the process ended.
     let (requester, addressee, room) = (bob.user, alice.user, goes.room.nid);

@@ -57,8 +57,8 @@ impl DirectRooms {
         self.friends_only
     }
 
-    /// The room in which the user can talk to somebody, made if need be.
-    pub(super) async fn open(&self, by: &Session, peer: &User) -> Result<Arc<RoomKey>, OpenError> {
-        Ok(self.contacts.open_direct(by, peer).await?.room)
+    /// The room in which the user can talk to somebody, made if need be; who has to be asked first is asked with this text.
+    pub(super) async fn open(&self, by: &Session, peer: &User, text: &str) -> Result<Arc<RoomKey>, OpenError> {
+        Ok(self.contacts.open_direct(by, peer, text).await?.room)
     }
 }

@@ -1,6 +1,7 @@
 //! Receive nothing: a user wants no messages of a conversation (`org.linkim.recv_opt`, OpenIM's `recvMsgOpt` 1).
 //!
-//! LinkIM's pushes and counts leave the conversation out. In a direct room the other one is refused, whichever API they use.
+//! LinkIM's pushes and counts leave the conversation out. In a direct room the other one is refused, whichever API they use; but
+//! for a user of another server, whose server has the message in the room already: it stands in the history, unheard.
 
 use std::{
     collections::HashSet,
@@ -20,6 +21,7 @@ use crate::{
         Read, Store, StoreError, account_data, conversations,
         ids::{RoomKey, RoomNid, UserNid},
     },
+    sync::ws::Unheard,
 };
 
 /// The type of the account data, which the server alone writes.
@@ -67,9 +69,19 @@ impl ReceiveNothing {
     }
 }
 
+impl Unheard for ReceiveNothing {
+    fn concerns(&self, room: RoomNid) -> bool {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner).contains(&room)
+    }
+
+    fn is_unheard(&self, read: &dyn Read, user: UserNid, room: RoomNid) -> Result<bool, StoreError> {
+        Ok(!receives(read, user, room)?)
+    }
+}
+
 impl SendRule for ReceiveNothing {
     fn concerns(&self, room: &RoomKey) -> bool {
-        self.rooms.read().unwrap_or_else(PoisonError::into_inner).contains(&room.nid)
+        Unheard::concerns(self, room.nid)
     }
 
     fn check(

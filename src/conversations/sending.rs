@@ -153,7 +153,7 @@ impl Messages {
         client_id: Option<String>,
     ) -> Result<Sent, MessageError> {
         let new = self.checked(new, client_id.as_deref())?;
-        let room = self.room_with(by, to).await?;
+        let room = self.room_with(by, to, &new.message.text).await?;
         self.send(by, room, new, client_id).await
     }
 
@@ -209,8 +209,8 @@ impl Messages {
         Ok(Sent { room, number, event_id: appended.event_id })
     }
 
-    /// The room of the user and another, open for a message.
-    async fn room_with(&self, by: &Session, to: UserRef) -> Result<Arc<RoomKey>, MessageError> {
+    /// The room of the user and another, open for a message of this text.
+    async fn room_with(&self, by: &Session, to: UserRef, text: &str) -> Result<Arc<RoomKey>, MessageError> {
         if !self.direct.friends_only() {
             let (numbers, session, name) = (self.numbers.clone(), by.clone(), to.clone());
             let known = self.store.read_short::<_, StoreError, _>(move |read| {
@@ -222,7 +222,7 @@ impl Messages {
             }
         }
         let peer: User = self.numbers.user(&to).await?.ok_or(PlaceError::NoUser)?;
-        Ok(self.direct.open(by, &peer).await?)
+        Ok(self.direct.open(by, &peer, text).await?)
     }
 
     fn checked(&self, new: Draftable, client_id: Option<&str>) -> Result<Draftable, MessageError> {

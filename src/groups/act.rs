@@ -162,18 +162,8 @@ impl Groups {
         by: &Actor,
         decide: impl Fn(&Ground<'_>) -> Result<Plan<T>, GroupError> + Clone + Send + 'static,
     ) -> Result<T, GroupError> {
-        Ok(self.act_appended(room, by, decide).await?.0)
-    }
-
-    /// As [`Self::act`]; answers also the events.
-    pub(super) async fn act_appended<T: Send + 'static>(
-        &self,
-        room: &Arc<RoomKey>,
-        by: &Actor,
-        decide: impl Fn(&Ground<'_>) -> Result<Plan<T>, GroupError> + Clone + Send + 'static,
-    ) -> Result<(T, Vec<Appended>), GroupError> {
         let (executor, by, request) = (self.executor(room, by), by.user, by.request.clone());
-        self.act_as_appended(room, executor, move |read, room, executor, now_ms| {
+        self.act_as(room, executor, move |read, room, executor, now_ms| {
             let roles = Roles::of(read, room)?;
             let role = caller(read, room, &roles, by)?;
             let levels = state::current_content(read, room.nid, "m.room.power_levels", "")?.unwrap_or_default();
@@ -193,15 +183,6 @@ impl Groups {
         executor: OwnedUserId,
         decide: impl Fn(&dyn Read, &RoomKey, &UserId, i64) -> Result<Plan<T>, GroupError> + Clone + Send + 'static,
     ) -> Result<T, GroupError> {
-        Ok(self.act_as_appended(room, executor, decide).await?.0)
-    }
-
-    async fn act_as_appended<T: Send + 'static>(
-        &self,
-        room: &Arc<RoomKey>,
-        executor: OwnedUserId,
-        decide: impl Fn(&dyn Read, &RoomKey, &UserId, i64) -> Result<Plan<T>, GroupError> + Clone + Send + 'static,
-    ) -> Result<(T, Vec<Appended>), GroupError> {
         for _ in 0..ATTEMPTS {
             let (decide, of, executor, now_ms) = (decide.clone(), room.clone(), executor.clone(), self.clock.now_ms());
             let (plan, levels) = self
@@ -212,26 +193,26 @@ impl Groups {
                 })
                 .await?;
             let Plan { events, beside, answer } = plan;
-            if let Some(appended) = self.append(room, events, levels, beside).await? {
-                return Ok((answer, appended));
+            if self.append(room, events, levels, beside).await? {
+                return Ok(answer);
             }
         }
         Err(GroupError::Busy)
     }
 
-    /// Appends the events if the room's power levels are these; None if they are not.
+    /// Appends the events if the room's power levels are these; false if they are not.
     async fn append(
         &self,
         room: &RoomKey,
         events: Vec<LocalEvent>,
         levels: Option<EventNid>,
         beside: Option<Beside>,
-    ) -> Result<Option<Vec<Appended>>, GroupError> {
+    ) -> Result<bool, GroupError> {
         if events.is_empty() {
             if let Some(beside) = beside {
                 self.store.write::<_, StoreError, _>(beside).await?;
             }
-            return Ok(Some(Vec::new()));
+            return Ok(true);
         }
         let (moved, line) = (Arc::new(AtomicBool::new(false)), room.main_line);
         let noted = moved.clone();
@@ -244,8 +225,8 @@ impl Groups {
             beside.map_or(Ok(()), |beside| beside(tx))
         });
         match self.appenders.append(room.nid, events, Some(along)).await {
-            Ok(appended) => Ok(Some(appended)),
-            Err(AppendError::Store(_)) if moved.load(Ordering::Acquire) => Ok(None),
+            Ok(_) => Ok(true),
+            Err(AppendError::Store(_)) if moved.load(Ordering::Acquire) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use linkim_federation::Pdu;
-use ruma::{CanonicalJsonObject, EventId, OwnedEventId, OwnedUserId};
+use ruma::{CanonicalJsonObject, EventId, OwnedEventId, OwnedUserId, UserId};
 use serde::Deserialize;
 
 use super::{Actor, GroupError, Groups, Roles, act::caller, confirming::has_confirmed};
@@ -93,18 +93,35 @@ impl Notice {
     }
 
     pub(super) fn content(&self) -> CanonicalJsonObject {
-        let mut content = object([
-            ("author", self.author.as_str().into()),
-            ("event_id", self.post.as_str().into()),
-            ("must_confirm", self.must_confirm.into()),
-            ("text", self.text.as_str().into()),
-            ("ts", number(self.ts)),
-        ]);
-        if let Some(ts) = self.edited_ts {
-            content.insert("edited_ts".into(), number(ts));
-        }
+        let mut content = unnamed(&self.text, &self.author, self.ts, self.edited_ts, self.must_confirm);
+        name_post(&mut content, &self.post);
         content
     }
+}
+
+/// The content of the state event before its post is named.
+pub(super) fn unnamed(
+    text: &str,
+    author: &UserId,
+    ts: i64,
+    edited_ts: Option<i64>,
+    must_confirm: bool,
+) -> CanonicalJsonObject {
+    let mut content = object([
+        ("author", author.as_str().into()),
+        ("must_confirm", must_confirm.into()),
+        ("text", text.into()),
+        ("ts", number(ts)),
+    ]);
+    if let Some(ts) = edited_ts {
+        content.insert("edited_ts".into(), number(ts));
+    }
+    content
+}
+
+/// Names the post in the content of the state event.
+pub(super) fn name_post(content: &mut CanonicalJsonObject, post: &EventId) {
+    content.insert("event_id".into(), post.as_str().into());
 }
 
 /// The current announcement with its state event; None also if the post was withdrawn.

@@ -10,7 +10,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, UserId};
 use super::{
     Actor, GroupError, Groups, MAX_NOTICE, Notice, Role, ShownNotice,
     act::{Ground, Plan},
-    announcements::{NOTICE, current, post_of},
+    announcements::{NOTICE, current, name_post, post_of, unnamed},
     mutes,
 };
 use crate::{
@@ -60,24 +60,26 @@ pub(super) fn replacing(post: &EventId, text: &str, must_confirm: bool) -> Canon
     content
 }
 
-/// What is pinned, with the post `new` first and without `old`.
-fn pinned(
-    read: &dyn Read,
-    room: RoomNid,
-    old: Option<&EventId>,
-    new: Option<&EventId>,
-) -> Result<CanonicalJsonObject, StoreError> {
+/// What is pinned, without the post `old`.
+fn pinned(read: &dyn Read, room: RoomNid, old: Option<&EventId>) -> Result<CanonicalJsonObject, StoreError> {
     let before: CanonicalJsonObject =
         state::current_content(read, room, "m.room.pinned_events", "")?.unwrap_or_default();
-    let rest = match before.get("pinned") {
+    let mut pinned = match before.get("pinned") {
         Some(CanonicalJsonValue::Array(pinned)) => pinned.clone(),
         _ => Vec::new(),
     };
-    let is = |value: &CanonicalJsonValue, id: Option<&EventId>| matches!((value, id), (CanonicalJsonValue::String(value), Some(id)) if value == id.as_str());
-    let mut pinned: Vec<CanonicalJsonValue> = new.map(|new| new.as_str().into()).into_iter().collect();
-    pinned.extend(rest.into_iter().filter(|value| !is(value, old) && !is(value, new)));
+    if let Some(old) = old {
+        pinned.retain(|value| value.as_str() != Some(old.as_str()));
+    }
     pinned.truncate(MAX_PINNED);
     Ok(object([("pinned", pinned.into())]))
+}
+
+/// Puts a post before what else is pinned.
+fn pin_first(content: &mut CanonicalJsonObject, post: &EventId) {
+    let Some(CanonicalJsonValue::Array(pinned)) = content.get_mut("pinned") else { return };
+    pinned.insert(0, post.as_str().into());
+    pinned.truncate(MAX_PINNED);
 }
 
 /// Holds that the caller may announce.
@@ -132,7 +134,8 @@ impl Groups {
             let notice = Notice { text: new.text.clone(), edited_ts: Some(ground.now_ms), must_confirm, ..before };
             let replacement = replacing(&notice.post, &notice.text, must_confirm);
             // Pinned again, lest another's announcement of this moment stay pinned in its place.
-            let pins = pinned(read, room, None, Some(&notice.post))?;
+            let mut pins = pinned(read, room, Some(&notice.post))?;
+            pin_first(&mut pins, &notice.post);
             let events = vec![
                 LocalEvent::message(by_id.clone(), "m.room.message", replacement),
                 LocalEvent::state(by_id.clone(), NOTICE, "", notice.content()),
@@ -143,47 +146,26 @@ impl Groups {
         .await
     }
 
-    /// Posts an announcement, then makes it the current one: the state event names the post, so it cannot be written with it.
-    /// A post whose announcement fails is withdrawn; a crash between the two leaves it as a message like others.
+    /// Posts an announcement and makes it the current one, in one write: the state events name the post once it is built.
     async fn publish(&self, room: &Arc<RoomKey>, by: &Actor, new: NewNotice) -> Result<(), GroupError> {
-        let (by_id, asked) = (by.user_id.clone(), new.clone());
-        let ((must_confirm, ts), appended) = self
-            .act_appended(room, by, move |ground| {
-                may_announce(ground, &by_id)?;
-                let before = current(ground.read, ground.room.nid)?.map(|(before, _)| before);
-                let before = before.filter(|_| asked.edit).is_some_and(|before| before.must_confirm);
-                let must_confirm = asked.must_confirm.unwrap_or(before);
-                let post = message_content(&asked.text, must_confirm);
-                let events = vec![LocalEvent::message(by_id.clone(), "m.room.message", post)];
-                Ok(Plan::new(events, (must_confirm, ground.now_ms)))
-            })
-            .await?;
-        let post = appended.into_iter().next().map(|appended| appended.event_id);
-        let post = post.ok_or_else(|| StoreError::Engine("an append of one event answered none".into()))?;
-        let author = by.user_id.clone();
-        let notice = Notice { text: new.text, author, ts, edited_ts: None, must_confirm, post: post.clone() };
         let by_id = by.user_id.clone();
-        let made = self
-            .act(room, by, move |ground| {
-                may_announce(ground, &by_id)?;
-                let (read, room) = (ground.read, ground.room.nid);
-                let old = state::current(read, room, NOTICE, "")?.and_then(|pdu| Notice::of_pdu(&pdu));
-                let pins = pinned(read, room, old.as_ref().map(|old| &*old.post), Some(&notice.post))?;
-                let events = vec![
-                    LocalEvent::state(by_id.clone(), NOTICE, "", notice.content()),
-                    LocalEvent::state(by_id.clone(), "m.room.pinned_events", "", pins),
-                ];
-                Ok(Plan::new(events, ()))
-            })
-            .await;
-        if made.is_err() {
-            let mut redaction = LocalEvent::message(by.user_id.clone(), "m.room.redaction", CanonicalJsonObject::new());
-            redaction.redacts = Some(post);
-            if let Err(error) = self.appenders.append(room.nid, vec![redaction], None).await {
-                tracing::warn!(%error, "the post of an announcement that failed was not withdrawn");
-            }
-        }
-        made
+        self.act(room, by, move |ground| {
+            may_announce(ground, &by_id)?;
+            let (read, room) = (ground.read, ground.room.nid);
+            let before = current(read, room)?.map(|(before, _)| before).filter(|_| new.edit);
+            let must_confirm = new.must_confirm.unwrap_or(before.is_some_and(|before| before.must_confirm));
+            let old = state::current(read, room, NOTICE, "")?.and_then(|pdu| Notice::of_pdu(&pdu));
+            let pins = pinned(read, room, old.as_ref().map(|old| &*old.post))?;
+            let notice = unnamed(&new.text, &by_id, ground.now_ms, None, must_confirm);
+            let post = message_content(&new.text, must_confirm);
+            let events = vec![
+                LocalEvent::message(by_id.clone(), "m.room.message", post),
+                LocalEvent::state(by_id.clone(), NOTICE, "", notice).naming_first(name_post),
+                LocalEvent::state(by_id.clone(), "m.room.pinned_events", "", pins).naming_first(pin_first),
+            ];
+            Ok(Plan::new(events, ()))
+        })
+        .await
     }
 
     async fn take_away(&self, room: &Arc<RoomKey>, by: &Actor) -> Result<(), GroupError> {
@@ -194,7 +176,7 @@ impl Groups {
             let Some(old) = state::current(read, room, NOTICE, "")?.and_then(|pdu| Notice::of_pdu(&pdu)) else {
                 return Ok(Plan::new(Vec::new(), ()));
             };
-            let pins = pinned(read, room, Some(&old.post), None)?;
+            let pins = pinned(read, room, Some(&old.post))?;
             let events = vec![
                 LocalEvent::state(by_id.clone(), NOTICE, "", CanonicalJsonObject::new()),
                 LocalEvent::state(by_id.clone(), "m.room.pinned_events", "", pins),

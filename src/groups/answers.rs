@@ -16,7 +16,7 @@ use crate::{
     rooms::{
         append::LocalEvent,
         content::{number, object},
-        group_calls::RESULT,
+        group_calls::{MAX_AGE_MS, RESULT},
         state,
     },
     store::{
@@ -24,9 +24,6 @@ use crate::{
         ids::{EventNid, RoomKey, RoomNid},
     },
 };
-
-/// A request older than this when it comes to be executed is refused: who asked has long since gone on.
-const MAX_AGE_MS: i64 = 60 * 60 * 1_000;
 
 /// Bytes of a request's content at most.
 const MAX_CONTENT: usize = 4_096;

@@ -10,7 +10,7 @@ use super::{Actor, GroupError, Groups, OWNER_LEVEL, Role, Roles, act::caller, an
 use crate::{
     rooms::{
         append::LocalEvent,
-        group_calls::{REQUEST, RESULT},
+        group_calls::{LOOKED_AT, REQUEST, RESULT},
         power::Level,
         state,
     },
@@ -23,9 +23,6 @@ use crate::{
 
 /// How long a call waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Events that refer to a request and are looked at for the answer.
-const LOOKED_AT: usize = 50;
 
 /// What is asked, as the content of the event says it. Users are named by their ids: numbers are each server's own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

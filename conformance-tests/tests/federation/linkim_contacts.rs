@@ -159,3 +159,50 @@ async fn a_blocked_user_elsewhere_is_not_heard_and_not_told() {
     let rooms = bob.sync(conformance_tests::Sync::initial()).await["rooms"]["invite"].clone();
     assert!(rooms.get(&hidden).is_none(), "{rooms}");
 }
+
+/// Who is of another server can't be refused: what they say stands in the history, neither pushed nor counted.
+#[tokio::test]
+async fn who_receives_nothing_hears_nothing_from_elsewhere() {
+    let [a, b] = pair();
+    let (alice, bob) = (a.register("alice-unheard").await, b.register("bob-deaf").await);
+    alice.post("/account/addfriend", about(&bob)).await.done();
+    bob.put("/account/acceptfriend", about(&alice)).await.done();
+    are_friends(&alice, &bob).await;
+    let entry = || async { bob.get("/conversations").await.done()["detail"][0].clone() };
+    let thread = entry().await["thread_id"].clone();
+    let wish = |opt: i64| bob.put("/conversation/recv_opt", json!({ "thread_id": thread, "recv_opt": opt }));
+    wish(1).await.done();
+    let mut push = bob.push(None).await;
+    let say = |text: &str| alice.post("/message/send", json!({ "the_other_person_id": bob.user_id, "text": text }));
+    say("anybody there?").await.done();
+    eventually("it is in the history", || async {
+        (entry().await["last_message"]["content"] == "anybody there?").then_some(())
+    })
+    .await;
+    assert_eq!(entry().await["unread_count"], 0);
+    let frames = push.up_to_now().await;
+    assert!(frames.iter().all(|frame| frame["type"] != "message"), "{frames:?}");
+    wish(0).await.done();
+    say("and now?").await.done();
+    assert_eq!(push.said_until("and now?").await, ["and now?"]);
+}
+
+/// A message to a stranger of another server waits as a request, which says it.
+#[tokio::test]
+async fn a_message_to_a_stranger_elsewhere_is_a_request_that_says_it() {
+    let [a, b] = pair();
+    let (alice, bob) = (a.register("alice-writes").await, b.register("bob-stranger").await);
+    let sent = alice.post("/message/send", json!({ "the_other_person_id": bob.user_id, "text": "Is this Bob?" })).await;
+    let sent = sent.done();
+    let asked = requests(&bob, "in").await;
+    assert_eq!((asked.len(), &asked[0]["room_id"]), (1, &sent["room_id"]));
+    assert_eq!(asked[0]["request_message"], "Is this Bob?");
+    bob.put("/account/acceptfriend", about(&alice)).await.done();
+    are_friends(&alice, &bob).await;
+    eventually("the message is there", || async {
+        let path = format!("/conversation/get?the_other_person_id={}", conformance_tests::encode(&alice.user_id));
+        let history = bob.get(&path).await.done()["detail"]["Messages"].clone();
+        (history[0]["Content"] == "Is this Bob?").then_some(())
+    })
+    .await;
+}

@@ -132,3 +132,37 @@ async fn who_asks_from_another_server_is_let_in() {
     handle(&eve, -1).await.done();
     eve.wait_until_sync(&since, |answer| answer["rooms"]["leave"].get(&group.room).is_some()).await;
 }
+
+/// By LinkIM's API, too: an invitation is accepted, an open group is joined, also by who was in it before.
+#[tokio::test]
+async fn who_is_invited_or_finds_it_open_is_in_at_once() {
+    let [a, b] = pair();
+    let (alice, bob, carol) = (a.register("alice").await, a.register("bob").await, b.register("carol").await);
+    let body = json!({ "user_ids": [bob.user_id, carol.user_id], "group_name": "Team" });
+    let made = alice.post("/group/create", body).await.done();
+    let (id, room) = (&made["groupID"], made["room_id"].as_str().expect("a string"));
+    invited(&carol, room).await;
+    let join = |user: &Client| user.post("/group/join", json!({ "group_id": room, "via": [a.name()] }));
+    assert_eq!(join(&carol).await.done()["joined"], true);
+    membership_is(&alice, room, &carol.user_id, "join").await;
+
+    // Nobody of that server is left in it, so what it knows of the group is old.
+    let kick = json!({ "group_id": id, "user_ids": [carol.user_id] });
+    alice.delete("/group/kickout", Some(kick)).await.done();
+    membership_is(&carol, room, &carol.user_id, "leave").await;
+    alice.put("/group/name", json!({ "group_id": id, "new_name": "Crew" })).await.done();
+    alice.post("/group/invite", json!({ "group_id": id, "user_ids": [carol.user_id] })).await.done();
+    invited(&carol, room).await;
+    assert_eq!(join(&carol).await.done()["joined"], true);
+    let info = carol.get(&format!("/group/info?group_id={}", encode(room))).await.done();
+    assert_eq!([&info["detail"]["group_name"], &info["detail"]["role"]], ["Crew", "member"]);
+    carol.post("/group/leave", json!({ "group_id": room })).await.done();
+    membership_is(&alice, room, &carol.user_id, "leave").await;
+
+    alice.put("/group/joinmode", json!({ "group_id": id, "join_mode": 2 })).await.done();
+    let eve = b.register("eve").await;
+    for user in [&eve, &carol] {
+        assert_eq!(join(user).await.done()["joined"], true);
+        membership_is(&alice, room, &user.user_id, "join").await;
+    }
+}

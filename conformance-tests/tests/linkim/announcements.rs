@@ -91,6 +91,29 @@ async fn an_announcement_is_posted_and_pinned() {
     assert_eq!(pinned(&bob, &group).await, json!([other]));
 }
 
+/// The post, the state event that names it and the pin are one write: all of it, or nothing.
+#[tokio::test]
+async fn an_announcement_is_there_whole_or_not_at_all() {
+    let server = SERVER.get();
+    let [alice, bob, carol] = people(&server, ["alice", "bob", "carol"]).await;
+    let group = group(&alice, &[&bob, &carol]).await;
+    make_admin(&alice, &group, &bob).await;
+    let made = announce(&bob, &group, "whole", json!({})).await;
+    let post = text(&made, "event_id");
+    let history = carol.whole_history(&group.room, 100).await;
+    let kinds: Vec<_> = history[history.len() - 3..].iter().map(|event| &event["type"]).collect();
+    assert_eq!(kinds, ["m.room.message", NOTICE, "m.room.pinned_events"]);
+    assert_eq!(history[history.len() - 3]["event_id"], post);
+    assert_eq!(history[history.len() - 2]["content"]["event_id"], post);
+    assert_eq!(pinned(&carol, &group).await, json!([post]));
+
+    alice.change_power_levels(&group.room, json!({ "events": { "m.room.pinned_events": 100 } })).await;
+    let before = carol.whole_history(&group.room, 100).await;
+    bob.put("/group/notice", json!({ "group_id": group.id, "new_notice": "half" })).await.refused(403, 1002);
+    assert_eq!(carol.whole_history(&group.room, 100).await, before);
+    assert_eq!(notice(&carol, &group).await["notice"], "whole");
+}
+
 #[tokio::test]
 async fn who_may_announce_what() {
     let server = SERVER.get();

@@ -357,9 +357,18 @@ async fn who_receives_nothing_is_not_reached() {
     // In a group others go on; it is only not counted.
     let made = group(&alice, &[&bob, &carol]).await;
     wish(&bob, "recv_opt", &made["thread_id"], json!({ "recv_opt": 1 })).await;
+    let (mut bobs, mut carols) = (bob.push(None).await, carol.push(None).await);
     alice.post("/message/group/send", json!({ "group_id": made["groupID"], "text": "tea" })).await.done();
     assert_eq!(unread(&bob, &made["thread_id"]).await, 0);
     assert_eq!(unread(&carol, &made["thread_id"]).await, 1);
+    carols.said_until("tea").await;
+    // Not pushed either, but for what the user's other devices say.
+    let tablet = server.new_device(&bob).await;
+    tablet.post("/message/group/send", json!({ "group_id": made["groupID"], "text": "no" })).await.done();
+    assert_eq!(bobs.said_until("no").await, ["no"]);
+    wish(&bob, "recv_opt", &made["thread_id"], json!({ "recv_opt": 0 })).await;
+    alice.post("/message/group/send", json!({ "group_id": made["groupID"], "text": "cake" })).await.done();
+    assert_eq!(bobs.said_until("cake").await, ["cake"]);
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use conformance_tests::{Authority, Client, Options, Server, Synapse};
 use tokio::sync::OnceCell;
 
+mod linkim_contacts;
+mod linkim_groups;
 mod outage;
 mod rooms;
 mod users;

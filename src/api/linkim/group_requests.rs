@@ -13,6 +13,7 @@ use super::{
     extract::{ActiveCaller, Caller, Input, is_caller, page_size},
     group_call::{Call, GroupCalls},
     groups::{AddedUsers, UserName, text, user},
+    outside_groups::OutsideGroups,
     refusal::{Failure, Refusal},
     reply::Reply,
     state::LinkImState,
@@ -22,7 +23,6 @@ use crate::{
     api::error::ApiError,
     groups::{Applied, Groups, Source},
     numbers::{GroupRef, Numbers, UserRef},
-    peers::knocking::Knocking,
     store::{
         Store, StoreError,
         groups::{Handled, RequestRow},
@@ -90,7 +90,7 @@ async fn join(
     ActiveCaller(session): ActiveCaller,
     State(numbers): State<Arc<Numbers>>,
     State(groups): State<Arc<Groups>>,
-    State(knocking): State<Arc<Knocking>>,
+    State(outside): State<OutsideGroups>,
     State(limits): State<Arc<RateLimits>>,
     Input(request): Input<JoinRequest>,
 ) -> Result<Reply<Joined>, Refusal> {
@@ -103,14 +103,17 @@ async fn join(
     };
     let text = text(request.text)?;
     let here = numbers.group(&request.group_id).await?;
-    if let (GroupRef::Room(room), true) = (&request.group_id, here.as_ref().is_none_or(|room| room.service.is_none())) {
+    let outside_of = match (&here, &request.group_id) {
+        (Some(room), _) if room.service.is_some() => Some(room.room_id.clone()),
+        (_, GroupRef::Room(room)) => Some((**room).to_owned()),
+        (_, GroupRef::Uuid(_)) => None,
+    };
+    if let Some(room) = outside_of
+        && outside.is_outside(here.as_ref()).await?
+    {
         let via = request.via.into_iter().take(MAX_VIA).collect();
-        let reason = Some(text).filter(|text| !text.is_empty());
-        knocking
-            .knock(&session, (&**room).into(), via, reason)
-            .await
-            .map_err(|error| Refusal::from(ApiError::from(error)))?;
-        return Ok(Reply::new("apply ok", Joined { joined: false }));
+        let joined = outside.come_in(&session, &room, here, via, text).await.map_err(ApiError::from)?;
+        return Ok(Reply::new(if joined { "join ok" } else { "apply ok" }, Joined { joined }));
     }
     let room = here.ok_or_else(|| Refusal::not_found(errcode::GROUP_NOT_FOUND, "no such group"))?;
     let joined = groups.apply(&room, &session, text, source).await? == Applied::Joined;

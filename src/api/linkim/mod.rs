@@ -29,6 +29,7 @@ mod logout;
 mod media;
 mod message_status;
 mod messages;
+mod outside_groups;
 mod password;
 mod person;
 mod place;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use linkim_federation::Pdu;
-use ruma::{CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomVersionId};
+use ruma::{CanonicalJsonObject, EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomVersionId};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -31,7 +31,12 @@ pub struct LocalEvent {
     pub origin_server_ts: Option<i64>,
     /// The request that sends it, for idempotence.
     pub transaction: Option<Transaction>,
+    /// Completes the content with the id of the call's first event, a new one, which is known only once that is built.
+    pub names_first: Option<NamesFirst>,
 }
+
+/// Puts an event's id into a content.
+pub type NamesFirst = fn(&mut CanonicalJsonObject, &EventId);
 
 impl LocalEvent {
     /// A message-like event.
@@ -44,6 +49,7 @@ impl LocalEvent {
             redacts: None,
             origin_server_ts: None,
             transaction: None,
+            names_first: None,
         }
     }
 
@@ -55,6 +61,11 @@ impl LocalEvent {
         content: CanonicalJsonObject,
     ) -> Self {
         Self { state_key: Some(state_key.into()), ..Self::message(sender, kind, content) }
+    }
+
+    /// With the id of the call's first event.
+    pub fn naming_first(self, names: NamesFirst) -> Self {
+        Self { names_first: Some(names), ..self }
     }
 }
 

@@ -264,8 +264,8 @@ pub(super) fn write_event(
         let place = Place { room, site: context.site, position: at.position };
         mention(tx, &place, &mentioned, thread, at.flags)?;
     }
-    if at.flags & flag::BACKFILLED == 0 && group_calls::came(tx, &context.site.server_name, room, (pdu, &kind), at.nid)?
-    {
+    let backfilled_ms = (at.flags & flag::BACKFILLED != 0).then_some(context.now_ms);
+    if group_calls::came(tx, &context.site.server_name, room, (pdu, &kind), at.nid, backfilled_ms)? {
         let calls = context.site.calls.clone();
         tx.after_commit(move || calls.notify_waiters());
     }

@@ -42,8 +42,8 @@ use ruma::{OwnedEventId, OwnedServerName, RoomId, RoomVersionId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::calls::{
-    Along, AppendError, Appended, Beside, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received,
-    RemoteJoin, Stored, Transaction,
+    Along, AppendError, Appended, Beside, Incoming, LocalEvent, NamesFirst, NewRoom, OutsideMembership, PartialJoin,
+    Received, RemoteJoin, Stored, Transaction,
 };
 pub(crate) use self::{
     classify::classify,

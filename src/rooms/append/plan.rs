@@ -61,6 +61,8 @@ pub(super) struct Batch {
     pub(super) planned: Vec<Planned>,
     /// State that the batch sets: (type, key, index of the event).
     overlay: Vec<(String, String, usize)>,
+    /// Where the events of the present call begin.
+    call: usize,
 }
 
 /// How far a batch had come, to go back to when a call fails.
@@ -73,8 +75,9 @@ pub(super) struct Mark {
 pub(super) type Repeats = Vec<(DeviceNid, [u8; 16], Appended)>;
 
 impl Batch {
-    /// The present end of the batch.
-    pub(super) fn mark(&self) -> Mark {
+    /// The present end of the batch, where a call begins.
+    pub(super) fn mark(&mut self) -> Mark {
+        self.call = self.planned.len();
         Mark { planned: self.planned.len(), overlay: self.overlay.len() }
     }
 
@@ -132,13 +135,18 @@ impl Batch {
     pub(super) fn plan(
         &mut self,
         head: &Head,
-        event: LocalEvent,
+        mut event: LocalEvent,
         repeats: &Repeats,
         signer: &Signer,
         now_ms: i64,
     ) -> Result<Outcome, AppendError> {
         if let Some(found) = self.sent_before(&event, repeats) {
             return Ok(found);
+        }
+        if let Some(names) = event.names_first {
+            let first = self.planned.get(self.call);
+            let first = first.ok_or_else(|| AppendError::Malformed("there is no first event to name".into()))?;
+            names(&mut event.content, first.pdu.event_id());
         }
         let auth: Vec<(AuthRef, Arc<Pdu>)> =
             auth_keys(head, &event)?.iter().filter_map(|(kind, key)| self.state(head, kind, key)).collect();

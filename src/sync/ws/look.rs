@@ -61,6 +61,19 @@ pub(super) struct Place {
     pub(super) presence: Option<i64>,
 }
 
+/// Conversations of which a user wants to hear nothing: their messages have no frames.
+pub trait Unheard: Send + Sync {
+    /// Whether anybody may want that in this room. Asked for each message of each connection, so it reads no database: a false
+    /// alarm is allowed, a miss is not.
+    fn concerns(&self, room: RoomNid) -> bool;
+
+    /// Whether this user wants it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn is_unheard(&self, read: &dyn Read, user: UserNid, room: RoomNid) -> Result<bool, StoreError>;
+}
+
 /// What a look reads from.
 #[derive(Clone)]
 pub(super) struct Sources {
@@ -68,6 +81,7 @@ pub(super) struct Sources {
     pub(super) typing: Arc<Typing>,
     pub(super) presence: Option<Arc<Presence>>,
     pub(super) numbers: Arc<Numbers>,
+    pub(super) unheard: Arc<dyn Unheard>,
     pub(super) rendered: Rendered,
     pub(super) incarnation: i64,
 }
@@ -262,6 +276,9 @@ impl Looking<'_> {
         {
             return Ok(None);
         }
+        if frames::is_message(&page.row) && self.is_unheard(room.nid, page.row.sender)? {
+            return Ok(None);
+        }
         let Some((_, renderer)) = self.rooms.get_mut(&room.nid) else { return Ok(None) };
         let visibility = renderer.visibility()?;
         if visibility.membership(read, &page.row)? != Membership::Join || !visibility.allows(read, &page.row)? {
@@ -273,6 +290,12 @@ impl Looking<'_> {
         let frame = frames::event(read, &self.sources.numbers, room, &page, at)?.map(Bytes::from);
         self.sources.rendered.insert(event, frame.clone());
         Ok(frame)
+    }
+
+    /// Whether the viewer wants nothing of what others say in this room.
+    fn is_unheard(&self, room: RoomNid, sender: UserNid) -> Result<bool, StoreError> {
+        let (me, unheard) = (self.view.viewer.user, &self.sources.unheard);
+        Ok(sender != me && unheard.concerns(room) && unheard.is_unheard(self.view.read, me, room)?)
     }
 
     fn typing(&mut self, rows: &[MemberRow], place: Place) -> Result<(), StoreError> {

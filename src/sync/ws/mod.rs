@@ -24,7 +24,7 @@ use self::{
 };
 pub use self::{
     connections::{MAX_OF_USER, TooMany},
-    look::{MAX_BEHIND, RECEIPTS_TOLD},
+    look::{MAX_BEHIND, RECEIPTS_TOLD, Unheard},
     position::Position,
 };
 use super::{
@@ -73,6 +73,8 @@ pub struct Collaborators {
     pub acknowledged: Arc<Acknowledged>,
     /// What rooms are called.
     pub numbers: Arc<Numbers>,
+    /// Of which conversations a user wants to hear nothing.
+    pub unheard: Arc<dyn Unheard>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -117,6 +119,7 @@ impl Push {
             typing: with.typing,
             presence: Some(with.presence).filter(|presence| presence.is_enabled()),
             numbers: with.numbers,
+            unheard: with.unheard,
             rendered,
             incarnation: with.store.incarnation(),
         };

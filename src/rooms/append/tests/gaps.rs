@@ -1,6 +1,11 @@
 //! Events that come before what they name: with the state before them as a peer says it.
 
 use super::*;
+use crate::{
+    clock::Clock as _,
+    rooms::group_calls::{MAX_AGE_MS, REQUEST, RESULT},
+    store::group_calls,
+};
 
 /// Sees that all of a state is here, as far as it is not yet.
 pub(super) async fn add_state(f: &Fixture, room: RoomNid, oracle: &Oracle, state: &State) {
@@ -110,4 +115,52 @@ async fn what_is_missing_is_named_and_nothing_is_done() {
     assert_eq!(waiting().await.unwrap(), []);
     assert_eq!(f.receive(room.nid, &join).await, Received::Known(outlier.nid));
     agrees(&f, 0).await;
+}
+
+/// What an admin asked while the group's server was away too long to get it live: done if it is young and nobody answered it.
+#[tokio::test]
+async fn a_request_that_comes_as_history_waits_if_it_is_young_and_unanswered() {
+    let f = fixture();
+    let (room, first) = room(&f, room_version_id!("12")).await;
+    let (nid, now) = (room.nid, u64::try_from(SystemClock.now_ms()).unwrap());
+    f.store
+        .write::<_, StoreError, _>(move |tx| rooms::set_service(tx, nid, ids::user_nid(tx, &alice())?.unwrap()))
+        .await
+        .unwrap();
+    let mut far = Oracle::new(&f, &room, &first).await;
+    let bob = user_id!("@b:b.example");
+    let mut last = first.last().unwrap().event_id.clone();
+    let mut next = |far: &mut Oracle, kind: (&str, Option<&str>, serde_json::Value), ts: u64| {
+        let pdu = far.build(&room, bob, kind, std::slice::from_ref(&last), ts);
+        far.add(pdu.clone());
+        last = pdu.event_id().to_owned();
+        pdu
+    };
+    let join = next(&mut far, ("m.room.member", Some(bob.as_str()), json!({ "membership": "join" })), now);
+    assert!(matches!(f.receive(nid, &join).await, Received::Accepted(_)));
+    let old = now - u64::try_from(MAX_AGE_MS).unwrap() - 60_000;
+    let asked: Vec<Arc<Pdu>> = [(old, 1), (now, 2), (now, 3)]
+        .map(|(ts, n)| next(&mut far, (REQUEST, None, json!({ "action": "mute_all", "n": n })), ts))
+        .into();
+    let said = next(&mut far, ("m.room.message", None, json!({ "body": "back", "msgtype": "m.text" })), now);
+    let answer = f.appenders.receive(nid, vec![told(&far, &said)]).await.unwrap().remove(0);
+    assert!(matches!(answer, Received::Accepted(_)), "{answer:?}");
+    // The service user answered the third one before it was lost here.
+    let relation =
+        json!({ "m.relates_to": { "rel_type": "m.reference", "event_id": asked[2].event_id() }, "ok": true });
+    let result = LocalEvent::message(alice(), RESULT, object(relation));
+    f.appenders.append(nid, vec![result], None).await.unwrap();
+
+    let incoming = asked.iter().map(|pdu| told(&far, pdu)).collect();
+    let answers = f.appenders.backfill(nid, incoming).await.unwrap();
+    let numbers: Vec<EventNid> = answers
+        .iter()
+        .map(|answer| match answer {
+            Received::Accepted(Appended { nid, position: ..0, .. }) => *nid,
+            other => panic!("it is history: {other:?}"),
+        })
+        .collect();
+    let waiting =
+        f.store.read::<_, StoreError, _>(|read| group_calls::waiting(read, EventNid(i64::MIN), 10)).await.unwrap();
+    assert_eq!(waiting, [(numbers[1], nid)]);
 }

@@ -54,6 +54,8 @@ impl Wake for NoWake {
 
 impl WakeMembers for NoWake {
     fn will_change(&self, _: RoomNid, _: i64) {}
+    fn will_tell(&self, _: RoomNid, _: i64) {}
+    fn tell(&self, _: RoomNid, _: &HashSet<UserNid>) {}
     fn wake_user(&self, _: UserNid) {}
     fn wake_users(&self, _: &HashSet<UserNid>) {}
 }

@@ -152,3 +152,26 @@ async fn a_running_server_keeps_its_data() {
     assert!(printed(&output).contains("stop the server"), "{}", printed(&output));
     alice.event(&room, &sent).await;
 }
+
+#[tokio::test]
+async fn a_place_of_ws_that_a_restore_lost_has_the_client_load_anew() {
+    let mut server = Server::start(Options::default());
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = alice.create_room(json!({ "preset": "public_chat" })).await;
+    bob.join(&room).await;
+    let kept = bob.push(None).await.position;
+    let backup = back_up(&server, "backup").await;
+    let mut push = bob.push(None).await;
+    alice.send_text(&room, "lost").await;
+    assert_eq!(push.said_until("lost").await, ["lost"]);
+    restore(&mut server, &backup).await;
+    let mut back = bob.push(Some(&push.position)).await;
+    assert_eq!(back.until("resync").await["reason"], "unknown_position");
+    // More is sent than was lost: the old place would look like one of this history.
+    let new = alice.send_texts(&room, "new", 1..=20).await;
+    assert_eq!(back.said_until("new20").await.len(), new.len());
+    assert_eq!(bob.push(Some(&push.position)).await.until("resync").await["reason"], "unknown_position");
+    // A place of before the backup goes on.
+    let since_kept = bob.push(Some(&kept)).await.said_until("new20").await;
+    assert_eq!(since_kept.first().map(String::as_str), Some("new1"));
+}

@@ -1,7 +1,8 @@
 //! How far each device has certainly received: noted in memory as clients say so, written in batches.
 //!
 //! Two things say it: a token of /sync, which the client could not have without the answer that gave it, and an `ack` on
-//! LinkIM's /ws. Both come with nearly every message, so neither is a write of its own.
+//! LinkIM's /ws. Both come with nearly every message, so neither is a write of its own. What other servers acknowledge of what
+//! they are sent is noted beside it; their places are written by who sends.
 
 use std::{
     collections::HashMap,
@@ -26,6 +27,26 @@ pub struct Acknowledged {
     noted: Mutex<HashMap<DeviceNid, (UserNid, i64)>>,
     /// Who has more than was last taken by [`Acknowledged::moved`], and up to where. Bound: `MAX_NOTED`.
     moved: Mutex<HashMap<UserNid, i64>>,
+    /// How far other servers have received since this start, by their numbers. Bound: `MAX_NOTED`.
+    servers: Mutex<HashMap<i64, ServerPlace>>,
+}
+
+#[derive(Clone, Copy)]
+struct ServerPlace {
+    to: i64,
+    /// From where on it was not taken by [`Acknowledged::servers_moved`].
+    untold: Option<i64>,
+}
+
+/// What another server has received lately: behind `from`, up to `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerMoved {
+    /// Its number.
+    pub server: i64,
+    /// It had everything up to here before.
+    pub from: i64,
+    /// It has everything up to here now.
+    pub to: i64,
 }
 
 impl Acknowledged {
@@ -67,6 +88,40 @@ impl Acknowledged {
     /// Who has received more since the last call, and up to where.
     pub fn moved(&self) -> HashMap<UserNid, i64> {
         std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that a server which had everything up to `from` has it up to `to` now, but for events that it does not take.
+    pub fn note_server(&self, server: i64, from: i64, to: i64) {
+        let mut servers = self.servers();
+        let room = servers.len() < MAX_NOTED;
+        match servers.get_mut(&server) {
+            Some(place) if to > place.to => {
+                place.untold.get_or_insert(from);
+                place.to = to;
+            }
+            None if room && to > from => {
+                servers.insert(server, ServerPlace { to, untold: Some(from) });
+            }
+            _ => {}
+        }
+    }
+
+    fn servers(&self) -> MutexGuard<'_, HashMap<i64, ServerPlace>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far servers are that have received something since this start.
+    pub fn by_server(&self) -> HashMap<i64, i64> {
+        self.servers().iter().map(|(server, place)| (*server, place.to)).collect()
+    }
+
+    /// Which servers have received more since the last call.
+    pub fn servers_moved(&self) -> Vec<ServerMoved> {
+        let mut servers = self.servers();
+        let moved = servers.iter_mut().filter_map(|(server, place)| {
+            Some(ServerMoved { server: *server, from: place.untold.take()?, to: place.to })
+        });
+        moved.collect()
     }
 
     /// Writes what was noted, in one transaction. On an error it stays noted.
@@ -129,6 +184,20 @@ mod tests {
         store.close();
         assert!(acknowledged.flush(&store).await.is_err());
         assert_eq!(acknowledged.by_user(), HashMap::from([(alice, 6)]));
+    }
+
+    #[test]
+    fn what_a_server_received_is_told_once_and_known_on() {
+        let acknowledged = Acknowledged::default();
+        acknowledged.note_server(7, 10, 20);
+        acknowledged.note_server(7, 20, 30);
+        acknowledged.note_server(7, 20, 25);
+        acknowledged.note_server(8, 5, 5);
+        assert_eq!(acknowledged.servers_moved(), [ServerMoved { server: 7, from: 10, to: 30 }]);
+        assert_eq!(acknowledged.servers_moved(), []);
+        acknowledged.note_server(7, 30, 31);
+        assert_eq!(acknowledged.servers_moved(), [ServerMoved { server: 7, from: 30, to: 31 }]);
+        assert_eq!(acknowledged.by_server(), HashMap::from([(7, 31)]));
     }
 
     #[test]

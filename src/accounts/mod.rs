@@ -41,7 +41,7 @@ pub(crate) mod tests;
 
 pub use self::{
     account_data::{AccountData, AccountDataError},
-    acknowledged::{Acknowledged, keep_acknowledged},
+    acknowledged::{Acknowledged, ServerMoved, keep_acknowledged},
     address_login::{AddressLogin, ByCodeError},
     codes::{CheckError, CodeRefused, Codes, Purpose, SendError},
     deactivation::Deactivation,

@@ -160,6 +160,7 @@ impl Peers {
     fn tell_presence(&self, base: &Base) {
         base.presence.tell_servers(Arc::new(PresenceToServers::new(self.sender.clone())));
         self.sender.tell_arrivals(Arc::new(PresenceOnArrival(base.presence.clone())));
+        self.sender.note_in(base.acknowledged.clone());
     }
 
     /// What fetches history.

@@ -109,7 +109,7 @@ pub(super) async fn linkim(base: &Base, client: &ClientState) -> Result<LinkImSt
             direct,
             (config.text_limit, config.withdraw),
         )),
-        history: Arc::new(HistoryReader::new(store.clone(), clock.clone(), numbers.clone())),
+        history: Arc::new(HistoryReader::new(store.clone(), clock.clone(), numbers.clone(), base.acknowledged.clone())),
         conversations: Arc::new(Conversations::new(store.clone(), clock.clone(), base.config.server_name.clone())),
         mark_read: Arc::new(MarkRead::new(store.clone(), client.receipts.clone(), settings.clone())),
         conversation_settings: settings,

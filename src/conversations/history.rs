@@ -7,9 +7,10 @@ use super::{
     people::{People, Person},
     place::{self, ConversationRef, PlaceError},
     receiving,
+    status::{Noted, note_progress},
 };
 use crate::{
-    accounts::Session,
+    accounts::{Acknowledged, Session},
     clock::Clock,
     numbers::{self, MessageRef, Numbers},
     rooms::{
@@ -153,12 +154,13 @@ pub struct HistoryReader {
     store: Store,
     clock: Arc<dyn Clock>,
     numbers: Arc<Numbers>,
+    acknowledged: Arc<Acknowledged>,
 }
 
 impl HistoryReader {
-    /// From this store.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, numbers: Arc<Numbers>) -> Self {
-        Self { store, clock, numbers }
+    /// From this store; `acknowledged` says what of the reader's messages others have received.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, numbers: Arc<Numbers>, acknowledged: Arc<Acknowledged>) -> Self {
+        Self { store, clock, numbers, acknowledged }
     }
 
     /// A page of a conversation before `cursor`, or from its end, for who is in it or was; `show` makes of each message, with
@@ -174,7 +176,7 @@ impl HistoryReader {
         size: usize,
         show: impl Fn(Message, &Person) -> T + Send + 'static,
     ) -> Result<ShownPage<T>, HistoryError> {
-        let (numbers, by) = (self.numbers.clone(), by.clone());
+        let (numbers, by, noted) = (self.numbers.clone(), by.clone(), Noted::of(&self.acknowledged));
         let viewer = viewer(&by, self.clock.now_ms());
         self.store
             .read(move |read| {
@@ -188,7 +190,10 @@ impl HistoryReader {
                     Some(cursor) => before(read, &open, &cursor)?.ok_or(HistoryError::UnknownCursor)?,
                     None => Before::NEWEST,
                 };
-                let found = page(read, &mut open, from, size)?;
+                let mut found = page(read, &mut open, from, size)?;
+                if open.standing == Standing::Joined {
+                    note_progress(read, &room, by.user, noted, &mut found.messages)?;
+                }
                 let gap = match (found.next, open.standing) {
                     (None, Standing::Joined) => gaps::newest(&mut open)?,
                     _ => None,

@@ -6,6 +6,7 @@
 use ruma::OwnedEventId;
 use serde::Deserialize;
 
+use super::status::Progress;
 use crate::{
     rooms::{client_event::Renderer, message_kind, relations},
     store::{
@@ -47,6 +48,12 @@ pub struct Message {
     pub mentions: Vec<String>,
     /// Whether it mentions everybody.
     pub mentions_all: bool,
+    /// The place of the event that has its content.
+    pub sent_at: i64,
+    /// Root of its thread.
+    pub thread: Option<EventNid>,
+    /// Of the reader's own messages, where it is looked up: how far they have come.
+    pub progress: Option<Progress>,
 }
 
 #[derive(Default, Deserialize)]
@@ -155,6 +162,9 @@ fn shown(
         quotes: content.relates_to.and_then(|relates_to| relates_to.in_reply_to).map(|reply| reply.event_id),
         mentions: mentions.user_ids,
         mentions_all: mentions.room,
+        sent_at: page.row.position.unwrap_or(i64::MAX),
+        thread: page.row.thread,
+        progress: None,
     }))
 }
 

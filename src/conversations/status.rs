@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use ruma::OwnedUserId;
 
+use super::message::Message;
 use crate::{
     accounts::{Acknowledged, Session},
     numbers::MessageRef,
@@ -14,12 +15,14 @@ use crate::{
     store::{
         Read, Store, StoreError, destinations, events,
         events::{EventRow, flag},
-        ids::{self, EventNid, UserNid},
+        ids::{self, EventNid, RoomKey, UserNid},
         members,
         members::Membership,
         message_numbers, message_status,
-        message_status::{Message, Recipient},
+        message_status::Recipient,
+        rooms,
     },
+    sync::ws::RECEIPTS_TOLD,
 };
 
 /// How far a message has come.
@@ -40,6 +43,29 @@ impl Status {
             Self::Sent => "sent",
             Self::Delivered => "delivered",
             Self::Read => "read",
+        }
+    }
+}
+
+/// With how many of those who are to receive it a message has come how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How many are to receive it.
+    pub recipients: usize,
+    /// With how many it is delivered, those included who have read it.
+    pub delivered: usize,
+    /// How many have read it.
+    pub read: usize,
+}
+
+impl Progress {
+    /// How far it has come with all of them.
+    pub fn status(self) -> Status {
+        match self {
+            Self { recipients: 0, .. } => Status::Sent,
+            Self { recipients, read, .. } if read == recipients => Status::Read,
+            Self { recipients, delivered, .. } if delivered == recipients => Status::Delivered,
+            _ => Status::Sent,
         }
     }
 }
@@ -118,14 +144,15 @@ impl MessageStatus {
     /// # Errors
     /// [`StatusError`].
     pub async fn receipts(&self, by: &Session, message: MessageRef, wanted: Wanted) -> Result<Receipts, StatusError> {
-        let (by, noted) = (by.user, self.acknowledged.by_user());
+        let (by, noted) = (by.user, Noted::of(&self.acknowledged));
         self.store
             .read(move |read| {
                 let (number, row) = find(read, by, &message)?;
-                let places = Places::read(read, &row, noted)?;
-                let thread = thread_of(read, &row)?;
+                let mut places = Places::read(read, row.sender, noted)?;
+                places.refused_by = message_status::refused_by(read, row.nid)?;
+                let thread = thread_name(read, row.thread)?;
                 let position = row.position.unwrap_or(i64::MAX);
-                let message = Message { room: row.room, position, sender: by, thread: &thread };
+                let message = message_status::Message { room: row.room, position, sender: by, thread: &thread };
                 let service = ids::room_by_nid(read, row.room)?.service;
                 let mut out = Receipts {
                     number,
@@ -140,7 +167,7 @@ impl MessageStatus {
                     if service == Some(recipient.user) {
                         continue;
                     }
-                    let status = places.status(read, &recipient, message)?;
+                    let status = places.status(read, &recipient, (position, by))?;
                     out.recipients += 1;
                     out.delivered += usize::from(status >= Status::Delivered);
                     out.read += usize::from(status == Status::Read);
@@ -202,17 +229,68 @@ fn find(read: &dyn Read, by: UserNid, message: &MessageRef) -> Result<(i64, Even
 }
 
 /// The thread that a message is in, as receipts spell it.
-fn thread_of(read: &dyn Read, row: &EventRow) -> Result<String, StoreError> {
-    match row.thread {
+fn thread_name(read: &dyn Read, thread: Option<EventNid>) -> Result<String, StoreError> {
+    match thread {
         Some(root) => Ok(events::id(read, root)?.to_string()),
         None => Ok("main".to_owned()),
     }
 }
 
+/// How far users and servers have received as far as it is not written yet.
+pub(super) struct Noted {
+    users: HashMap<UserNid, i64>,
+    servers: HashMap<i64, i64>,
+}
+
+impl Noted {
+    pub(super) fn of(acknowledged: &Acknowledged) -> Self {
+        Self { users: acknowledged.by_user(), servers: acknowledged.by_server() }
+    }
+}
+
+/// Says of those of the messages that `by` sent how far they have come. Of rooms with more than [`RECEIPTS_TOLD`] members
+/// nothing: there each page would cost a look at all of them; it is told on request, message by message.
+pub(super) fn note_progress(
+    read: &dyn Read,
+    room: &RoomKey,
+    by: UserNid,
+    noted: Noted,
+    messages: &mut [Message],
+) -> Result<(), StoreError> {
+    let own = messages.iter_mut().filter(|message| message.sender == by);
+    let own: Vec<&mut Message> = own.collect();
+    if own.is_empty() || rooms::head(read, room.nid)?.joined > RECEIPTS_TOLD {
+        return Ok(());
+    }
+    let mut places = Places::read(read, by, noted)?;
+    let mut threads: HashMap<Option<EventNid>, Vec<message_status::Member>> = HashMap::new();
+    for message in own {
+        if !threads.contains_key(&message.thread) {
+            let mut members = message_status::members(read, room.nid, by, &thread_name(read, message.thread)?)?;
+            members.retain(|member| room.service != Some(member.places.user));
+            threads.insert(message.thread, members);
+        }
+        let members = threads.get(&message.thread).map(Vec::as_slice).unwrap_or_default();
+        places.refused_by = match members.iter().any(|member| Some(member.places.server) != places.own_server) {
+            true => message_status::refused_by(read, message.event)?,
+            false => Vec::new(),
+        };
+        let mut progress = Progress { recipients: 0, delivered: 0, read: 0 };
+        for member in members.iter().filter(|member| member.since <= message.sent_at) {
+            let status = places.status(read, &member.places, (message.sent_at, by))?;
+            progress.recipients += 1;
+            progress.delivered += usize::from(status >= Status::Delivered);
+            progress.read += usize::from(status == Status::Read);
+        }
+        message.progress = Some(progress);
+    }
+    Ok(())
+}
+
 /// What decides about delivery, of all recipients.
 struct Places {
-    /// What is noted of local users and not written yet.
-    noted: HashMap<UserNid, i64>,
+    /// What is not written yet.
+    noted: Noted,
     /// Servers with a place of their own; the others are at `head`.
     watermarks: HashMap<i64, i64>,
     head: i64,
@@ -221,30 +299,37 @@ struct Places {
 }
 
 impl Places {
-    fn read(read: &dyn Read, row: &EventRow, noted: HashMap<UserNid, i64>) -> Result<Self, StoreError> {
+    /// Of no message yet: nobody has refused it. `sender` asks, so they are ours.
+    fn read(read: &dyn Read, sender: UserNid, noted: Noted) -> Result<Self, StoreError> {
         Ok(Self {
             noted,
             watermarks: message_status::watermarks(read)?.into_iter().collect(),
             head: destinations::head(read)?,
-            refused_by: message_status::refused_by(read, row.nid)?,
-            // The sender asks, so they are ours.
-            own_server: destinations::server_nid(read, ids::user_id(read, row.sender)?.server_name().as_str())?,
+            refused_by: Vec::new(),
+            own_server: destinations::server_nid(read, ids::user_id(read, sender)?.server_name().as_str())?,
         })
     }
 
-    fn status(&self, read: &dyn Read, of: &Recipient, message: Message<'_>) -> Result<Status, StoreError> {
+    /// How far a message at `position` has come.
+    fn status(
+        &self,
+        read: &dyn Read,
+        of: &Recipient,
+        (position, sender): (i64, UserNid),
+    ) -> Result<Status, StoreError> {
         // What they ignore they don't receive.
-        if of.ignores && ignored_users::of(read, of.user)?.contains(&message.sender) {
+        if of.ignores && ignored_users::of(read, of.user)?.contains(&sender) {
             return Ok(Status::Sent);
         }
-        if of.read >= message.position {
+        if of.read >= position {
             return Ok(Status::Read);
         }
         let has = if Some(of.server) == self.own_server {
-            of.acknowledged.max(self.noted.get(&of.user).copied().unwrap_or(0)) >= message.position
+            of.acknowledged.max(self.noted.users.get(&of.user).copied().unwrap_or(0)) >= position
         } else {
             let watermark = self.watermarks.get(&of.server).copied().unwrap_or(self.head);
-            watermark >= message.position && !self.refused_by.contains(&of.server)
+            let noted = self.noted.servers.get(&of.server).copied().unwrap_or(i64::MIN);
+            watermark.max(noted) >= position && !self.refused_by.contains(&of.server)
         };
         Ok(if has { Status::Delivered } else { Status::Sent })
     }

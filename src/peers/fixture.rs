@@ -49,6 +49,8 @@ use crate::{
 impl WakeMembers for NoWake {
     fn will_change(&self, _: RoomNid, _: i64) {}
     fn receipt_written(&self, _: RoomNid, _: i64) {}
+    fn will_tell(&self, _: RoomNid, _: i64) {}
+    fn tell(&self, _: RoomNid, _: &HashSet<UserNid>) {}
     fn wake_user(&self, _: UserNid) {}
     fn wake_users(&self, _: &HashSet<UserNid>) {}
 }

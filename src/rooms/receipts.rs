@@ -111,7 +111,6 @@ pub struct Receipts {
 struct Changed {
     room: Option<RoomNid>,
     public: bool,
-    own: bool,
 }
 
 impl Receipts {
@@ -140,25 +139,29 @@ impl Receipts {
                 Ok(changed)
             })
             .await?;
-        self.tell(user, changed).await;
+        self.tell(changed).await;
         Ok(())
     }
 
     /// Wakes those who see the change. It is durable already, so a failure here only delays.
-    async fn tell(&self, user: UserNid, changed: Changed) {
+    async fn tell(&self, changed: Changed) {
         if let Some(room) = changed.room.filter(|_| changed.public) {
             match self.appenders.local_members(room).await {
                 Ok(members) => {
                     let members: &HashSet<UserNid> = &members.read().unwrap_or_else(PoisonError::into_inner);
-                    self.wake.wake_users(members);
+                    self.wake.tell(room, members);
                 }
                 Err(AppendError::Store(StoreError::Stopping)) => {}
                 Err(error) => tracing::warn!(%error, "a receipt will be seen late"),
             }
-        } else if changed.own {
-            self.wake.wake_user(user);
         }
     }
+}
+
+/// What only the user's own devices see is told with the commit, in the order of positions.
+fn tell_own(tx: &WriteTx<'_>, wake: &Arc<dyn WakeMembers>, user: UserNid) {
+    let wake = wake.clone();
+    tx.after_commit(move || wake.wake_user(user));
 }
 
 fn set_one(
@@ -174,7 +177,9 @@ fn set_one(
         if mark.thread != ReceiptThread::Unthreaded {
             return Err(ReceiptError::ThreadNotAllowed);
         }
-        changed.own |= set_fully_read(tx, member, &event)?;
+        if set_fully_read(tx, member, &event)? {
+            tell_own(tx, wake, member.user);
+        }
         return Ok(());
     }
     let (thread, number) = thread_of(tx, &event, &mark.thread)?;
@@ -186,12 +191,14 @@ fn set_one(
         _ => receipts::put_private(tx, &receipt)?,
     };
     if written {
-        changed.public |= mark.kind == ReceiptKind::Read;
-        changed.own = true;
         wake.will_change(member.room, position);
         if mark.kind == ReceiptKind::Read {
+            changed.public = true;
+            wake.will_tell(member.room, position);
             let (wake, room) = (wake.clone(), member.room);
             tx.after_commit(move || wake.receipt_written(room, position));
+        } else {
+            tell_own(tx, wake, member.user);
         }
     }
     if unread::move_read_to(tx, member.user, member.room, number, ordering)? && number != unread::WHOLE_ROOM {

@@ -97,7 +97,7 @@ impl RemoteReceipts {
         match self.appenders.local_members(room).await {
             Ok(members) => {
                 let members: &HashSet<UserNid> = &members.read().unwrap_or_else(PoisonError::into_inner);
-                self.wake.wake_users(members);
+                self.wake.tell(room, members);
             }
             Err(AppendError::Store(StoreError::Stopping)) => {}
             Err(error) => tracing::warn!(%error, "a receipt will be seen late"),
@@ -162,6 +162,7 @@ fn put(
     )?;
     if written {
         wake.will_change(event.room, position);
+        wake.will_tell(event.room, position);
     }
     Ok(written)
 }

@@ -359,6 +359,8 @@ mod tests {
         impl WakeMembers for Told {
             fn will_change(&self, _: RoomNid, _: i64) {}
             fn receipt_written(&self, _: RoomNid, _: i64) {}
+            fn will_tell(&self, _: RoomNid, _: i64) {}
+            fn tell(&self, _: RoomNid, _: &HashSet<UserNid>) {}
             fn wake_user(&self, _: UserNid) {}
             fn wake_users(&self, users: &HashSet<UserNid>) {
                 self.0.lock().unwrap().push(users.iter().copied().collect());

@@ -9,6 +9,14 @@ pub trait WakeMembers: Send + Sync + 'static {
     /// The room will have something new at `position`. Called in the transaction that writes it, which may yet fail.
     fn will_change(&self, room: RoomNid, position: i64);
 
+    /// Members of the room will be told by [`Self::tell`] of what is at `position`. Called in the transaction that writes it,
+    /// which may yet fail.
+    fn will_tell(&self, room: RoomNid, position: i64);
+
+    /// There is something new in a room for these, its members; all that [`Self::will_tell`] said of it and that is visible by
+    /// now is told with this.
+    fn tell(&self, room: RoomNid, members: &HashSet<UserNid>);
+
     /// A public receipt of a local user is visible in the room at `position`. Called on the writer's thread, after the commit.
     fn receipt_written(&self, room: RoomNid, position: i64);
 

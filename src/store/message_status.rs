@@ -64,6 +64,42 @@ pub fn recipients(read: &dyn Read, message: Message<'_>) -> Result<Vec<Recipient
     )
 }
 
+/// A member with the places that decide how far messages of a thread have come with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Since when they are in the room.
+    pub since: i64,
+    /// The places; `read_ts` is not looked up.
+    pub places: Recipient,
+}
+
+/// The members of a room who receive what `sender` sends, with how far they have received and read in a thread.
+pub fn members(read: &dyn Read, room: RoomNid, sender: UserNid, thread: &str) -> Result<Vec<Member>, StoreError> {
+    read.all(
+        "SELECT m.user, u.server, m.since, \
+         COALESCE((SELECT MAX(d.acknowledged_position) FROM devices d WHERE d.user = m.user), 0), \
+         COALESCE((SELECT MAX(r.ordering) FROM receipts r WHERE r.room = ?1 AND r.user = m.user \
+         AND r.thread IN ('', ?3)), ?4), \
+         CASE WHEN EXISTS (SELECT 1 FROM account_data a WHERE a.user = m.user AND a.room = 0 \
+         AND a.type = 'm.ignored_user_list') THEN 1 ELSE 0 END \
+         FROM memberships m JOIN users u ON u.nid = m.user WHERE m.room = ?1 AND m.membership = 1 AND m.user <> ?2",
+        params![room, sender, thread, i64::MIN],
+        |row| {
+            Ok(Member {
+                since: row.get(2)?,
+                places: Recipient {
+                    user: row.get(0)?,
+                    server: row.get(1)?,
+                    acknowledged: row.get(3)?,
+                    read: row.get(4)?,
+                    read_ts: 0,
+                    ignores: row.get(5)?,
+                },
+            })
+        },
+    )
+}
+
 /// Notes that a server does not take an event, at this time in milliseconds.
 pub fn note_refused(tx: &WriteTx<'_>, event: EventNid, server: i64, ts: i64) -> Result<(), StoreError> {
     tx.execute(

@@ -12,6 +12,7 @@ pub mod filter;
 mod invited;
 mod joined;
 mod left;
+mod news;
 pub mod notifier;
 mod presence;
 mod room_state;

@@ -13,7 +13,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::crowds::{CROWD, Crowds};
+use super::{
+    crowds::{CROWD, Crowds},
+    news::{Announced, News, Told},
+};
 use crate::{
     params,
     presence::WakeWatchers,
@@ -51,15 +54,27 @@ struct Entry {
     known_from: i64,
     /// Position of the newest change.
     changed: i64,
+    /// What the changes were.
+    told: Told,
+    /// The crowd that it was last woken with.
+    crowd: u64,
 }
 
 impl Entry {
     fn new(known_from: i64) -> Self {
-        Self { wake: watch::Sender::new(()), waiters: 0, known_from, changed: known_from }
+        Self {
+            wake: watch::Sender::new(()),
+            waiters: 0,
+            known_from,
+            changed: known_from,
+            told: Told::from(known_from),
+            crowd: 0,
+        }
     }
 
-    fn wake(&mut self, position: i64) {
-        self.changed = self.changed.max(position);
+    fn wake(&mut self, news: News) {
+        self.changed = self.changed.max(news.position);
+        self.told.note(news);
         self.wake.send_replace(());
     }
 }
@@ -75,21 +90,21 @@ struct Users {
 }
 
 impl Users {
-    fn wake_one(&mut self, user: UserNid, position: i64) {
+    fn wake_one(&mut self, user: UserNid, news: News) {
         if let Some(entry) = self.entries.get_mut(&user) {
-            entry.wake(position);
+            entry.wake(news);
         }
     }
 
     /// A large room has few who wait, a small one few members: the smaller side decides the cost.
-    fn wake(&mut self, users: &HashSet<UserNid>, position: i64) {
+    fn wake(&mut self, users: &HashSet<UserNid>, news: News) {
         if users.len() <= self.entries.len() {
             for user in users {
-                self.wake_one(*user, position);
+                self.wake_one(*user, news);
             }
         } else {
             for (_, entry) in self.entries.iter_mut().filter(|(user, _)| users.contains(user)) {
-                entry.wake(position);
+                entry.wake(news);
             }
         }
     }
@@ -116,6 +131,8 @@ struct Rooms {
     recent: Recency,
     /// Every event up to here is in `recent`.
     told: i64,
+    /// Receipts on their way.
+    announced: Announced,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -131,13 +148,20 @@ impl Notifier {
         Arc::new(Self {
             visible,
             users,
-            crowds: Crowds::start(move |some, position| {
+            crowds: Crowds::start(move |some, news, number| {
                 let mut users = lock(&woken);
                 for user in some {
-                    users.wake_one(*user, position);
+                    if let Some(entry) = users.entries.get_mut(user) {
+                        entry.wake(news);
+                        entry.crowd = number;
+                    }
                 }
             }),
-            rooms: Mutex::new(Rooms { recent: Recency::new(position, RECENT_ROOMS), told: position }),
+            rooms: Mutex::new(Rooms {
+                recent: Recency::new(position, RECENT_ROOMS),
+                told: position,
+                announced: Announced::default(),
+            }),
             stopping: watch::Sender::new(false),
         })
     }
@@ -168,6 +192,22 @@ impl Notifier {
             })
     }
 
+    /// The rooms whose events are certainly all that is new for `user` after `since`, with the position of each one's newest;
+    /// None where that is not certain: then one has to look. Register first. `typing_unchanged` as in [`Self::is_quiet`].
+    pub(super) fn only_events(&self, user: UserNid, since: i64, typing_unchanged: bool) -> Option<Vec<(RoomNid, i64)>> {
+        // Both at the same moment: what was announced is told to the users first, and then taken out. Nothing that is announced
+        // later comes before what they were told of by now.
+        let users = lock(&self.users);
+        if !lock(&self.rooms).announced.all_told(since) {
+            return None;
+        }
+        let entry = users.entries.get(&user)?;
+        let known = if typing_unchanged { since >= entry.known_from } else { since > entry.known_from };
+        // Crowds are woken in their order, but small rooms beside them.
+        let in_order = self.crowds.all_woken() || entry.crowd == self.crowds.newest();
+        (known && in_order).then(|| entry.told.since(since)).flatten()
+    }
+
     /// A snapshot shows everything up to `position`. A reader may see a commit before the store says so; without this, typing
     /// that begins in between would be placed at that commit and pass for seen.
     pub(super) fn seen(&self, position: i64) {
@@ -175,16 +215,16 @@ impl Notifier {
     }
 
     /// Wakes these users: at once if they are few, or few of them are waiting, or were lately.
-    fn wake(&self, members: &HashSet<UserNid>, position: i64) {
+    fn wake(&self, members: &HashSet<UserNid>, news: News) {
         let mut users = lock(&self.users);
         if members.len() > CROWD && users.entries.len() > CROWD {
             drop(users);
-            if self.crowds.wake(members.iter().copied().collect(), position) {
+            if self.crowds.wake(members.iter().copied().collect(), news) {
                 return;
             }
             users = lock(&self.users);
         }
-        users.wake(members, position);
+        users.wake(members, news);
     }
 
     /// Later than anything that a token can have seen: for news that have no position, or one that is not known here.
@@ -239,10 +279,10 @@ impl Wake for Notifier {
             rooms.recent.touch(room, position);
             rooms.told = rooms.told.max(position);
         }
-        self.wake(members, position);
+        self.wake(members, News::of(room, position));
         let mut users = lock(&self.users);
         for user in also {
-            users.wake_one(*user, position);
+            users.wake_one(*user, News::any(position));
         }
     }
 
@@ -269,13 +309,22 @@ impl WakeMembers for Notifier {
 
     /// Waiters are woken by those who wrote it.
     fn receipt_written(&self, _: RoomNid, _: i64) {}
+    fn will_tell(&self, room: RoomNid, position: i64) {
+        lock(&self.rooms).announced.announce(room, position);
+    }
+
+    fn tell(&self, room: RoomNid, members: &HashSet<UserNid>) {
+        let next = self.next_position();
+        self.wake(members, News::any(next));
+        lock(&self.rooms).announced.told(room, next - 1);
+    }
 
     fn wake_user(&self, user: UserNid) {
-        lock(&self.users).wake_one(user, self.next_position());
+        lock(&self.users).wake_one(user, News::any(self.next_position()));
     }
 
     fn wake_users(&self, users: &HashSet<UserNid>) {
-        self.wake(users, self.next_position());
+        self.wake(users, News::any(self.next_position()));
     }
 }
 
@@ -443,6 +492,68 @@ mod tests {
         notifier.wake_waiting(&mut next, 600);
         assert_eq!(woken(&waiters), 600);
         assert!(notifier.is_quiet(UserNid(1), 0, true));
+    }
+
+    #[tokio::test]
+    async fn events_alone_are_told_apart_from_anything_else() {
+        let visible = Arc::new(AtomicI64::new(10));
+        let notifier = Notifier::new(visible.clone());
+        let _waiter = notifier.register(ALICE);
+        let only = |since| notifier.only_events(ALICE, since, true);
+        let event = |position, members: &[UserNid], also: &[UserNid]| {
+            visible.store(position, Ordering::Release);
+            notifier.room_changed(ROOM, position, &members.iter().copied().collect(), also);
+        };
+        assert_eq!(only(10), Some(vec![]));
+        assert_eq!(notifier.only_events(BOB, 10, true), None, "nobody knows of a user without an entry");
+        event(11, &[ALICE, BOB], &[]);
+        assert_eq!(only(10), Some(vec![(ROOM, 11)]));
+        assert_eq!(only(9), None, "before the entry was made");
+        event(12, &[ALICE, BOB], &[BOB]);
+        assert_eq!(only(10), Some(vec![(ROOM, 12)]), "another one's membership is an event like others");
+        event(13, &[ALICE], &[ALICE]);
+        assert_eq!((only(12), only(13)), (None, Some(vec![])), "one's own is not");
+        WakeMembers::wake_user(&*notifier, ALICE);
+        event(14, &[ALICE], &[]);
+        assert_eq!(only(13), None, "account data, perhaps");
+        assert_eq!(only(14), Some(vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_receipt_that_is_written_and_not_told_has_everybody_look() {
+        let visible = Arc::new(AtomicI64::new(10));
+        let notifier = Notifier::new(visible.clone());
+        let _waiter = notifier.register(ALICE);
+        let only = |since| notifier.only_events(ALICE, since, true);
+        let other = RoomNid(8);
+        notifier.will_tell(other, 11);
+        visible.store(12, Ordering::Release);
+        notifier.room_changed(ROOM, 12, &HashSet::from([ALICE]), &[]);
+        assert_eq!(only(10), None, "it may be Alice's to hear");
+        notifier.tell(other, &HashSet::from([BOB]));
+        assert_eq!(only(10), Some(vec![(ROOM, 12)]), "it was not");
+        notifier.will_tell(other, 13);
+        visible.store(13, Ordering::Release);
+        notifier.tell(other, &HashSet::from([ALICE]));
+        assert_eq!(only(12), None, "now it is");
+    }
+
+    #[tokio::test]
+    async fn a_small_room_beside_a_crowd_does_not_hide_the_crowds_news() {
+        let visible = Arc::new(AtomicI64::new(10));
+        let notifier = Notifier::new(visible.clone());
+        let crowd: HashSet<UserNid> = (0..2_000).map(UserNid).collect();
+        let _waiters: Vec<_> = crowd.iter().map(|user| notifier.register(*user)).collect();
+        for round in 0..20 {
+            let (first, second) = (11 + round * 2, 12 + round * 2);
+            visible.store(second, Ordering::Release);
+            notifier.room_changed(ROOM, first, &crowd, &[]);
+            notifier.room_changed(RoomNid(8), second, &HashSet::from([ALICE]), &[]);
+            // Whenever it is asked, Alice is told of both rooms or to look.
+            if let Some(rooms) = notifier.only_events(ALICE, first - 1, true) {
+                assert!(rooms.contains(&(ROOM, first)) && rooms.contains(&(RoomNid(8), second)), "{rooms:?}");
+            }
+        }
     }
 
     #[tokio::test]

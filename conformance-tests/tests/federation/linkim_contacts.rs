@@ -61,6 +61,44 @@ async fn a_request_crosses_servers_and_is_accepted() {
 }
 
 #[tokio::test]
+async fn both_hear_of_requests_and_answers_as_they_come() {
+    let [a, b] = pair();
+    let (alice, bob) = (a.register("alice-listens").await, b.register("bob-listens").await);
+    let (mut alices, mut bobs) = (alice.push(None).await, bob.push(None).await);
+    let (since_alice, since_bob) = (alices.position.clone(), bobs.position.clone());
+    let mut body = about(&bob);
+    body["request_message"] = "hear me".into();
+    alice.post("/account/addfriend", body).await.done();
+    let membership = |user: &Client, membership: &'static str| {
+        let id = user.user_id.clone();
+        move |frame: &Value| {
+            frame["type"] == "friend"
+                && frame["data"]["state_key"] == *id
+                && frame["data"]["event_content"]["membership"] == membership
+        }
+    };
+    let known = |friend: &Client| {
+        let id = friend.user_id.clone();
+        move |frame: &Value| {
+            let data = frame["data"]["account_data"].as_array();
+            frame["type"] == "friend"
+                && data.is_some_and(|data| {
+                    data.iter().any(|it| it["event_type"] == "org.linkim.friends" && it.to_string().contains(&id))
+                })
+        }
+    };
+    let asked = bobs.wait_for(membership(&bob, "invite")).await;
+    assert_eq!((&asked["data"]["matrix_id"], &asked["data"]["thread_type"]), (&json!(alice.user_id), &json!("single")));
+    bob.put("/account/acceptfriend", about(&alice)).await.done();
+    alices.wait_for(membership(&bob, "join")).await;
+    alices.wait_for(known(&bob)).await;
+    bobs.wait_for(known(&alice)).await;
+    // Who was away hears of the same when they come back.
+    alice.push(Some(&since_alice)).await.wait_for(known(&bob)).await;
+    bob.push(Some(&since_bob)).await.wait_for(known(&alice)).await;
+}
+
+#[tokio::test]
 async fn a_rejection_reaches_who_asked() {
     let [a, b] = pair();
     let (alice, bob) = (a.register("alice-rejected").await, b.register("bob-rejects").await);

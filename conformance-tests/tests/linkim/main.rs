@@ -28,6 +28,9 @@ mod message_status;
 mod messages;
 mod user_search;
 mod ws;
+mod ws_exact;
+mod ws_frames;
+mod ws_resuming;
 
 /// A server for tests that disturb no other.
 static SERVER: Shared = Shared::new(Options::default);

@@ -176,3 +176,62 @@ async fn what_devices_have_survives_a_stop() {
     let alice = alice.at(&server.base);
     eventually("the status", async || (counts(&receipts(&alice, &event_id).await).1 == 1).then_some(())).await;
 }
+
+/// Status and counts of the messages on the newest page of a conversation, the newest first.
+fn on_page(page: &Value) -> Vec<(Value, [Value; 3])> {
+    let messages = page["Messages"].as_array().unwrap_or_else(|| panic!("no messages in {page}"));
+    let count = |message: &Value, key: &str| message[key].clone();
+    let counts = |message: &Value| ["RecipientCount", "DeliveredCount", "ReadCount"].map(|key| count(message, key));
+    messages.iter().map(|message| (message["Status"].clone(), counts(message))).collect()
+}
+
+#[tokio::test]
+async fn pages_say_how_far_the_readers_own_messages_have_come() {
+    let server = SERVER.get();
+    let (alice, bob) = (server.register(&unique("alice")).await, server.register(&unique("bob")).await);
+    let carol = server.register(&unique("carol")).await;
+    let direct = json!({ "preset": "trusted_private_chat", "is_direct": true, "invite": [bob.user_id] });
+    let direct = alice.create_room(direct).await;
+    bob.join(&direct).await;
+    let ids = alice.send_texts(&direct, "", 1..=3).await;
+    bob.send_text(&direct, "bob's").await;
+    bob.post(&v3!("/rooms/{}/receipt/m.read/{}", direct, ids[0]), json!({})).await.ok();
+    let mut push = bob.push(None).await;
+    alice.send_text(&direct, "4").await;
+    push.said_until("4").await;
+    let ack = json!({ "type": "ack", "position": push.position });
+    push.say(ack).await;
+    push.up_to_now().await;
+    alice.send_text(&direct, "5").await;
+    let page = |who: &Client, other: &Client| {
+        let (who, path) = (who.clone(), path!("/conversation/get?the_other_person_id={}", other.user_id));
+        async move { on_page(&who.get(&path).await.done()["detail"]) }
+    };
+    let one = |status: &str, delivered: i64, read: i64| (json!(status), [json!(1), json!(delivered), json!(read)]);
+    let theirs = (Value::Null, [Value::Null, Value::Null, Value::Null]);
+    assert_eq!(
+        page(&alice, &bob).await,
+        [
+            one("sent", 0, 0),
+            one("delivered", 1, 0),
+            theirs.clone(),
+            one("delivered", 1, 0),
+            one("delivered", 1, 0),
+            one("read", 1, 1)
+        ]
+    );
+    let bobs = page(&bob, &alice).await;
+    assert_eq!((&bobs[0], &bobs[1]), (&theirs, &theirs));
+    assert_eq!(bobs[2].0, "sent");
+
+    // In a group the status is that of all, and the counts say of how many.
+    let room = room_of(&alice, &[&bob, &carol]).await;
+    let event_id = alice.send_text(&room, "to all").await;
+    carol.post(&v3!("/rooms/{}/receipt/m.read/{}", room, event_id), json!({})).await.ok();
+    let path = path!("/conversation/group/get?group_id={}", room);
+    let seen = on_page(&alice.get(&path).await.done()["data"]);
+    assert_eq!(seen[0], (json!("sent"), [json!(2), json!(1), json!(1)]));
+    bob.post(&v3!("/rooms/{}/receipt/m.read/{}", room, event_id), json!({})).await.ok();
+    let seen = on_page(&alice.get(&path).await.done()["data"]);
+    assert_eq!(seen[0], (json!("read"), [json!(2), json!(2), json!(2)]));
+}

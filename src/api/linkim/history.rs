@@ -143,6 +143,15 @@ pub(super) struct MessageInfo {
     mentions: Vec<String>,
     /// Whether it mentions everybody.
     mentions_all: bool,
+    /// Of the caller's own message: how far it has come with all who are to receive it, `sent`, `delivered` or `read`. Null of
+    /// others' messages and, with the counts, in conversations with more than 100 members: there `/message/receipts` tells.
+    status: Option<&'static str>,
+    /// How many are to receive it.
+    recipient_count: Option<usize>,
+    /// With how many of them it is delivered, those included who have read it.
+    delivered_count: Option<usize>,
+    /// How many of them have read it.
+    read_count: Option<usize>,
 }
 
 impl MessageInfo {
@@ -174,6 +183,10 @@ impl MessageInfo {
             quotes: message.quotes.map(|quoted| quoted.to_string()),
             mentions: message.mentions,
             mentions_all: message.mentions_all,
+            status: message.progress.map(|progress| progress.status().as_str()),
+            recipient_count: message.progress.map(|progress| progress.recipients),
+            delivered_count: message.progress.map(|progress| progress.delivered),
+            read_count: message.progress.map(|progress| progress.read),
         }
     }
 }

@@ -1,22 +1,25 @@
 //! `GET /ws`: what happens, pushed to LinkIM's apps over a WebSocket (RFC 6455).
 
-use std::{sync::Arc, time::Duration};
+mod connection;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use axum::{
     extract::{
         State, WebSocketUpgrade,
-        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, rejection::WebSocketUpgradeRejection},
+        ws::{WebSocket, rejection::WebSocketUpgradeRejection},
     },
     http::StatusCode,
     response::Response,
 };
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::connection::{Connection, PATIENCE};
 use super::{
     errcode,
     extract::Caller,
@@ -24,50 +27,19 @@ use super::{
     state::LinkImState,
 };
 use crate::{
-    accounts::{AuthenticateError, EndReason},
     api::extract::Query,
-    sync::ws::{Feed, FeedError, Position, Push, TooMany, Wakening},
+    sync::ws::{Position, Push, TooMany},
 };
 
 /// Bytes of a client's frame at most.
 const MAX_FRAME: usize = 64 * 1024;
 
 /// Bytes that are read at once; allocated as long as the connection lasts.
-const READ_BUFFER: usize = 2 * 1024;
+const READ_BUFFER: usize = 512;
 
 /// Bytes of frames that wait to be written at most, beyond the one that is being written.
 const WRITE_BUFFER: usize = 4 * 1024;
 const MAX_WRITE_BUFFER: usize = 1024 * 1024;
-
-/// How often an idle connection is asked whether it is alive.
-const PING_EVERY: Duration = Duration::from_secs(30);
-
-/// A connection from which nothing comes for so long is dead.
-const IDLE: Duration = Duration::from_secs(75);
-
-/// A client that takes no frame for so long is cut.
-const STALL: Duration = Duration::from_secs(10);
-
-/// A client gets so long to hear why it is cut.
-const LAST_WORDS: Duration = Duration::from_secs(20);
-
-/// Close codes: RFC 6455's, and 4xxx for what it has none for.
-mod close {
-    /// The server stops.
-    pub(super) const STOPPING: u16 = 1001;
-    /// A frame is not text.
-    pub(super) const NOT_TEXT: u16 = 1003;
-    /// A frame is too large.
-    pub(super) const TOO_LARGE: u16 = 1009;
-    /// The server failed.
-    pub(super) const FAILED: u16 = 1011;
-    /// The session ended; a `kicked` frame said why.
-    pub(super) const KICKED: u16 = 4001;
-    /// Nothing came from the client.
-    pub(super) const IDLE: u16 = 4002;
-    /// The client takes frames too slowly.
-    pub(super) const SLOW: u16 = 4008;
-}
 
 /// The ways in which it fails.
 #[derive(Debug, thiserror::Error)]
@@ -106,8 +78,8 @@ struct Request {
 /// A frame that the server sends, as text.
 #[derive(Serialize, ToSchema)]
 struct Frame {
-    /// `hello`, `message`, `edit`, `withdraw`, `restore`, `read`, `delivered`, `friend`, `group`, `announcement`, `typing`, `presence`,
-    /// `resync`, `kicked`, `pong` or `error`.
+    /// `hello`, `message`, `edit`, `withdraw`, `restore`, `reaction`, `call`, `read`, `delivered`, `friend`, `group`, `announcement`,
+    /// `conversation`, `typing`, `presence`, `resync`, `kicked`, `pong` or `error`.
     #[serde(rename = "type")]
     #[schema(rename = "type")]
     kind: String,
@@ -120,7 +92,30 @@ struct Frame {
 }
 
 /// Opens a WebSocket on which the server tells, as text frames, what happens. The token is in `Authorization`, or in the query
-/// as `access_token`. The client may send `{"type": "ack", "position": …}` and `{"type": "ping"}`.
+/// as `access_token`. The client may send `{"type": "ack", "position": …}`, which says that it has everything up to there, and
+/// `{"type": "ping"}`, which is answered by `pong`.
+///
+/// | type | tells | `data` |
+/// | --- | --- | --- |
+/// | `hello` | the connection is open | `user_id` |
+/// | `message` | a new message | the conversation, `message_id`, `event_id`, who, `created_ts`, `body` (`kind`, `content`, `event_type`, `event_content`) |
+/// | `edit`, `restore` | what a message says now | as `message`, with the number of the message that is changed |
+/// | `withdraw` | a message is gone | as `message`, without `body` |
+/// | `reaction` | one was given, or taken back (`removed`) | the message, who, `reaction_id`, `key` unless it was taken back |
+/// | `call` | an `m.call.…` event | the conversation, who, `event_type`, `event_content` |
+/// | `read` | how far somebody has read; of the user's own reading on other devices, too | the conversation, who, the message, `private` |
+/// | `delivered` | how far somebody has received what the user sent | as `read`; without a position |
+/// | `friend` | requests, answers, and changes of friends, labels, remarks and the blacklist | an event of a conversation of two people, or `account_data` |
+/// | `group` | members, roles, mutes, name and all else that is a group's state | the conversation, who, `event_type`, `state_key`, `event_content` |
+/// | `announcement` | one was made, edited or taken down (`org.linkim.group.notice`), or confirmed (`org.linkim.group.confirm`) | as `group` |
+/// | `conversation` | a setting of the user's own changed: pin, draft, mark, hidden, cleared, receive nothing; without a conversation, `m.push_rules`, which say what is muted | `account_data`: a list of `event_type` and `event_content` |
+/// | `typing`, `presence` | of the moment; presence of those who share a conversation of up to 100 with the user | who; without a position |
+/// | `resync` | the client's position can't be gone on from: load the lists anew and go on from this one | `reason` |
+/// | `kicked` | the session ended | `reason`, `text`; without a position |
+///
+/// The conversation is `thread_id`, `room_id`, `thread_type` and, of groups, `group_id`; who is `user_id` and `matrix_id`.
+/// Connections are closed with 1001 (the server stops), 4001 (the session ended), 4002 (nothing came from the client for 75
+/// seconds; any frame will do, also the pong that WebSockets send by themselves) or 4008 (the client takes frames too slowly).
 #[utoipa::path(get, path = "/ws", tag = "message", params(Request), security(("token" = [])),
     responses((status = 101, body = Frame, description = "Frames follow."), (status = "4XX", body = Failure)))]
 async fn ws(
@@ -138,167 +133,5 @@ async fn ws(
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size(MAX_WRITE_BUFFER);
-    Ok(upgrade.on_upgrade(move |socket| Connection { socket, feed, heard: Instant::now() }.run()))
-}
-
-/// Why a connection ends.
-enum End {
-    /// The client went.
-    Gone,
-    /// With a close frame.
-    Close(u16, &'static str),
-    /// With a `kicked` frame before it.
-    Kicked(&'static str, String),
-}
-
-impl From<FeedError> for End {
-    fn from(error: FeedError) -> Self {
-        match error {
-            FeedError::Session(AuthenticateError::Ended(reason)) => Self::ended(Some(reason)),
-            FeedError::Session(AuthenticateError::Locked) => Self::Kicked("locked", "The account is locked".into()),
-            FeedError::Session(AuthenticateError::Store(error)) | FeedError::Store(error) => {
-                tracing::warn!(%error, "a connection of a LinkIM client ends");
-                Self::Close(close::FAILED, "the server failed")
-            }
-            FeedError::Session(AuthenticateError::Unknown | AuthenticateError::Expired) => Self::ended(None),
-        }
-    }
-}
-
-impl End {
-    fn ended(reason: Option<EndReason>) -> Self {
-        match reason {
-            Some(reason) => Self::Kicked(reason.name(), reason.to_string()),
-            None => Self::Kicked("logged_out", "Logged out".into()),
-        }
-    }
-}
-
-/// What a client sends.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Said {
-    /// The client has everything up to here.
-    Ack { position: String },
-    /// Wants a `pong`.
-    Ping,
-}
-
-struct Connection {
-    socket: WebSocket,
-    feed: Feed,
-    /// When something last came from the client.
-    heard: Instant,
-}
-
-impl Connection {
-    async fn run(mut self) {
-        let end = match self.serve().await {
-            Ok(never) => match never {},
-            Err(end) => end,
-        };
-        let (code, reason) = match end {
-            End::Gone => return,
-            End::Close(code, reason) => (code, reason.into()),
-            End::Kicked(name, text) => {
-                let frame = json!({ "type": "kicked", "data": { "reason": name, "text": text } });
-                if self.send(Message::text(frame.to_string())).await.is_err() {
-                    return;
-                }
-                (close::KICKED, Utf8Bytes::from(name))
-            }
-        };
-        let close = Message::Close(Some(CloseFrame { code, reason }));
-        let last_words = async {
-            if self.socket.send(close).await.is_ok() {
-                // Until the client has closed, too.
-                while let Some(Ok(_)) = self.socket.recv().await {}
-            }
-        };
-        // Of a client that hears nothing any more the connection is dropped.
-        let _ = timeout(LAST_WORDS, last_words).await;
-    }
-
-    async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
-        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            // One batch is in memory at most; a slow client has the next one wait.
-            loop {
-                let batch = self.feed.next().await?;
-                for frame in batch.frames {
-                    self.frame(frame).await?;
-                }
-                if !batch.more {
-                    break;
-                }
-            }
-            tokio::select! {
-                woken = self.feed.wait() => match woken {
-                    Wakening::News => {}
-                    Wakening::Told(frame) => self.frame(frame).await?,
-                    Wakening::Ended(reason) => return Err(End::ended(reason)),
-                    Wakening::Stopping => return Err(End::Close(close::STOPPING, "the server stops")),
-                },
-                said = self.socket.recv() => self.hear(said).await?,
-                _ = pings.tick() => {
-                    if self.heard.elapsed() > IDLE {
-                        return Err(End::Close(close::IDLE, "nothing was heard from the client"));
-                    }
-                    self.send(Message::Ping(Bytes::new())).await?;
-                }
-            }
-        }
-    }
-
-    async fn frame(&mut self, text: Bytes) -> Result<(), End> {
-        match Utf8Bytes::try_from(text) {
-            Ok(text) => self.send(Message::Text(text)).await,
-            // Frames are made as Strings.
-            Err(_) => Err(End::Close(close::FAILED, "the server failed")),
-        }
-    }
-
-    async fn send(&mut self, message: Message) -> Result<(), End> {
-        match timeout(STALL, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => {
-                metrics::counter!("linkim_ws_slow_clients_total").increment(1);
-                Err(End::Close(close::SLOW, "the client takes frames too slowly"))
-            }
-        }
-    }
-
-    async fn hear(&mut self, said: Option<Result<Message, axum::Error>>) -> Result<(), End> {
-        self.heard = Instant::now();
-        match said {
-            Some(Ok(Message::Text(text))) => self.answer(&text).await,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Binary(_))) => Err(End::Close(close::NOT_TEXT, "frames are text")),
-            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
-            Some(Err(error)) if error.to_string().starts_with("Space limit exceeded") => {
-                Err(End::Close(close::TOO_LARGE, "the frame is larger than 64 KiB"))
-            }
-            Some(Err(_)) => Err(End::Gone),
-        }
-    }
-
-    async fn answer(&mut self, text: &str) -> Result<(), End> {
-        let refused = match serde_json::from_str::<Said>(text) {
-            Ok(Said::Ping) => {
-                let pong = json!({ "type": "pong", "position": self.feed.position().to_string(), "data": {} });
-                return self.send(Message::text(pong.to_string())).await;
-            }
-            Ok(Said::Ack { position }) => {
-                match position.parse::<Position>().and_then(|position| self.feed.acknowledge(position)) {
-                    Ok(()) => return Ok(()),
-                    Err(_) => "position is not one of this connection".to_owned(),
-                }
-            }
-            Err(error) => error.to_string(),
-        };
-        let frame = json!({ "type": "error", "data": { "errcode": errcode::ARGUMENT, "error": refused } });
-        self.send(Message::text(frame.to_string())).await
-    }
+    Ok(upgrade.on_upgrade(move |socket: WebSocket| Connection::new(socket, feed, PATIENCE).run()))
 }

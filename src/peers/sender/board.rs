@@ -339,17 +339,18 @@ impl Board {
         self.lock().entries.iter().map(|(server, entry)| (*server, entry.watermark)).collect()
     }
 
-    /// All that is owed up to `cut` was acknowledged, with the outbox up to these places.
+    /// All that is owed up to `cut` was acknowledged, with the outbox up to these places. Answers the watermark before.
     pub(super) fn acknowledged(
         &self,
         server: i64,
         (cut, to_device, events): (i64, i64, i64),
         dropped: i64,
         now_ms: i64,
-    ) {
+    ) -> i64 {
         let mut state = self.lock();
         let flushes = state.flushes;
-        let Some(entry) = state.entries.get_mut(&server) else { return };
+        let Some(entry) = state.entries.get_mut(&server) else { return cut };
+        let before = entry.watermark;
         if cut > entry.watermark {
             entry.watermark = cut;
             entry.moved = flushes;
@@ -362,6 +363,7 @@ impl Board {
         entry.in_flight = None;
         entry.saved = false;
         entry.owed_since_ms = now_ms;
+        before
     }
 
     /// The task of a server failed in an unforeseen way: all is looked at again when it is next owed something.

@@ -192,7 +192,10 @@ impl Delivery {
                 metrics::counter!("linkim_federation_transactions_total", "result" => "ok").increment(1);
                 metrics::counter!("linkim_federation_pdus_sent_total").increment(transaction.pdus.unwrap_or(0) as u64);
                 let places = (transaction.cut, transaction.to_device, transaction.events);
-                core.board.acknowledged(self.peer.nid, places, dropped, now_ms);
+                let before = core.board.acknowledged(self.peer.nid, places, dropped, now_ms);
+                if let Some(heard) = core.acknowledged.get() {
+                    heard.note_server(self.peer.nid, before, transaction.cut);
+                }
             }
             Err(Failure::NotPermitted) => {
                 // Nothing is owed to whom the configuration shuts out.

@@ -46,6 +46,7 @@ pub use self::{
 };
 use super::{client::PeerClient, reachability::Reachability};
 use crate::{
+    accounts::Acknowledged,
     clock::Clock,
     config::Config,
     random::Random,
@@ -113,6 +114,7 @@ struct Core {
     notes: Arc<Notes>,
     edus: Arc<dyn OwedEdus>,
     arrivals: OnceLock<Arc<dyn HearsArrivals>>,
+    acknowledged: OnceLock<Arc<Acknowledged>>,
     board: Board,
     healthy: Semaphore,
     doubtful: Semaphore,
@@ -146,6 +148,7 @@ impl Sender {
             notes,
             edus,
             arrivals: OnceLock::new(),
+            acknowledged: OnceLock::new(),
             board: Board::default(),
             healthy: Semaphore::new(HEALTHY),
             doubtful: Semaphore::new(DOUBTFUL),
@@ -246,6 +249,11 @@ impl Sender {
     /// Has servers that come into rooms told to `arrivals`. To be called before [`Self::start`].
     pub fn tell_arrivals(&self, arrivals: Arc<dyn HearsArrivals>) {
         let _first = self.core.arrivals.set(arrivals);
+    }
+
+    /// Notes in `acknowledged` what other servers have received.
+    pub fn note_in(&self, acknowledged: Arc<Acknowledged>) {
+        let _first = self.core.acknowledged.set(acknowledged);
     }
 
     /// Where the write path leaves what is new.

@@ -216,6 +216,14 @@ impl WakeMembers for ServersHearReceipts {
         self.next.will_change(room, position);
     }
 
+    fn will_tell(&self, room: RoomNid, position: i64) {
+        self.next.will_tell(room, position);
+    }
+
+    fn tell(&self, room: RoomNid, members: &HashSet<UserNid>) {
+        self.next.tell(room, members);
+    }
+
     fn receipt_written(&self, room: RoomNid, position: i64) {
         self.notes.room_at(room, position);
         self.next.receipt_written(room, position);

@@ -1,13 +1,13 @@
 //! Which sessions have connections open, so many at most, and how an ended session's connections hear of it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::{
     accounts::{EndReason, Ended, Session},
@@ -28,8 +28,54 @@ pub struct TooMany;
 struct Open {
     id: u64,
     device: DeviceNid,
-    ended: oneshot::Sender<Option<EndReason>>,
-    told: mpsc::Sender<Bytes>,
+    mailbox: Arc<Mailbox>,
+}
+
+/// What a connection is to hear. An empty one has no memory of its own; a channel for [`TOLD`] frames has 1.5 KB.
+#[derive(Default)]
+struct Mailbox {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Whether the session ended, and why.
+    ended: Option<Option<EndReason>>,
+    told: VecDeque<Bytes>,
+}
+
+impl Mailbox {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, reason: Option<EndReason>) {
+        self.waiting().ended = Some(reason);
+        self.news.notify_one();
+    }
+
+    /// A connection that does not keep up asks for what it misses.
+    fn tell(&self, frame: Bytes) {
+        let mut waiting = self.waiting();
+        if waiting.told.len() < TOLD {
+            waiting.told.push_back(frame);
+            drop(waiting);
+            self.news.notify_one();
+        }
+    }
+
+    fn take(&self) -> Option<Heard> {
+        let mut waiting = self.waiting();
+        if let Some(reason) = waiting.ended {
+            return Some(Heard::Ended(reason));
+        }
+        let frame = waiting.told.pop_front();
+        if waiting.told.is_empty() {
+            waiting.told = VecDeque::new();
+        }
+        frame.map(Heard::Told)
+    }
 }
 
 #[derive(Default)]
@@ -57,18 +103,17 @@ impl Connections {
 
     /// A place for a connection of a session.
     pub(super) fn open(self: &Arc<Self>, session: &Session) -> Result<Slot, TooMany> {
-        let (ended, hears) = oneshot::channel();
-        let (tell, told) = mpsc::channel(TOLD);
+        let mailbox = Arc::<Mailbox>::default();
         let mut table = self.table();
         let id = table.next;
         let of_user = table.open.entry(session.user).or_default();
         if of_user.len() >= MAX_OF_USER {
             return Err(TooMany);
         }
-        of_user.push(Open { id, device: session.device, ended, told: tell });
+        of_user.push(Open { id, device: session.device, mailbox: mailbox.clone() });
         table.next += 1;
         self.count.send_modify(|count| *count += 1);
-        Ok(Slot { connections: self.clone(), user: session.user, id, ended: hears, told })
+        Ok(Slot { connections: self.clone(), user: session.user, id, mailbox })
     }
 
     /// Tells the connections of a session that it ended.
@@ -76,8 +121,7 @@ impl Connections {
         let mut table = self.table();
         let Some(of_user) = table.open.get_mut(&ended.user) else { return };
         for open in of_user.extract_if(.., |open| open.device == ended.device) {
-            // It may be gone by itself.
-            let _ = open.ended.send(ended.reason);
+            open.mailbox.end(ended.reason);
         }
         if of_user.is_empty() {
             table.open.remove(&ended.user);
@@ -87,8 +131,7 @@ impl Connections {
     /// Gives a frame to the connections of a user that have place for it.
     pub(super) fn tell(&self, user: UserNid, frame: &Bytes) {
         for open in self.table().open.get(&user).into_iter().flatten() {
-            // A connection that does not keep up asks for what it misses.
-            let _ = open.told.try_send(frame.clone());
+            open.mailbox.tell(frame.clone());
         }
     }
 
@@ -116,8 +159,7 @@ pub(super) struct Slot {
     connections: Arc<Connections>,
     user: UserNid,
     id: u64,
-    ended: oneshot::Receiver<Option<EndReason>>,
-    told: mpsc::Receiver<Bytes>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// What a connection's place hears.
@@ -129,14 +171,13 @@ pub(super) enum Heard {
 }
 
 impl Slot {
-    /// Returns once there is something. Safe to cancel; not to be called again after the session ended.
+    /// Returns once there is something. Safe to cancel.
     pub(super) async fn heard(&mut self) -> Heard {
-        tokio::select! {
-            biased;
-            // The place is in the table until the session ends: nobody drops the sender unsent.
-            Ok(reason) = &mut self.ended => Heard::Ended(reason),
-            Some(frame) = self.told.recv() => Heard::Told(frame),
-            else => std::future::pending().await,
+        loop {
+            if let Some(heard) = self.mailbox.take() {
+                return heard;
+            }
+            self.mailbox.news.notified().await;
         }
     }
 }
@@ -182,8 +223,14 @@ mod tests {
         let reason = Some(EndReason::PasswordChanged);
         connections.end(&Ended { user: UserNid(1), device: DeviceNid(0), reason });
         assert!(matches!(slots[0].heard().await, Heard::Ended(told) if told == reason));
-        connections.tell(UserNid(1), &Bytes::from_static(b"{}"));
-        assert!(matches!(slots[1].heard().await, Heard::Told(frame) if frame == "{}"));
+        for n in 0..40 {
+            connections.tell(UserNid(1), &Bytes::from(n.to_string()));
+        }
+        for n in 0..32 {
+            assert!(matches!(slots[1].heard().await, Heard::Told(frame) if frame == n.to_string()));
+        }
+        let nothing = tokio::time::timeout(Duration::from_millis(1), slots[1].heard()).await;
+        assert!(nothing.is_err(), "what is beyond so many is not told");
         assert_eq!(connections.count(), 21, "they close by themselves");
         slots.truncate(3);
         assert_eq!(connections.count(), 4);

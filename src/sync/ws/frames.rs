@@ -6,7 +6,7 @@ use ruma::{EventId, OwnedEventId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::position::Position;
+use super::{position::Position, reactions};
 use crate::{
     numbers::Numbers,
     presence::Change,
@@ -22,6 +22,12 @@ use crate::{
         message_numbers,
     },
 };
+
+/// Types of events that are messages.
+const MESSAGES: [&str; 3] = ["m.room.message", "m.sticker", "m.room.encrypted"];
+
+/// What types of events begin with that calls are made of.
+const CALLS: &str = "m.call.";
 
 /// A frame's text.
 pub(super) fn frame(kind: &str, position: Option<Position>, data: &impl Serialize) -> Result<String, StoreError> {
@@ -39,7 +45,7 @@ pub(super) fn frame(kind: &str, position: Option<Position>, data: &impl Serializ
 
 /// Where something happened.
 #[derive(Serialize)]
-struct Thread<'a> {
+pub(super) struct Thread<'a> {
     thread_id: i64,
     thread_id_str: String,
     room_id: &'a str,
@@ -50,7 +56,7 @@ struct Thread<'a> {
 }
 
 impl<'a> Thread<'a> {
-    fn of(read: &dyn Read, numbers: &Numbers, room: &'a RoomKey) -> Result<Self, StoreError> {
+    pub(super) fn of(read: &dyn Read, numbers: &Numbers, room: &'a RoomKey) -> Result<Self, StoreError> {
         let direct = room.service.is_none() && direct_rooms::pair_of(read, room.nid)?.is_some();
         Ok(Self {
             thread_id: room.nid.0,
@@ -68,14 +74,14 @@ impl<'a> Thread<'a> {
 
 /// Who did something.
 #[derive(Serialize)]
-struct By {
+pub(super) struct By {
     user_id: i64,
     user_id_str: String,
     matrix_id: String,
 }
 
 impl By {
-    fn of(read: &dyn Read, user: UserNid) -> Result<Self, StoreError> {
+    pub(super) fn of(read: &dyn Read, user: UserNid) -> Result<Self, StoreError> {
         Ok(Self { user_id: user.0, user_id_str: user.0.to_string(), matrix_id: ids::user_id(read, user)?.to_string() })
     }
 }
@@ -135,12 +141,16 @@ struct Content<'a> {
     new_content: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Relation {
+/// What an event says of another one.
+#[derive(Default, Deserialize)]
+pub(super) struct Relation {
     #[serde(default)]
-    rel_type: Option<String>,
+    pub(super) rel_type: Option<String>,
     #[serde(default)]
-    event_id: Option<OwnedEventId>,
+    pub(super) event_id: Option<OwnedEventId>,
+    /// Of a reaction.
+    #[serde(default)]
+    pub(super) key: Option<String>,
 }
 
 /// The frame of an event; None: events of this kind have none, or it changes nothing.
@@ -162,10 +172,20 @@ pub(super) fn event(
             let redacts = event.redacts.or(content.redacts);
             let target = target(read, room, redacts.as_deref())?;
             // A redaction that was not allowed, or not the first, takes nothing away.
-            let target = target.filter(|target| target.redacted_by == Some(page.row.nid) && is_message(target));
-            let Some(target) = target else { return Ok(None) };
-            let shown = message(read, numbers, room, &page.row, &target, None)?;
-            frame("withdraw", Some(position), &shown).map(Some)
+            match target.filter(|target| target.redacted_by == Some(page.row.nid)) {
+                Some(target) if is_message(&target) => {
+                    let shown = message(read, numbers, room, &page.row, &target, None)?;
+                    frame("withdraw", Some(position), &shown).map(Some)
+                }
+                Some(target) if reactions::is_one(&target) => {
+                    reactions::removed(read, numbers, room, &page.row, &target, position)
+                }
+                _ => Ok(None),
+            }
+        }
+        reactions::TYPE => {
+            let relation = content.relates_to.unwrap_or_default();
+            reactions::added(read, numbers, room, &page.row, &relation, position)
         }
         kind if message_kind::is_message(kind) => {
             if page.row.redacted_by.is_some() {
@@ -177,7 +197,8 @@ pub(super) fn event(
             let shown = message(read, numbers, room, &page.row, &of, Some(body))?;
             frame(kind, Some(position), &shown).map(Some)
         }
-        "org.linkim.group.confirm" => {
+        kind if kind == "org.linkim.group.confirm" || kind.starts_with(CALLS) => {
+            let name = if kind.starts_with(CALLS) { "call" } else { "announcement" };
             let shown = Happened {
                 thread: Thread::of(read, numbers, room)?,
                 by: By::of(read, page.row.sender)?,
@@ -187,7 +208,7 @@ pub(super) fn event(
                 created_ts: page.row.origin_ts,
                 event_content: event.content,
             };
-            frame("announcement", Some(position), &shown).map(Some)
+            frame(name, Some(position), &shown).map(Some)
         }
         _ => Ok(None),
     }
@@ -198,7 +219,7 @@ pub(super) fn is_message(row: &EventRow) -> bool {
 }
 
 /// The event of this id, if it is in the room.
-fn target(read: &dyn Read, room: &RoomKey, id: Option<&EventId>) -> Result<Option<EventRow>, StoreError> {
+pub(super) fn target(read: &dyn Read, room: &RoomKey, id: Option<&EventId>) -> Result<Option<EventRow>, StoreError> {
     match id {
         Some(id) => Ok(events::by_id(read, id)?.filter(|row| row.room == room.nid)),
         None => Ok(None),
@@ -382,25 +403,6 @@ pub(super) fn delivered(
         event_id: event.event_id.as_str(),
     };
     frame("delivered", None, &shown)
-}
-
-/// The frame of account data that says whom the viewer knows: several types where one change wrote them.
-pub(super) fn account_data(entries: &[(String, String)], position: Position) -> Result<String, StoreError> {
-    #[derive(Serialize)]
-    struct Entry<'a> {
-        event_type: &'a str,
-        event_content: &'a RawValue,
-    }
-    #[derive(Serialize)]
-    struct Data<'a> {
-        account_data: Vec<Entry<'a>>,
-    }
-    let mut account_data = Vec::with_capacity(entries.len());
-    for (kind, content) in entries {
-        let content = serde_json::from_str(content).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        account_data.push(Entry { event_type: kind, event_content: content });
-    }
-    frame("friend", Some(position), &Data { account_data })
 }
 
 /// The frame that says who is typing in a room now.

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::{
     super::{account_data::AccountData, filter::Filter, notifier::Notifier, rooms, view::View},
-    frames,
+    frames, own,
     position::Position,
+    ring::{Ring, Run},
 };
 use crate::{
     numbers::Numbers,
@@ -20,9 +21,8 @@ use crate::{
     },
     store::{
         Read, StoreError, event_pages,
-        feed::{self, PlacedReceipt},
+        feed::{self, PlacedData, PlacedReceipt},
         ids::{self, EventNid, RoomKey, RoomNid, UserNid},
-        members,
         members::{MemberRow, Membership},
         rooms as room_heads,
     },
@@ -37,15 +37,11 @@ const MAX_BYTES: usize = 256 * 1024;
 /// A client may be this many events behind; one that is further loads its lists anew.
 pub const MAX_BEHIND: usize = 10_000;
 
-/// Members of a room up to which all hear of each other's receipts.
+/// Members of a room up to which all hear of each other's receipts and presence.
 pub const RECEIPTS_TOLD: i64 = 100;
 
 /// Changes of presence in one look.
 const MAX_PRESENCE: usize = 200;
-
-/// Global account data that has frames: whom the user knows.
-const KNOWN_PEOPLE: [&str; 4] =
-    ["org.linkim.friends", "org.linkim.friend_labels", "org.linkim.friend_remarks", "m.ignored_user_list"];
 
 /// Frames of events, kept for a moment, so that an event is written once for all who get it. None: the event has none.
 pub(super) type Rendered = Cache<EventNid, Option<Bytes>>;
@@ -83,6 +79,7 @@ pub(super) struct Sources {
     pub(super) numbers: Arc<Numbers>,
     pub(super) unheard: Arc<dyn Unheard>,
     pub(super) rendered: Rendered,
+    pub(super) ring: Arc<Ring>,
     pub(super) incarnation: i64,
 }
 
@@ -93,6 +90,8 @@ pub(super) struct Look {
     pub(super) place: Place,
     /// Whether there is more behind `place`.
     pub(super) more: bool,
+    /// Rooms with events in it, of which the viewer sees what any member does.
+    pub(super) plain: Vec<RoomNid>,
 }
 
 /// Something, where it happened: its position, its room (0: none) and what it is.
@@ -103,8 +102,8 @@ enum Item {
     Event(EventNid),
     Membership(MemberRow),
     Receipt(PlacedReceipt),
-    /// Type and content.
-    AccountData(Vec<(String, String)>),
+    /// All of one room, or global.
+    AccountData(Vec<PlacedData>),
 }
 
 /// Looks.
@@ -120,7 +119,8 @@ pub(super) fn look(read: &dyn Read, viewer: &Viewer, place: Place, sources: &Sou
     if is_far_behind(read, place.position, &rows)? {
         return lost(read.position(), "too_far_back", sources);
     }
-    let mut looking = Looking { view: &view, sources, rooms: HashMap::new(), frames: Vec::new() };
+    let mut looking =
+        Looking { view: &view, sources, rooms: HashMap::new(), frames: Vec::new(), events: HashMap::new() };
     let (mut items, mut up_to) = looking.items(&rows, place.position)?;
     items.sort_by_key(|(position, ..)| *position);
     if items.len() > PAGE {
@@ -140,7 +140,8 @@ pub(super) fn look(read: &dyn Read, viewer: &Viewer, place: Place, sources: &Sou
     if !more {
         next.presence = looking.presence(place.presence)?;
     }
-    Ok(Look { frames: looking.frames, place: next, more })
+    let plain = looking.publish(&rows, place.position, up_to)?;
+    Ok(Look { frames: looking.frames, place: next, more, plain })
 }
 
 /// The look of a client whose place can't be gone on from.
@@ -148,7 +149,7 @@ pub(super) fn lost(position: i64, reason: &str, sources: &Sources) -> Result<Loo
     let at = Position { position, incarnation: sources.incarnation };
     let frames = vec![frames::frame("resync", Some(at), &json!({ "reason": reason }))?.into()];
     let place = Place { position, typing: sources.typing.serial(), presence: None };
-    Ok(Look { frames, place, more: false })
+    Ok(Look { frames, place, more: false, plain: Vec::new() })
 }
 
 /// Each event has a position of its own, so most need no counting.
@@ -181,6 +182,15 @@ struct Looking<'a> {
     sources: &'a Sources,
     rooms: HashMap<RoomNid, (Arc<RoomKey>, Renderer<'a>)>,
     frames: Vec<Bytes>,
+    /// Of each room with events.
+    events: HashMap<RoomNid, RoomEvents>,
+}
+
+/// What a room's events gave.
+#[derive(Default)]
+struct RoomEvents {
+    frames: Vec<(i64, Bytes)>,
+    takes_away: bool,
 }
 
 impl Looking<'_> {
@@ -197,12 +207,14 @@ impl Looking<'_> {
         let (read, me) = (self.view.read, self.view.viewer.user);
         let mut up_to = read.position();
         let mut items = Vec::new();
-        let mut known: Vec<(i64, String, String)> = feed::account_data(read, me, since)?;
-        known.retain(|(_, kind, _)| KNOWN_PEOPLE.contains(&kind.as_str()));
-        for (position, kind, content) in known {
+        for data in feed::account_data(read, me, since)?.into_iter().filter(own::is_told) {
             match items.last_mut() {
-                Some((last, _, Item::AccountData(entries))) if *last == position => entries.push((kind, content)),
-                _ => items.push((position, RoomNid(0), Item::AccountData(vec![(kind, content)]))),
+                Some((position, room, Item::AccountData(entries)))
+                    if (*position, *room) == (data.position, data.room) =>
+                {
+                    entries.push(data);
+                }
+                _ => items.push((data.position, data.room, Item::AccountData(vec![data]))),
             }
         }
         for row in rows {
@@ -245,7 +257,10 @@ impl Looking<'_> {
         let frame = match item {
             Item::Event(event) => {
                 let key = self.room(room)?;
-                self.event(&key, event, at)?
+                let frame = self.event(&key, event, at)?;
+                let events = self.events.entry(room).or_default();
+                events.frames.extend(frame.clone().map(|frame| (position, frame)));
+                frame
             }
             Item::Membership(row) => {
                 let (key, ignored) = (self.room(room)?, self.view.ignored()?);
@@ -259,7 +274,10 @@ impl Looking<'_> {
                 let key = self.room(room)?;
                 Some(frames::receipt(self.read(), numbers, &key, &receipt, at)?.into())
             }
-            Item::AccountData(entries) => Some(frames::account_data(&entries, at)?.into()),
+            Item::AccountData(entries) => {
+                let key = if room == RoomNid(0) { None } else { Some(self.room(room)?) };
+                Some(own::account_data(self.read(), numbers, key.as_deref(), &entries, at)?.into())
+            }
         };
         self.frames.extend(frame);
         Ok(())
@@ -269,6 +287,9 @@ impl Looking<'_> {
     fn event(&mut self, room: &Arc<RoomKey>, event: EventNid, at: Position) -> Result<Option<Bytes>, StoreError> {
         let read = self.view.read;
         let page = event_pages::by_nid(read, event)?;
+        if &*page.row.kind == "m.room.redaction" {
+            self.events.entry(room.nid).or_default().takes_away = true;
+        }
         if page.row.state_key.is_none()
             && (self.view.ignored()?.contains(&page.row.sender)
                 // A withdrawn message; the redaction itself is told.
@@ -296,6 +317,26 @@ impl Looking<'_> {
     fn is_unheard(&self, room: RoomNid, sender: UserNid) -> Result<bool, StoreError> {
         let (me, unheard) = (self.view.viewer.user, &self.sources.unheard);
         Ok(sender != me && unheard.concerns(room) && unheard.is_unheard(self.view.read, me, room)?)
+    /// Gives what the events of rooms gave to others, where the viewer saw what any member sees; answers in which.
+    fn publish(&mut self, rows: &[MemberRow], since: i64, up_to: i64) -> Result<Vec<RoomNid>, StoreError> {
+        let mut plain = Vec::new();
+        if self.events.is_empty() || !self.view.ignored()?.is_empty() {
+            return Ok(plain);
+        }
+        for row in rows {
+            // Who came, or changed what they are called, since then was told of that in place of an event.
+            if row.membership != Membership::Join || row.position > since {
+                continue;
+            }
+            let Some(events) = self.events.remove(&row.room) else { continue };
+            let Some((_, renderer)) = self.rooms.get_mut(&row.room) else { continue };
+            if renderer.visibility()?.floor() <= since {
+                plain.push(row.room);
+                let RoomEvents { frames, takes_away } = events;
+                self.sources.ring.publish(row.room, Run { from: since, to: up_to, frames, takes_away });
+            }
+        }
+        Ok(plain)
     }
 
     fn typing(&mut self, rows: &[MemberRow], place: Place) -> Result<(), StoreError> {
@@ -325,12 +366,8 @@ impl Looking<'_> {
         if since.is_some_and(|since| presence.is_quiet(me, since)) {
             return Ok(Some(serial));
         }
-        let mut rooms: Vec<RoomNid> = members::of_user(self.view.read, me)?
-            .into_iter()
-            .filter(|row| row.membership == Membership::Join)
-            .map(|row| row.room)
-            .collect();
-        rooms.sort_unstable();
+        // Those who are known from large rooms alone are not told of: 5,000 members who came at once were 17 million frames.
+        let rooms = feed::small_rooms(self.view.read, me, RECEIPTS_TOLD)?;
         let (changes, next) = match since {
             None => (presence.present(me, &rooms, MAX_PRESENCE), serial),
             Some(since) => presence.changes_since(me, &rooms, since, MAX_PRESENCE),

@@ -8,9 +8,12 @@ mod connections;
 mod delivered;
 mod frames;
 mod look;
+mod own;
 mod position;
+mod reactions;
+mod ring;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -19,8 +22,9 @@ use tokio::sync::broadcast;
 
 use self::{
     connections::{Connections, Heard, Slot},
-    delivered::{Received, frames_of},
+    delivered::{Received, frames_of, frames_of_servers},
     look::{Look, Place, Rendered, Sources},
+    ring::Ring,
 };
 pub use self::{
     connections::{MAX_OF_USER, TooMany},
@@ -37,7 +41,10 @@ use crate::{
     numbers::Numbers,
     presence::{Presence, Syncing},
     rooms::{client_event::Viewer, page_token::BadToken, typing::Typing},
-    store::{Snapshot, Store, StoreError, ids::UserNid},
+    store::{
+        Snapshot, Store, StoreError,
+        ids::{RoomNid, UserNid},
+    },
 };
 
 /// Bytes of events' frames that are kept, for so long; they are what most connections want at the same time.
@@ -121,6 +128,7 @@ impl Push {
             numbers: with.numbers,
             unheard: with.unheard,
             rendered,
+            ring: Arc::new(Ring::new(RENDERED, RENDERED_FOR)),
             incarnation: with.store.incarnation(),
         };
         Self {
@@ -163,28 +171,34 @@ impl Push {
                 self.told.insert(user, to);
                 received.push(Received { user, from, to });
             }
+            let servers = self.acknowledged.servers_moved();
             if self.connections.count() == 0 {
                 continue;
             }
             for some in received.chunks(TOGETHER) {
-                let listening = self.connections.users().into_iter().collect();
                 let (some, sources) = (some.to_vec(), self.sources.clone());
-                let told = move |read: &Snapshot<'_>| {
-                    let mut frames = Vec::new();
-                    for received in &some {
-                        frames.extend(frames_of(read, received, &listening, &sources)?);
-                    }
-                    Ok(frames)
-                };
-                match self.store.read::<_, StoreError, _>(told).await {
-                    Ok(frames) => {
-                        for (user, frame) in frames {
-                            self.connections.tell(user, &frame.into());
-                        }
-                    }
-                    Err(error) => tracing::debug!(%error, "what was delivered is told on request alone"),
+                self.tell(move |read, listening| frames_of(read, &some, listening, &sources)).await;
+            }
+            if !servers.is_empty() {
+                let sources = self.sources.clone();
+                self.tell(move |read, listening| frames_of_servers(read, &servers, listening, &sources)).await;
+            }
+        }
+    }
+
+    /// Gives frames of the moment to those of the users with connections whom they are for.
+    async fn tell<F>(&self, frames: F)
+    where
+        F: FnOnce(&Snapshot<'_>, &HashSet<UserNid>) -> Result<Vec<(UserNid, String)>, StoreError> + Send + 'static,
+    {
+        let listening: HashSet<UserNid> = self.connections.users().into_iter().collect();
+        match self.store.read::<_, StoreError, _>(move |read| frames(read, &listening)).await {
+            Ok(frames) => {
+                for (user, frame) in frames {
+                    self.connections.tell(user, &frame.into());
                 }
             }
+            Err(error) => tracing::debug!(%error, "what was delivered is told on request alone"),
         }
     }
 
@@ -204,7 +218,17 @@ impl Push {
             }
         }
         let place = Place { position, typing: 0, presence: None };
-        Ok(Feed { push: self.clone(), session, slot, waiter, place, greeted: false, lost, _syncing: syncing })
+        Ok(Feed {
+            push: self.clone(),
+            session,
+            slot,
+            waiter,
+            place,
+            plain: Vec::new(),
+            greeted: false,
+            lost,
+            _syncing: syncing,
+        })
     }
 
     /// The place in the present order that a client means; None: it is not of this database's history.
@@ -249,6 +273,16 @@ pub enum Wakening {
     Stopping,
 }
 
+/// What is known without a look.
+enum Events {
+    /// There is nothing new but, perhaps, presence.
+    None,
+    /// All that is new, and up to where.
+    Here(Vec<Bytes>, i64),
+    /// One has to look.
+    Look,
+}
+
 /// What one connection is told.
 pub struct Feed {
     push: Arc<Push>,
@@ -256,6 +290,8 @@ pub struct Feed {
     slot: Slot,
     waiter: Waiter,
     place: Place,
+    /// Rooms whose events the user sees as any member does, as the last look found: since then there were only events.
+    plain: Vec<RoomNid>,
     greeted: bool,
     lost: bool,
     /// The user is online as long as the connection is.
@@ -280,11 +316,16 @@ impl Feed {
             self.place = look.place;
             return Ok(Batch { frames: look.frames, more: true });
         }
-        if self.is_quiet() {
-            return Ok(Batch { frames: Vec::new(), more: false });
+        match self.events() {
+            Events::Here(frames, position) => {
+                self.place.position = position;
+                return Ok(Batch { frames, more: true });
+            }
+            Events::None if self.presence_is_quiet() => return Ok(Batch { frames: Vec::new(), more: false }),
+            Events::None | Events::Look => {}
         }
-        let Look { frames, place, more } = self.look().await?;
-        self.place = place;
+        let Look { frames, place, more, plain } = self.look().await?;
+        (self.place, self.plain) = (place, plain);
         Ok(Batch { frames, more })
     }
 
@@ -293,15 +334,28 @@ impl Feed {
         Position { position: self.place.position, incarnation: self.push.store.incarnation() }
     }
 
-    fn is_quiet(&self) -> bool {
-        let (sources, user) = (&self.push.sources, self.session.user);
+    /// What there is to see, as far as that is known without a look.
+    fn events(&self) -> Events {
+        let (sources, user, since) = (&self.push.sources, self.session.user, self.place.position);
         let typing_unchanged = self.place.typing == sources.typing.serial();
-        sources.notifier.is_quiet(user, self.place.position, typing_unchanged)
-            && match (&sources.presence, self.place.presence) {
-                (Some(presence), Some(serial)) => presence.is_quiet(user, serial),
-                (_, None) => false,
-                (None, _) => true,
-            }
+        let Some(rooms) = sources.notifier.only_events(user, since, typing_unchanged) else { return Events::Look };
+        let Some(up_to) = rooms.iter().map(|(_, newest)| *newest).max() else { return Events::None };
+        let mut events = Vec::new();
+        for (room, newest) in &rooms {
+            let found = self.plain.contains(room).then(|| sources.ring.between(*room, since, *newest)).flatten();
+            let Some(found) = found else { return Events::Look };
+            events.extend(found);
+        }
+        events.sort_by_key(|(position, _)| *position);
+        Events::Here(events.into_iter().map(|(_, frame)| frame).collect(), up_to)
+    }
+
+    fn presence_is_quiet(&self) -> bool {
+        match (&self.push.sources.presence, self.place.presence) {
+            (Some(presence), Some(serial)) => presence.is_quiet(self.session.user, serial),
+            (_, None) => false,
+            (None, _) => true,
+        }
     }
 
     async fn look(&self) -> Result<Look, StoreError> {

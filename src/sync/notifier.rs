@@ -309,6 +309,7 @@ impl WakeMembers for Notifier {
 
     /// Waiters are woken by those who wrote it.
     fn receipt_written(&self, _: RoomNid, _: i64) {}
+
     fn will_tell(&self, room: RoomNid, position: i64) {
         lock(&self.rooms).announced.announce(room, position);
     }

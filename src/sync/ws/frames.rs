@@ -23,9 +23,6 @@ use crate::{
     },
 };
 
-/// Types of events that are messages.
-const MESSAGES: [&str; 3] = ["m.room.message", "m.sticker", "m.room.encrypted"];
-
 /// What types of events begin with that calls are made of.
 const CALLS: &str = "m.call.";
 

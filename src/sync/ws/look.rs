@@ -315,8 +315,14 @@ impl Looking<'_> {
 
     /// Whether the viewer wants nothing of what others say in this room.
     fn is_unheard(&self, room: RoomNid, sender: UserNid) -> Result<bool, StoreError> {
-        let (me, unheard) = (self.view.viewer.user, &self.sources.unheard);
-        Ok(sender != me && unheard.concerns(room) && unheard.is_unheard(self.view.read, me, room)?)
+        Ok(sender != self.view.viewer.user && self.wants_nothing_of(room)?)
+    }
+
+    fn wants_nothing_of(&self, room: RoomNid) -> Result<bool, StoreError> {
+        let unheard = &self.sources.unheard;
+        Ok(unheard.concerns(room) && unheard.is_unheard(self.view.read, self.view.viewer.user, room)?)
+    }
+
     /// Gives what the events of rooms gave to others, where the viewer saw what any member sees; answers in which.
     fn publish(&mut self, rows: &[MemberRow], since: i64, up_to: i64) -> Result<Vec<RoomNid>, StoreError> {
         let mut plain = Vec::new();
@@ -326,6 +332,9 @@ impl Looking<'_> {
         for row in rows {
             // Who came, or changed what they are called, since then was told of that in place of an event.
             if row.membership != Membership::Join || row.position > since {
+                continue;
+            }
+            if self.wants_nothing_of(row.room)? {
                 continue;
             }
             let Some(events) = self.events.remove(&row.room) else { continue };

@@ -1,4 +1,5 @@
-//! What LinkIM's API costs: the list of an account with 2,000 rooms, and a message beside Matrix's own send.
+//! What LinkIM's API costs: the list of an account with 2,000 rooms, a message beside Matrix's own send, and who has read the
+//! announcement of a group of 5,000.
 //!
 //! `cargo bench --bench conversations -- 2000`; see benches/README.md. Requests go through the router, without sockets.
 
@@ -7,17 +8,36 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use axum::{
     Router,
     body::Body,
-    extract::ConnectInfo,
+    extract::{ConnectInfo, FromRef},
     http::{Request, StatusCode},
 };
 use http_body_util::BodyExt;
-use linkim::{app::App, config::Config, ops::data_dir};
-use ruma::server_name;
+use linkim::{
+    accounts::Session,
+    app::App,
+    config::Config,
+    conversations::MarkRead,
+    groups::{Actor, Groups},
+    numbers::{GroupRef, Numbers},
+    ops::data_dir,
+    params,
+    store::{
+        StoreError,
+        ids::{self, DeviceNid},
+    },
+};
+use ruma::{UserId, server_name};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 /// Requests over which a time is taken.
 const TIMES: usize = 200;
+
+/// Members of the group whose announcement is read.
+const MEMBERS: usize = 5_000;
+
+/// Users whom one call may add.
+const AT_ONCE: usize = 1_000;
 
 struct User {
     router: Router,
@@ -70,6 +90,7 @@ async fn measure(rooms: usize) {
     let rooms = build(&alice, &bob, rooms).await;
     lists(&alice, &bob, &rooms).await;
     sends(&alice, &bob).await;
+    readers(&app, &alice).await;
     app.stop().await;
 }
 
@@ -103,16 +124,81 @@ async fn lists(alice: &User, bob: &User, rooms: &[String]) {
     for room in rooms.iter().take(3) {
         say(bob, room, "since").await;
     }
-    let sizes = [("first page, 20", "/conversations"), ("first page, 200", "/conversations?page_size=200")];
+    let sizes =
+        [("first page, 20", "/conversations?page_size=20"), ("first page, 200", "/conversations?page_size=200")];
     for (what, path) in sizes.into_iter().chain([("incremental, 3 changed", since.as_str())]) {
-        let mut times = Vec::with_capacity(TIMES);
-        for _ in 0..TIMES {
-            let start = Instant::now();
-            let list = alice.call("GET", path, None).await;
-            times.push(start.elapsed().as_secs_f64() * 1000.0);
-            assert!(!list["detail"].as_array().unwrap().is_empty());
+        time(alice, what, path).await;
+    }
+}
+
+/// How long a list takes.
+async fn time(user: &User, what: &str, path: &str) {
+    let mut times = Vec::with_capacity(TIMES);
+    for _ in 0..TIMES {
+        let start = Instant::now();
+        let list = user.call("GET", path, None).await;
+        times.push(start.elapsed().as_secs_f64() * 1000.0);
+        assert!(!list["detail"].as_array().unwrap().is_empty());
+    }
+    print(what, times);
+}
+
+/// Accounts without passwords: hashing them would be all that takes time.
+async fn people(app: &App, count: usize) -> Vec<Session> {
+    let write = app.store().write::<_, StoreError, _>(move |tx| {
+        let person = |number: usize| {
+            let user_id = UserId::parse(format!("@person-{number}:a.example")).unwrap();
+            let user = ids::intern_user(tx, &user_id)?;
+            tx.execute("INSERT INTO accounts (user, kind, created_ts) VALUES (?1, 0, 0)", params![user])?;
+            Ok(Session {
+                user,
+                user_id,
+                device: DeviceNid(user.0),
+                device_id: "DEVICE".into(),
+                token: user.0,
+                guest: false,
+                admin: false,
+                suspended: false,
+            })
+        };
+        (0..count).map(person).collect()
+    });
+    write.await.unwrap()
+}
+
+/// A group of all of them, its announcement, which half have read and a quarter have confirmed, and the lists of who has and
+/// who has not.
+async fn readers(app: &App, alice: &User) {
+    let people = people(app, MEMBERS - 1).await;
+    let start = Instant::now();
+    let names: Vec<i64> = people.iter().map(|person| person.user.0).collect();
+    let (first, rest) = names.split_at(AT_ONCE.min(names.len()));
+    let body = json!({ "group_name": "Everybody", "user_ids": first });
+    let group = alice.call("POST", "/group/create", Some(body)).await["groupID"].as_str().unwrap().to_owned();
+    for some in rest.chunks(AT_ONCE) {
+        let body = json!({ "group_id": group, "user_ids": some });
+        alice.call("POST", "/group/invite", Some(body)).await;
+    }
+    println!("a group of {MEMBERS} made in {:.1} s", start.elapsed().as_secs_f64());
+
+    let body = json!({ "group_id": group, "new_notice": "The office is closed on Monday", "must_confirm": true });
+    alice.call("PUT", "/group/notice", Some(body)).await;
+    let named: GroupRef = serde_json::from_value(json!(group)).unwrap();
+    let room = Arc::<Numbers>::from_ref(app.linkim()).group(&named).await.unwrap().unwrap();
+    let (groups, mark) = (Arc::<Groups>::from_ref(app.linkim()), Arc::<MarkRead>::from_ref(app.linkim()));
+    let start = Instant::now();
+    for (number, person) in people.iter().enumerate() {
+        match number % 4 {
+            0 => mark.mark(person, &room, None).await.unwrap(),
+            1 => drop(groups.confirm(&room, &Actor::from(person), None).await.unwrap()),
+            _ => {}
         }
-        print(what, times);
+    }
+    println!("read or confirmed by half of them in {:.1} s", start.elapsed().as_secs_f64());
+    for state in ["read", "unread", "confirmed", "unconfirmed"] {
+        let path = format!("/group/notice/readers?group_id={group}&state={state}");
+        time(alice, &format!("{state}, first page, 20"), &path).await;
+        time(alice, &format!("{state}, first page, 200"), &(path + "&page_size=200")).await;
     }
 }
 

@@ -28,6 +28,8 @@ struct NoWake;
 
 impl Wake for NoWake {
     fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
+    fn state_changed(&self, _: RoomNid) {}
+    fn room_changed_here(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>) {}
 }
 
 fn object(value: Value) -> CanonicalJsonObject {

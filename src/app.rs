@@ -27,7 +27,7 @@ use tower_http::{
 pub use self::{admin::admin, federation::Peers, listeners::serve};
 use self::{encryption::Encryption, memberships::Memberships, services::services};
 use crate::{
-    accounts::{Acknowledged, LastSeen, keep_acknowledged, keep_last_seen},
+    accounts::{Acknowledged, LastSeen, MailError, keep_acknowledged, keep_last_seen},
     api::{
         client,
         client::state::ClientState,
@@ -70,6 +70,9 @@ pub enum StartError {
     /// The certificates that other servers are judged by.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The mail server for verification codes.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// What requests to other servers need of the system.
     #[error("requests to other servers: {0}")]
     Outgoing(String),

@@ -2,7 +2,7 @@
 //!
 //! After a change of the API, `LINKIM_WRITE_SPEC=1 cargo test --test api_document` writes it anew.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use linkim::api::linkim::{docs, errcode, routes};
 
@@ -40,4 +40,52 @@ fn the_document_says_what_no_handler_does() {
     }
     assert!(errcode::ALL.is_sorted_by(|one, other| one.0 < other.0), "each number has one meaning");
     assert_eq!(made["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+}
+
+/// Calls `check` with the name and the schema of each property of an object and of each parameter.
+fn each_field<'v>(value: &'v serde_json::Value, check: &mut impl FnMut(&'v str, &'v serde_json::Value)) {
+    match value {
+        serde_json::Value::Object(object) => {
+            if let Some(properties) = object.get("properties").and_then(serde_json::Value::as_object) {
+                properties.iter().for_each(|(name, schema)| check(name, schema));
+            }
+            if let (Some(name), Some(_), Some(schema)) = (object.get("name"), object.get("in"), object.get("schema")) {
+                check(name.as_str().unwrap_or_default(), schema);
+            }
+            object.values().for_each(|value| each_field(value, check));
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| each_field(value, check)),
+        _ => {}
+    }
+}
+
+/// Old names are RFC 3339, new ones milliseconds, and a name tells which (spec/decisions/0014).
+#[test]
+fn the_name_of_a_time_says_its_form() {
+    let made: serde_json::Value = yaml_serde::from_str(&document()).expect("YAML");
+    let (mut old, mut new, mut wrong) = (BTreeSet::new(), 0, Vec::new());
+    each_field(&made, &mut |name, schema| {
+        let types = match &schema["type"] {
+            serde_json::Value::Array(types) => types.iter().filter(|kind| **kind != "null").collect(),
+            one => vec![one],
+        };
+        let spelled = name.ends_with("_time") || name.ends_with("Time") || name.ends_with("_at") || name == "time";
+        let counted = name == "ts" || name.ends_with("_ts");
+        let fits = match (spelled || schema["format"] == "date-time", counted) {
+            (true, _) => types == ["string"] && schema["format"] == "date-time",
+            (_, true) => types == ["integer"] && schema["format"] == "int64",
+            _ => return,
+        };
+        if counted {
+            new += 1;
+        } else {
+            old.insert(name);
+        }
+        if !fits {
+            wrong.push(format!("{name}: {schema}"));
+        }
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(old.into_iter().collect::<Vec<_>>(), ["CreateTime", "created_at", "update_time"], "no new ones");
+    assert!(new > 5, "the times were not found: {new}");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 /// An authority with a self-signed certificate of its own.
 pub struct Authority {
@@ -23,6 +24,22 @@ pub struct Issued {
     pub certificate: String,
     /// Its private key.
     pub key: String,
+}
+
+impl Issued {
+    /// TLS as a server that shows this certificate.
+    pub fn server_config(&self) -> Arc<rustls::ServerConfig> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a private key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("the key fits the certificate");
+        Arc::new(config)
+    }
 }
 
 impl Authority {

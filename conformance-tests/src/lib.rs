@@ -22,6 +22,7 @@ mod authority;
 mod client;
 mod command;
 mod events;
+pub mod figures;
 mod files;
 mod folders;
 mod gate;

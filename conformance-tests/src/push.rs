@@ -7,7 +7,7 @@ use tokio::time::{Duration, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::{Client, PATIENCE, encode};
 
@@ -58,6 +58,17 @@ impl Push {
             match next.expect("the connection is open").expect("a frame") {
                 Message::Ping(_) | Message::Pong(_) => {}
                 message => return message,
+            }
+        }
+    }
+
+    /// The text of the next frame as it came; none where the server closes or the connection breaks. Waits for ever.
+    pub async fn next_text(&mut self) -> Option<Utf8Bytes> {
+        loop {
+            match self.socket.next().await?.ok()? {
+                Message::Text(text) => return Some(text),
+                Message::Ping(_) | Message::Pong(_) => {}
+                _ => return None,
             }
         }
     }

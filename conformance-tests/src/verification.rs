@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::{Client, Options, eventually};
+use crate::{Authority, Client, Options, eventually};
 
 /// What arrived, and whether anything is taken.
 #[derive(Default)]
@@ -35,8 +35,19 @@ impl Inbox {
 pub struct Verification {
     mails: Arc<Inbox>,
     texts: Arc<Inbox>,
-    mail_port: u16,
+    smtp_url: String,
     text_port: u16,
+    /// The file of the authority that certified the mail server.
+    authority: Option<tempfile::NamedTempFile>,
+}
+
+/// How a mail server speaks TLS.
+#[derive(Clone, Copy, Debug)]
+pub enum MailTls {
+    /// From the start: `smtps`.
+    Wrapped,
+    /// After STARTTLS.
+    Upgraded,
 }
 
 impl Default for Verification {
@@ -49,18 +60,40 @@ impl Verification {
     /// Starts both.
     pub fn start() -> Self {
         let (mails, texts) = (Arc::<Inbox>::default(), Arc::<Inbox>::default());
-        let mail_port = listen(mails.clone(), mail);
+        let smtp_url = format!("smtp://127.0.0.1:{}", listen(mails.clone(), mail));
         let text_port = listen(texts.clone(), webhook);
-        Self { mails, texts, mail_port, text_port }
+        Self { mails, texts, smtp_url, text_port, authority: None }
+    }
+
+    /// Starts both, the mail server with TLS, certified by `authority`. Servers that send codes here believe it if `believed`.
+    pub fn start_over_tls(how: MailTls, authority: &Authority, believed: bool) -> Self {
+        let tls = authority.issue(&["127.0.0.1"]).server_config();
+        let (mails, texts) = (Arc::<Inbox>::default(), Arc::<Inbox>::default());
+        let upgraded = matches!(how, MailTls::Upgraded);
+        let port = listen(mails.clone(), move |stream, inbox| mail_over_tls(stream, inbox, upgraded, tls.clone()));
+        let smtp_url = match how {
+            MailTls::Wrapped => format!("smtps://127.0.0.1:{port}"),
+            MailTls::Upgraded => format!("smtp://127.0.0.1:{port}?tls=required"),
+        };
+        let text_port = listen(texts.clone(), webhook);
+        let file = believed.then(|| {
+            let mut file = tempfile::NamedTempFile::new().expect("a file");
+            file.write_all(authority.certificate().as_bytes()).expect("a file that can be written");
+            file
+        });
+        Self { mails, texts, smtp_url, text_port, authority: file }
     }
 
     /// The tables of linkim.toml that make a server send codes here.
     pub fn tables(&self) -> String {
+        let trusted = self.authority.as_ref().map(|file| format!("extra_ca_certificates = [{:?}]\n", file.path()));
         format!(
-            "[email]\nsmtp_url = \"smtp://127.0.0.1:{}\"\nfrom = \"LinkIM <linkim@a.example>\"\n\
+            "[email]\nsmtp_url = \"{}\"\nfrom = \"LinkIM <linkim@a.example>\"\n\
              [verification]\nsms_webhook = \"http://127.0.0.1:{}/send?token=t\"\n\
-             [outgoing]\nallow_private_addresses = true\n",
-            self.mail_port, self.text_port
+             [outgoing]\nallow_private_addresses = true\n{}",
+            self.smtp_url,
+            self.text_port,
+            trusted.unwrap_or_default()
         )
     }
 
@@ -156,12 +189,15 @@ pub fn wrong_code(code: &str) -> String {
     format!("{first}{}", &code[1..])
 }
 
-fn listen(inbox: Arc<Inbox>, serve: fn(TcpStream, &Inbox) -> std::io::Result<()>) -> u16 {
+fn listen<S>(inbox: Arc<Inbox>, serve: S) -> u16
+where
+    S: Fn(TcpStream, &Inbox) -> std::io::Result<()> + Clone + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
     let port = listener.local_addr().expect("a bound listener has an address").port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let inbox = inbox.clone();
+            let (inbox, serve) = (inbox.clone(), serve.clone());
             // A client that goes away ends its own thread.
             std::thread::spawn(move || serve(stream, &inbox));
         }
@@ -169,18 +205,56 @@ fn listen(inbox: Arc<Inbox>, serve: fn(TcpStream, &Inbox) -> std::io::Result<()>
     port
 }
 
-/// A conversation of RFC 5321 that takes every message, but none for `refused@…`.
+/// A conversation of RFC 5321, in the clear.
 fn mail(stream: TcpStream, inbox: &Inbox) -> std::io::Result<()> {
-    let mut out = stream.try_clone()?;
-    if inbox.failing.load(Ordering::Relaxed) {
-        return out.write_all(b"421 not now\r\n");
+    converse(&mut BufReader::new(stream), inbox, false).map(drop)
+}
+
+/// The same within TLS: from the start, or after STARTTLS (RFC 3207).
+fn mail_over_tls(
+    stream: TcpStream,
+    inbox: &Inbox,
+    upgraded: bool,
+    tls: Arc<rustls::ServerConfig>,
+) -> std::io::Result<()> {
+    let mut plain = BufReader::new(stream);
+    if upgraded && !converse(&mut plain, inbox, true)? {
+        return Ok(());
     }
-    out.write_all(b"220 mail.example\r\n")?;
-    let mut lines = BufReader::new(stream).lines();
+    let connection = rustls::ServerConnection::new(tls).map_err(std::io::Error::other)?;
+    let stream = rustls::StreamOwned::new(connection, plain.into_inner());
+    let mut within = BufReader::new(stream);
+    if upgraded {
+        // The greeting was before.
+        return commands(&mut within, inbox, false).map(drop);
+    }
+    converse(&mut within, inbox, false).map(drop)
+}
+
+/// Greets, and takes every message but those for `refused@…`; with `tls_first` none. Whether it ended with STARTTLS.
+fn converse(stream: &mut BufReader<impl Read + Write>, inbox: &Inbox, tls_first: bool) -> std::io::Result<bool> {
+    if inbox.failing.load(Ordering::Relaxed) {
+        stream.get_mut().write_all(b"421 not now\r\n")?;
+        return Ok(false);
+    }
+    stream.get_mut().write_all(b"220 mail.example\r\n")?;
+    commands(stream, inbox, tls_first)
+}
+
+fn commands(stream: &mut BufReader<impl Read + Write>, inbox: &Inbox, tls_first: bool) -> std::io::Result<bool> {
     let mut to = String::new();
-    while let Some(line) = lines.next() {
-        let line = line?;
+    while let Some(line) = line(stream)? {
         let answer = match line.split([' ', ':']).next().unwrap_or("").to_ascii_uppercase().as_str() {
+            "EHLO" if tls_first => "250-mail.example\r\n250 STARTTLS",
+            "STARTTLS" if tls_first => {
+                stream.get_mut().write_all(b"220 go on\r\n")?;
+                return Ok(true);
+            }
+            "QUIT" => {
+                stream.get_mut().write_all(b"221 bye\r\n")?;
+                return Ok(false);
+            }
+            _ if tls_first => "530 STARTTLS first",
             "EHLO" | "HELO" => "250 mail.example",
             "RCPT" if line.contains("refused@") => "550 no such mailbox",
             "RCPT" => {
@@ -188,23 +262,28 @@ fn mail(stream: TcpStream, inbox: &Inbox) -> std::io::Result<()> {
                 "250 ok"
             }
             "DATA" => {
-                out.write_all(b"354 go on\r\n")?;
-                let text: Vec<String> =
-                    lines.by_ref().map_while(Result::ok).take_while(|line| line.as_str() != ".").collect();
+                stream.get_mut().write_all(b"354 go on\r\n")?;
+                let mut text = Vec::new();
+                while let Some(line) = self::line(stream)?.filter(|line| line != ".") {
+                    text.push(line);
+                }
                 // The head has a date with numbers.
                 let body = text.join("\n").split_once("\n\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
                 inbox.put(to.clone(), body);
                 "250 taken"
             }
-            "QUIT" => {
-                out.write_all(b"221 bye\r\n")?;
-                return Ok(());
-            }
             _ => "250 ok",
         };
-        out.write_all(format!("{answer}\r\n").as_bytes())?;
+        stream.get_mut().write_all(format!("{answer}\r\n").as_bytes())?;
     }
-    Ok(())
+    Ok(false)
+}
+
+/// The next line, without its end; None at the end.
+fn line(stream: &mut impl BufRead) -> std::io::Result<Option<String>> {
+    let mut line = String::new();
+    let read = stream.read_line(&mut line)?;
+    Ok((read > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// An HTTP server that takes `{to, code, purpose}`.

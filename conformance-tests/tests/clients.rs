@@ -18,6 +18,12 @@ fn matrix_nio_encrypts() {
 }
 
 #[test]
+fn matrix_nio_and_the_app_see_the_same() {
+    let python = target_folder().join("clients/python/bin/python");
+    journey(&python, &clients_folder().join("nio_linkim_journey.py"));
+}
+
+#[test]
 fn matrix_js_sdk_goes_its_way() {
     let journey_file = clients_folder().join("js-sdk/journey.js");
     assert!(journey_file.with_file_name("node_modules").exists(), "matrix-js-sdk is not installed: run ./test once");

@@ -12,9 +12,15 @@ use std::{
 use http::HeaderValue;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    address::AddressError,
     message::{Mailbox, header::ContentType},
+    transport::smtp::{
+        self,
+        client::{Certificate, Tls, TlsParameters},
+    },
 };
 use ruma::OwnedServerName;
+use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
@@ -26,7 +32,10 @@ use super::{
 use crate::{
     clock::Clock,
     config::{self, Config},
-    peers::https::outgoing::{Fetch, Outgoing},
+    peers::https::{
+        TrustError, extra_certificates,
+        outgoing::{Fetch, Outgoing},
+    },
 };
 
 /// How long the mail server may take for one command, and for all of a message.
@@ -52,6 +61,20 @@ pub(super) enum DeliveryError {
     Refused,
 }
 
+/// Why the mail server of the configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// The authorities that certify it.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// `email.from`.
+    #[error("email.from: {0}")]
+    From(#[from] AddressError),
+    /// `email.smtp_url`, or TLS.
+    #[error("email.smtp_url: {0}")]
+    Smtp(#[from] smtp::Error),
+}
+
 /// The ways to send.
 pub struct Delivery {
     mail: Option<(AsyncSmtpTransport<Tokio1Executor>, Mailbox)>,
@@ -67,10 +90,14 @@ pub struct Delivery {
 
 impl Delivery {
     /// As the configuration says; the webhook is called through `outgoing`.
-    pub fn new(config: &Config, outgoing: Arc<Outgoing>, clock: Arc<dyn Clock>) -> Self {
+    ///
+    /// # Errors
+    /// [`MailError`]
+    pub fn new(config: &Config, outgoing: Arc<Outgoing>, clock: Arc<dyn Clock>) -> Result<Self, MailError> {
         let webhook = config.verification.sms_webhook.as_ref().and_then(|url| Url::parse(url.expose()).ok());
-        Self {
-            mail: config.email.as_ref().and_then(mail),
+        let mail = config.email.as_ref().map(|email| mail(email, &config.outgoing)).transpose()?;
+        Ok(Self {
+            mail,
             webhook,
             log: config.verification.log_codes,
             outgoing,
@@ -79,7 +106,7 @@ impl Delivery {
             places: Arc::new(Semaphore::new(AT_ONCE)),
             mail_away_until: AtomicI64::new(0),
             webhook_away_until: AtomicI64::new(0),
-        }
+        })
     }
 
     /// Whether there is a way to such addresses.
@@ -179,8 +206,30 @@ fn text(code: &str, server_name: &OwnedServerName) -> String {
 }
 
 /// The connection to the mail server, and the sender. Both were checked with the configuration.
-fn mail(email: &config::Email) -> Option<(AsyncSmtpTransport<Tokio1Executor>, Mailbox)> {
-    let from = email.from.parse::<Mailbox>().ok()?;
-    let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(email.smtp_url.expose()).ok()?;
-    Some((transport.timeout(Some(COMMAND_TIME)).build(), from))
+fn mail(
+    email: &config::Email,
+    trusted: &config::Outgoing,
+) -> Result<(AsyncSmtpTransport<Tokio1Executor>, Mailbox), MailError> {
+    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(email.smtp_url.expose())?;
+    if let Some(tls) = tls(email.smtp_url.expose(), extra_certificates(trusted)?)? {
+        transport = transport.tls(tls);
+    }
+    Ok((transport.timeout(Some(COMMAND_TIME)).build(), email.from.parse()?))
+}
+
+/// TLS as `from_url` understands the address, but believing these authorities beside the system's; None: without TLS.
+fn tls(smtp_url: &str, trusted: Vec<CertificateDer<'static>>) -> Result<Option<Tls>, smtp::Error> {
+    let Ok(url) = Url::parse(smtp_url) else { return Ok(None) };
+    let wanted = url.query_pairs().find(|(key, _)| key == "tls").map(|(_, value)| value.into_owned());
+    let tls = match (url.scheme(), wanted.as_deref()) {
+        ("smtps", _) => Tls::Wrapper,
+        (_, Some("required")) => Tls::Required,
+        (_, Some("opportunistic")) => Tls::Opportunistic,
+        _ => return Ok(None),
+    };
+    let mut parameters = TlsParameters::builder(url.host_str().unwrap_or_default().to_owned());
+    for certificate in trusted {
+        parameters = parameters.add_root_certificate(Certificate::from_der(certificate.to_vec())?);
+    }
+    Ok(Some(tls(parameters.build_rustls()?)))
 }

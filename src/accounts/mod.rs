@@ -45,7 +45,7 @@ pub use self::{
     address_login::{AddressLogin, ByCodeError},
     codes::{CheckError, CodeRefused, Codes, Purpose, SendError},
     deactivation::Deactivation,
-    delivery::Delivery,
+    delivery::{Delivery, MailError},
     devices::{Devices, Seen},
     endings::{EndReason, Ended},
     filters::{FilterError, Filters},

@@ -104,7 +104,7 @@ impl Peers {
         let events = Arc::new(EventChecker::new(keys.clone()));
         let missing = Arc::new(Missing::new(store.clone(), appenders.clone(), events.clone(), client.clone()));
         let policy = PolicyServers::new(store.clone(), client.clone(), reachability.clone(), clock.clone());
-        let policy = Arc::new(policy);
+        let policy = Arc::new(policy.with_rules(vec![base.group_rules.clone()]));
         appenders.countersign_with(policy.clone());
         let acls = Arc::<ServerAcls>::default();
         let sender = Sender::load(sender::Parts {

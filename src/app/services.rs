@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Base, Peers, encryption::Encryption, memberships::Memberships, verification::Verification};
+use super::{Base, Peers, StartError, encryption::Encryption, memberships::Memberships, verification::Verification};
 use crate::{
     accounts::{
         AccountData, AddressLogin, Deactivation, Devices, Filters, LastSeen, Login, LoginTokens, Passwords, Profiles,
@@ -20,7 +20,6 @@ use crate::{
         hierarchy::Hierarchy, reading::Reading, receipts::Receipts, reports::Reports, send::Sending,
         summary::Summaries, typing::Typing, upgrade::Upgrades, user_directory::UserDirectory,
     },
-    store::StoreError,
     sync::v3::V3,
 };
 
@@ -33,7 +32,7 @@ pub(super) async fn services(
     follower: &Arc<AccountFollower>,
     media: &Arc<Media>,
     encryption: &Encryption,
-) -> Result<ClientState, StoreError> {
+) -> Result<ClientState, StartError> {
     let Base { config, store, clock, random, notifier, appenders, typing_notes, sender_notes, .. } = base;
     let Base { presence, contact_rules, group_rules, receive_nothing, .. } = base;
     let server_name = &config.server_name;

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Base, Peers};
-use crate::{
-    accounts::{Codes, Delivery, InvitationCodes, ThirdPartyIds, TokenRequests},
-    store::StoreError,
-};
+use super::{Base, Peers, StartError};
+use crate::accounts::{Codes, Delivery, InvitationCodes, ThirdPartyIds, TokenRequests};
 
 /// What proves who somebody is, beside passwords.
 pub(super) struct Verification {
@@ -18,9 +15,9 @@ pub(super) struct Verification {
 
 impl Verification {
     /// Makes the services.
-    pub(super) async fn new(base: &Base, peers: &Peers) -> Result<Self, StoreError> {
+    pub(super) async fn new(base: &Base, peers: &Peers) -> Result<Self, StartError> {
         let Base { config, store, clock, random, .. } = base;
-        let delivery = Arc::new(Delivery::new(config, peers.outgoing.clone(), clock.clone()));
+        let delivery = Arc::new(Delivery::new(config, peers.outgoing.clone(), clock.clone())?);
         let limited = config.rate_limits.enabled;
         let codes = Codes::load(store.clone(), clock.clone(), random.clone(), delivery, limited);
         let codes = Arc::new(codes.await?);

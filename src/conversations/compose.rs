@@ -2,8 +2,7 @@
 
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedUserId};
 
-use super::message::kind;
-use crate::rooms::content::object;
+use crate::rooms::{content::object, message_kind as kind};
 
 /// A message that is to be sent.
 #[derive(Clone, Debug, Default)]

@@ -1,13 +1,13 @@
 //! What a message is to LinkIM's clients: a number, a kind, a content.
 //!
-//! Kinds are those of the old LinkIM (1 text, 2 image, 3 file) and OpenIM's content types beyond. A message that was withdrawn
-//! and restored is shown at its old place under its old number, with the text of the event that restored it.
+//! A message that was withdrawn and restored is shown at its old place under its old number, with the text of the event that
+//! restored it.
 
 use ruma::OwnedEventId;
 use serde::Deserialize;
 
 use crate::{
-    rooms::{client_event::Renderer, relations},
+    rooms::{client_event::Renderer, message_kind, relations},
     store::{
         Read, StoreError, event_pages,
         event_pages::EventPage,
@@ -15,26 +15,6 @@ use crate::{
         message_numbers,
     },
 };
-
-/// Kinds of messages.
-pub mod kind {
-    /// Encrypted: this server can't read it.
-    pub const ENCRYPTED: i64 = 0;
-    /// Text.
-    pub const TEXT: i64 = 1;
-    /// An image.
-    pub const IMAGE: i64 = 2;
-    /// A file.
-    pub const FILE: i64 = 3;
-    /// A sound.
-    pub const AUDIO: i64 = 103;
-    /// A film.
-    pub const VIDEO: i64 = 104;
-    /// A place.
-    pub const LOCATION: i64 = 109;
-    /// Something else, with a text that stands for it.
-    pub const CUSTOM: i64 = 110;
-}
 
 /// A message that may be shown.
 #[derive(Clone, Debug)]
@@ -49,7 +29,7 @@ pub struct Message {
     pub position: i64,
     /// Who sent it.
     pub sender: UserNid,
-    /// One of [`kind`].
+    /// One of [`message_kind`].
     pub kind: i64,
     /// Its text, or where its file is (`mxc://…`); empty if it is encrypted.
     pub content: String,
@@ -153,13 +133,9 @@ fn shown(
         }
     }
     let body = content.body.unwrap_or_default();
-    let kind = kind_of(&page.row.kind, content.msgtype.as_deref());
+    let kind = message_kind::of(&page.row.kind, content.msgtype.as_deref());
     let mentions = content.mentions.unwrap_or_default();
-    let text = match kind {
-        kind::ENCRYPTED => String::new(),
-        kind::IMAGE | kind::FILE | kind::AUDIO | kind::VIDEO => content.url.unwrap_or_default(),
-        _ => body.clone(),
-    };
+    let text = message_kind::shown(kind, Some(body.clone()), content.url);
     let number = match original.row.nid == page.row.nid {
         true => message_numbers::of_event(read, page.row.nid)?,
         false => original.row.nid.0,
@@ -172,7 +148,7 @@ fn shown(
         sender: page.row.sender,
         kind,
         content: text,
-        body: if kind == kind::ENCRYPTED { String::new() } else { body },
+        body: if kind == message_kind::ENCRYPTED { String::new() } else { body },
         created_ms: original.row.origin_ts,
         edited,
         restored: original.row.nid != page.row.nid,
@@ -187,17 +163,4 @@ fn content_of(renderer: &mut Renderer<'_>, page: &EventPage) -> Result<Content, 
     renderer.content(page, &mut json)?;
     // What another server sent may have any shape: then there is nothing to show of it.
     Ok(serde_json::from_str(&json).unwrap_or_default())
-}
-
-fn kind_of(event_type: &str, msgtype: Option<&str>) -> i64 {
-    match (event_type, msgtype) {
-        ("m.room.encrypted", _) => kind::ENCRYPTED,
-        ("m.sticker", _) | (_, Some("m.image")) => kind::IMAGE,
-        (_, Some("m.text" | "m.notice" | "m.emote")) => kind::TEXT,
-        (_, Some("m.file")) => kind::FILE,
-        (_, Some("m.audio")) => kind::AUDIO,
-        (_, Some("m.video")) => kind::VIDEO,
-        (_, Some("m.location")) => kind::LOCATION,
-        _ => kind::CUSTOM,
-    }
 }

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::direct;
 use crate::{
     accounts::Session,
-    rooms::send_rules::{Refused, SendRule, Wanted},
+    rooms::{
+        message_kind,
+        send_rules::{Refused, SendRule, Wanted},
+    },
     store::{
         Read, Store, StoreError, account_data, conversations,
         ids::{RoomKey, RoomNid, UserNid},
@@ -76,7 +79,7 @@ impl SendRule for ReceiveNothing {
         room: &RoomKey,
         wanted: Wanted<'_>,
     ) -> Result<Option<Refused>, StoreError> {
-        if wanted.state_key.is_some() || !matches!(wanted.kind, "m.room.message" | "m.room.encrypted" | "m.sticker") {
+        if wanted.state_key.is_some() || !message_kind::is_message(wanted.kind) {
             return Ok(None);
         }
         let Some(peer) = direct::peer(read, room.nid, by.user)? else { return Ok(None) };

@@ -11,7 +11,6 @@ use super::{
     compose::{self, ComposeError, NewMessage},
     direct::{DirectRooms, OpenError},
     history,
-    message::kind,
     place::{self, ConversationRef, PlaceError},
 };
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
         access::{OpenRoom, ReadError},
         append::{Appended, Transaction},
         client_event::{Shape, Viewer},
+        message_kind as kind,
         power::Power,
         send::{SendError, Sending},
     },

@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Actor, GroupError, Groups, Member, Role, Roles,
     act::caller,
-    announcements::{NOTICE, confirmations, current, post_of},
+    announcements::{NOTICE, current, post_of},
+    confirming::confirmations,
     reading::member,
 };
 use crate::{

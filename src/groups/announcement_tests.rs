@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use super::{
     announcement_readers::{Post, ReadState, find},
-    announcements::{Notice, confirmation_content, message_content, replacing},
+    announcements::Notice,
+    announcing::{message_content, replacing},
     answers::Outcome,
     calls::Action,
+    confirming::confirmation_content,
 };
 use crate::{
     rooms::group_calls::CONFIRM,

@@ -1,38 +1,28 @@
-//! Announcements: the state event that holds what the owner or an admin announces, the pinned post that plain clients see, and
-//! the confirmations of who took note of it.
+//! Announcements as members read them: the state event that holds what the owner or an admin announces, and the pinned post that
+//! plain clients see. How they are made is in `announcing`, how members confirm them in `confirming`.
 //!
-//! All is done with the power of the one who announces, not of the service user: an announcement is signed by their server, and
-//! an admin on another server needs nobody's help. The state event holds the whole text, so that who may not read the post, since
-//! they came later, reads it there.
+//! The state event holds the whole text, so that who may not read the post, since they came later, reads it there.
 
 use std::sync::Arc;
 
 use linkim_federation::Pdu;
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedUserId, UserId};
+use ruma::{CanonicalJsonObject, EventId, OwnedEventId, OwnedUserId};
 use serde::Deserialize;
 
-use super::{
-    Actor, GroupError, Groups, Role, Roles,
-    act::{Ground, Plan, caller},
-    mutes,
-};
+use super::{Actor, GroupError, Groups, Roles, act::caller, confirming::has_confirmed};
 use crate::{
     numbers::{MessageRef, message},
     rooms::{
-        append::{Along, AppendError, LocalEvent},
         content::{number, object},
-        group_calls::CONFIRM,
         state,
         visibility::Visibility,
     },
     store::{
-        Read, StoreError, annotations, announcements,
-        announcements::Relations,
-        events,
+        Read, StoreError, events,
         events::EventRow,
         ids,
         ids::{EventNid, RoomKey, RoomNid, UserNid},
-        rooms, state as stored_state,
+        state as stored_state,
     },
 };
 
@@ -41,15 +31,6 @@ pub(crate) const NOTICE: &str = "org.linkim.group.notice";
 
 /// Characters of an announcement at most.
 pub const MAX_NOTICE: usize = 5_000;
-
-/// Messages pinned in a group at most, of which an announcement is one: others fall off the end.
-const MAX_PINNED: usize = 100;
-
-/// What tells readers of plain clients that a confirmation is wanted, below the text of the post.
-const HOW_TO_CONFIRM: &str = "\n\n(Please confirm with ✅ · 请用 ✅ 确认)";
-
-/// The key of the reaction that confirms.
-const CHECK_MARK: &str = "✅";
 
 /// An announcement as its state event says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,17 +64,6 @@ pub struct ShownNotice {
     pub confirmed: Option<bool>,
 }
 
-/// What is to be announced.
-#[derive(Clone, Debug, Default)]
-pub struct NewNotice {
-    /// The text; empty: the announcement is taken away.
-    pub text: String,
-    /// Whether members are asked to confirm it; None: as before where it is an edit, else no.
-    pub must_confirm: Option<bool>,
-    /// Whether the current announcement is changed, rather than a new one made.
-    pub edit: bool,
-}
-
 #[derive(Deserialize)]
 struct Content {
     text: String,
@@ -106,7 +76,7 @@ struct Content {
 
 impl Notice {
     /// What a state event says; None if it takes the announcement away, or is none.
-    fn of_pdu(pdu: &Pdu) -> Option<Self> {
+    pub(super) fn of_pdu(pdu: &Pdu) -> Option<Self> {
         let content: Content = serde_json::from_str(pdu.content().get()).ok()?;
         if content.text.is_empty() || content.text.chars().count() > MAX_NOTICE {
             return None;
@@ -137,34 +107,6 @@ impl Notice {
     }
 }
 
-/// The content of a post.
-pub(super) fn message_content(text: &str, must_confirm: bool) -> CanonicalJsonObject {
-    let body = if must_confirm { format!("{text}{HOW_TO_CONFIRM}") } else { text.to_owned() };
-    object([
-        ("body", body.into()),
-        ("m.mentions", object([("room", true.into())]).into()),
-        ("msgtype", "m.text".into()),
-        (NOTICE, object([("must_confirm", must_confirm.into())]).into()),
-    ])
-}
-
-/// The content of a changed post. It mentions nobody: who was told of the post was told.
-pub(super) fn replacing(post: &EventId, text: &str, must_confirm: bool) -> CanonicalJsonObject {
-    let mut new = message_content(text, must_confirm);
-    new.insert("m.mentions".into(), CanonicalJsonObject::new().into());
-    let mut content = new.clone();
-    content.insert("m.new_content".into(), new.into());
-    let relation = object([("event_id", post.as_str().into()), ("rel_type", "m.replace".into())]);
-    content.insert("m.relates_to".into(), relation.into());
-    content
-}
-
-/// The content of a confirmation.
-pub(super) fn confirmation_content(post: &EventId) -> CanonicalJsonObject {
-    let relation = object([("event_id", post.as_str().into()), ("rel_type", "m.reference".into())]);
-    object([("m.relates_to", relation.into())])
-}
-
 /// The current announcement with its state event; None also if the post was withdrawn.
 pub(super) fn current(read: &dyn Read, room: RoomNid) -> Result<Option<(Notice, EventNid)>, StoreError> {
     let Some(nid) = state::current_nid(read, room, NOTICE, "")? else { return Ok(None) };
@@ -178,150 +120,7 @@ pub(super) fn post_of(read: &dyn Read, room: RoomNid, post: &EventId) -> Result<
     Ok(events::by_id(read, post)?.filter(|row| row.room == room && !row.is(events::flag::HIDDEN)))
 }
 
-/// What is pinned, with the post `new` first and without `old`.
-fn pinned(
-    read: &dyn Read,
-    room: RoomNid,
-    old: Option<&EventId>,
-    new: Option<&EventId>,
-) -> Result<CanonicalJsonObject, StoreError> {
-    let before: CanonicalJsonObject =
-        state::current_content(read, room, "m.room.pinned_events", "")?.unwrap_or_default();
-    let rest = match before.get("pinned") {
-        Some(CanonicalJsonValue::Array(pinned)) => pinned.clone(),
-        _ => Vec::new(),
-    };
-    let is = |value: &CanonicalJsonValue, id: Option<&EventId>| matches!((value, id), (CanonicalJsonValue::String(value), Some(id)) if value == id.as_str());
-    let mut pinned: Vec<CanonicalJsonValue> = new.map(|new| new.as_str().into()).into_iter().collect();
-    pinned.extend(rest.into_iter().filter(|value| !is(value, old) && !is(value, new)));
-    pinned.truncate(MAX_PINNED);
-    Ok(object([("pinned", pinned.into())]))
-}
-
-/// Holds that the caller may announce.
-fn may_announce(ground: &Ground<'_>, by: &UserId) -> Result<(), GroupError> {
-    ground.needs(Role::Admin)?;
-    let mute = mutes::of_user(ground.read, ground.room.nid, by)?;
-    if ground.role < Role::Owner && mute.is_some_and(|mute| mute.holds(ground.now_ms)) {
-        return Err(GroupError::NotPermitted("you are muted in this group".into()));
-    }
-    Ok(())
-}
-
 impl Groups {
-    /// Announces something, changes what is announced or takes it away. The owner and the admins may. Answers what is announced
-    /// then.
-    ///
-    /// # Errors
-    /// [`GroupError`]; `NoNotice` if there is none to be changed.
-    pub async fn announce(
-        &self,
-        room: &Arc<RoomKey>,
-        by: &Actor,
-        new: NewNotice,
-    ) -> Result<Option<ShownNotice>, GroupError> {
-        if new.text.chars().count() > MAX_NOTICE {
-            return Err(GroupError::Argument(format!("an announcement has more than {MAX_NOTICE} characters")));
-        }
-        if new.text.trim().is_empty() {
-            self.take_away(room, by).await?;
-            return Ok(None);
-        }
-        let edited = if new.edit { self.change(room, by, &new).await? } else { false };
-        if !edited {
-            self.publish(room, by, new).await?;
-        }
-        self.notice(room, by).await
-    }
-
-    /// Changes one's own announcement in its place; false if the current one is another's, or its post cannot be changed.
-    async fn change(&self, room: &Arc<RoomKey>, by: &Actor, new: &NewNotice) -> Result<bool, GroupError> {
-        let (by_id, user, new) = (by.user_id.clone(), by.user, new.clone());
-        self.act(room, by, move |ground| {
-            may_announce(ground, &by_id)?;
-            let (read, room) = (ground.read, ground.room.nid);
-            let (before, _) = current(read, room)?.ok_or(GroupError::NoNotice)?;
-            let own =
-                before.author == by_id && post_of(read, room, &before.post)?.is_some_and(|post| post.sender == user);
-            if !own {
-                return Ok(Plan::new(Vec::new(), false));
-            }
-            let must_confirm = new.must_confirm.unwrap_or(before.must_confirm);
-            let notice = Notice { text: new.text.clone(), edited_ts: Some(ground.now_ms), must_confirm, ..before };
-            let replacement = replacing(&notice.post, &notice.text, must_confirm);
-            // Pinned again, lest another's announcement of this moment stay pinned in its place.
-            let pins = pinned(read, room, None, Some(&notice.post))?;
-            let events = vec![
-                LocalEvent::message(by_id.clone(), "m.room.message", replacement),
-                LocalEvent::state(by_id.clone(), NOTICE, "", notice.content()),
-                LocalEvent::state(by_id.clone(), "m.room.pinned_events", "", pins),
-            ];
-            Ok(Plan::new(events, true))
-        })
-        .await
-    }
-
-    /// Posts an announcement, then makes it the current one: the state event names the post, so it cannot be written with it.
-    /// A post whose announcement fails is withdrawn; a crash between the two leaves it as a message like others.
-    async fn publish(&self, room: &Arc<RoomKey>, by: &Actor, new: NewNotice) -> Result<(), GroupError> {
-        let (by_id, asked) = (by.user_id.clone(), new.clone());
-        let ((must_confirm, ts), appended) = self
-            .act_appended(room, by, move |ground| {
-                may_announce(ground, &by_id)?;
-                let before = current(ground.read, ground.room.nid)?.map(|(before, _)| before);
-                let before = before.filter(|_| asked.edit).is_some_and(|before| before.must_confirm);
-                let must_confirm = asked.must_confirm.unwrap_or(before);
-                let post = message_content(&asked.text, must_confirm);
-                let events = vec![LocalEvent::message(by_id.clone(), "m.room.message", post)];
-                Ok(Plan::new(events, (must_confirm, ground.now_ms)))
-            })
-            .await?;
-        let post = appended.into_iter().next().map(|appended| appended.event_id);
-        let post = post.ok_or_else(|| StoreError::Engine("an append of one event answered none".into()))?;
-        let author = by.user_id.clone();
-        let notice = Notice { text: new.text, author, ts, edited_ts: None, must_confirm, post: post.clone() };
-        let by_id = by.user_id.clone();
-        let made = self
-            .act(room, by, move |ground| {
-                may_announce(ground, &by_id)?;
-                let (read, room) = (ground.read, ground.room.nid);
-                let old = state::current(read, room, NOTICE, "")?.and_then(|pdu| Notice::of_pdu(&pdu));
-                let pins = pinned(read, room, old.as_ref().map(|old| &*old.post), Some(&notice.post))?;
-                let events = vec![
-                    LocalEvent::state(by_id.clone(), NOTICE, "", notice.content()),
-                    LocalEvent::state(by_id.clone(), "m.room.pinned_events", "", pins),
-                ];
-                Ok(Plan::new(events, ()))
-            })
-            .await;
-        if made.is_err() {
-            let mut redaction = LocalEvent::message(by.user_id.clone(), "m.room.redaction", CanonicalJsonObject::new());
-            redaction.redacts = Some(post);
-            if let Err(error) = self.appenders.append(room.nid, vec![redaction], None).await {
-                tracing::warn!(%error, "the post of an announcement that failed was not withdrawn");
-            }
-        }
-        made
-    }
-
-    async fn take_away(&self, room: &Arc<RoomKey>, by: &Actor) -> Result<(), GroupError> {
-        let by_id = by.user_id.clone();
-        self.act(room, by, move |ground| {
-            may_announce(ground, &by_id)?;
-            let (read, room) = (ground.read, ground.room.nid);
-            let Some(old) = state::current(read, room, NOTICE, "")?.and_then(|pdu| Notice::of_pdu(&pdu)) else {
-                return Ok(Plan::new(Vec::new(), ()));
-            };
-            let pins = pinned(read, room, Some(&old.post), None)?;
-            let events = vec![
-                LocalEvent::state(by_id.clone(), NOTICE, "", CanonicalJsonObject::new()),
-                LocalEvent::state(by_id.clone(), "m.room.pinned_events", "", pins),
-            ];
-            Ok(Plan::new(events, ()))
-        })
-        .await
-    }
-
     /// What is announced, for a member.
     ///
     /// # Errors
@@ -384,68 +183,6 @@ impl Groups {
             })
             .await
     }
-
-    /// Confirms the current announcement, in a member's name; once: a second time nothing is done. `post` names what the member
-    /// has before them. Answers the confirmation.
-    ///
-    /// # Errors
-    /// [`GroupError`]; `NoNotice` if there is no announcement, or another than this.
-    pub async fn confirm(
-        &self,
-        room: &Arc<RoomKey>,
-        by: &Actor,
-        post: Option<MessageRef>,
-    ) -> Result<OwnedEventId, GroupError> {
-        let (of, user) = (room.clone(), by.user);
-        let (notice, earlier, seen) = self
-            .store
-            .read::<_, GroupError, _>(move |read| {
-                let roles = Roles::of(read, &of)?;
-                caller(read, &of, &roles, user)?;
-                let (notice, _) = current(read, of.nid)?.ok_or(GroupError::NoNotice)?;
-                if let Some(wanted) = post {
-                    // Its event need not be here.
-                    let named = matches!(&wanted, MessageRef::Event(id) if *id == notice.post);
-                    let nid = post_of(read, of.nid, &notice.post)?.map(|row| row.nid);
-                    if !named && (nid.is_none() || message(read, of.nid, &wanted)? != nid) {
-                        return Err(GroupError::NoNotice);
-                    }
-                }
-                if !notice.must_confirm {
-                    return Err(GroupError::Argument("this announcement asks for no confirmation".into()));
-                }
-                let earlier = confirmation(read, of.nid, &notice.post, user)?;
-                Ok((notice, earlier, rooms::head(read, of.nid)?.last_position))
-            })
-            .await?;
-        if let Some(earlier) = earlier {
-            return Ok(earlier);
-        }
-        let event = LocalEvent::message(by.user_id.clone(), CONFIRM, confirmation_content(&notice.post));
-        let (post, of) = (notice.post.clone(), room.nid);
-        // Two devices at once: the second finds the first one's.
-        let along: Along = Box::new(move |tx, _, appended| {
-            let (Some(own), Some(wanted)) = (appended.first(), relations(tx, "m.reference", CONFIRM)?) else {
-                return Ok(());
-            };
-            match announcements::of_sender_after(tx, of, &post, wanted, user, seen)?.iter().any(|nid| *nid != own.nid) {
-                true => Err(StoreError::Engine("confirmed meanwhile".into())),
-                false => Ok(()),
-            }
-        });
-        match self.appenders.append(room.nid, vec![event], Some(along)).await {
-            Ok(appended) => {
-                let event = appended.into_iter().next().map(|appended| appended.event_id);
-                Ok(event.ok_or_else(|| StoreError::Engine("an append of one event answered none".into()))?)
-            }
-            Err(AppendError::Store(error)) => {
-                let (post, of) = (notice.post, room.nid);
-                let first = self.store.read(move |read| confirmation(read, of, &post, user)).await;
-                first.map_err(|error: StoreError| error)?.ok_or(GroupError::Store(error))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
 fn shown(
@@ -458,82 +195,4 @@ fn shown(
     let author = events::by_nid(read, number)?.sender;
     let post = post_of(read, room, &notice.post)?.map(|row| row.nid);
     Ok(ShownNotice { notice, number, author, post, confirmed })
-}
-
-/// Whether a member confirmed a post, by an event or by a check mark.
-fn has_confirmed(read: &dyn Read, room: RoomNid, post: &EventId, user: UserNid) -> Result<bool, StoreError> {
-    if confirmation_nid(read, room, post, user)?.is_some() {
-        return Ok(true);
-    }
-    let Some(relation) = ids::type_nid(read, "m.annotation")? else { return Ok(false) };
-    for nid in annotations::of_sender(read, post, relation, user)? {
-        let row = events::by_nid(read, nid)?;
-        if row.room == room && &*row.kind == "m.reaction" && is_check_mark(&events::json(read, nid)?) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn confirmation(
-    read: &dyn Read,
-    room: RoomNid,
-    post: &EventId,
-    user: UserNid,
-) -> Result<Option<OwnedEventId>, StoreError> {
-    confirmation_nid(read, room, post, user)?.map(|nid| events::id(read, nid)).transpose()
-}
-
-fn confirmation_nid(
-    read: &dyn Read,
-    room: RoomNid,
-    post: &EventId,
-    user: UserNid,
-) -> Result<Option<EventNid>, StoreError> {
-    match relations(read, "m.reference", CONFIRM)? {
-        Some(wanted) => announcements::of_sender(read, room, post, wanted, user),
-        None => Ok(None),
-    }
-}
-
-fn relations(read: &dyn Read, relation: &str, kind: &str) -> Result<Option<Relations>, StoreError> {
-    let numbers = ids::type_nid(read, relation)?.zip(ids::type_nid(read, kind)?);
-    Ok(numbers.map(|(relation, kind)| Relations { relation, kind }))
-}
-
-/// Whether this event is a reaction with a check mark.
-fn is_check_mark(json: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Event {
-        content: Content,
-    }
-    #[derive(Deserialize)]
-    struct Content {
-        #[serde(rename = "m.relates_to")]
-        relation: Relation,
-    }
-    #[derive(Deserialize)]
-    struct Relation {
-        key: String,
-    }
-    // Clients append a variation selector, or don't.
-    serde_json::from_str::<Event>(json)
-        .is_ok_and(|event| event.content.relation.key.trim_end_matches('\u{fe0f}') == CHECK_MARK)
-}
-
-/// Who confirmed a post by a check mark, and when; a user as often as they did.
-fn reactions(read: &dyn Read, room: RoomNid, post: &EventId) -> Result<Vec<(UserNid, i64)>, StoreError> {
-    let Some(wanted) = relations(read, "m.annotation", "m.reaction")? else { return Ok(Vec::new()) };
-    let found = announcements::bodies(read, room, post, wanted)?.into_iter();
-    Ok(found.filter(|(_, _, json)| is_check_mark(json)).map(|(user, ts, _)| (user, ts)).collect())
-}
-
-/// Who confirmed a post, by an event or by a check mark, and when first.
-pub(super) fn confirmations(read: &dyn Read, room: RoomNid, post: &EventId) -> Result<Vec<(UserNid, i64)>, StoreError> {
-    let mut found = match relations(read, "m.reference", CONFIRM)? {
-        Some(wanted) => announcements::senders(read, room, post, wanted)?,
-        None => Vec::new(),
-    };
-    found.extend(reactions(read, room, post)?);
-    Ok(found)
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use ruma::{CanonicalJsonObject, RoomVersionId};
 
 use super::{
-    Actor, Added, GroupError, Groups, JoinMode, MAX_NAME, Refusal, Settings, levels,
+    Actor, Added, GroupError, Groups, JoinMode, MAX_NAME, Refusal, Settings, inviting, levels,
     members::{Source, Way, distinct, joins, way},
     settings::{MARK, SETTINGS},
 };
 use crate::{
     numbers::User,
     rooms::{
-        append::{LocalEvent, NewRoom},
+        append::{Along, LocalEvent, NewRoom},
         content::object,
         profile::MemberProfile,
     },
@@ -89,7 +89,9 @@ impl Groups {
         let creator = self.service.user_id.clone();
         let room = NewRoom { version: RoomVersionId::V12, creator, create_content };
         let events = self.first_events(by, &new.name, new.avatar.as_deref(), new.mode, &guests, &service);
-        let (room, _) = self.appenders.create(room, events, None).await?;
+        let (inviter, noted) = (by.user, guests.inviting.clone());
+        let along: Along = Box::new(move |tx, room, _| inviting::note(tx, room, inviter, &noted));
+        let (room, _) = self.appenders.create(room, events, Some(along)).await?;
         self.changes.watch([room.nid]);
         // What is known of it was noted while it was made.
         let nid = room.nid;
@@ -99,7 +101,7 @@ impl Groups {
             refused: guests.refused,
             ..Added::default()
         };
-        self.invite_each(&room, self.service.session(), by, guests.inviting, &mut added).await;
+        self.invite_each(&room, by, guests.inviting, &mut added).await;
         Ok(Created { room, added })
     }
 

@@ -20,6 +20,7 @@ use super::{
     levels, mutes,
     settings::{MUTE, SETTINGS, is_dissolved},
     silence::ROOMS_AT_ONCE,
+    silent_server::OthersGroups,
 };
 use crate::{
     rooms::{append::Wake, state},
@@ -47,6 +48,8 @@ const SUCCESSORS: usize = 10;
 pub struct Changes {
     inner: Mutex<Inner>,
     more: Notify,
+    /// A group is to be dissolved.
+    dissolving: Notify,
 }
 
 #[derive(Default)]
@@ -69,6 +72,11 @@ impl Changes {
         }
         drop(inner);
         self.more.notify_one();
+    }
+
+    /// Has dissolutions gone on with.
+    pub(super) fn dissolve(&self) {
+        self.dissolving.notify_one();
     }
 
     fn take(&self) -> BTreeSet<RoomNid> {
@@ -107,11 +115,15 @@ impl<W: Wake> Wake for NoteChanges<W> {
 impl Groups {
     /// Follows the groups of this server until dropped.
     pub async fn follow(self: Arc<Self>) {
+        tokio::join!(self.follow_changes(), self.finish_dissolutions(), self.finish_inviting());
+    }
+
+    async fn follow_changes(&self) {
         while let Err(error) = self.watch_all().await {
             tracing::warn!(%error, "the groups of this server could not be read");
             tokio::time::sleep(RETRY).await;
         }
-        let mut failed = BTreeSet::new();
+        let (mut failed, mut others) = (BTreeSet::new(), OthersGroups::default());
         loop {
             let mut rooms = self.changes.take();
             rooms.append(&mut failed);
@@ -133,12 +145,40 @@ impl Groups {
                     RETRY
                 }
             };
+            if let Err(error) = self.lift_for_silent_servers(&mut others).await {
+                tracing::warn!(%error, "groups of other servers could not be looked at");
+            }
             if !failed.is_empty() {
                 sleep = sleep.min(RETRY);
             }
             tokio::select! {
                 () = self.changes.more.notified() => {}
                 () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Removes who is left in dissolved groups: a task of its own, since it may take a while, and other groups' mutes end meanwhile.
+    async fn finish_dissolutions(&self) {
+        loop {
+            let mut failed = false;
+            match self.store.read::<_, StoreError, _>(|read| groups::dissolutions(read)).await {
+                Ok(rooms) => {
+                    for room in rooms {
+                        if let Err(error) = self.remove_all(room).await {
+                            tracing::warn!(%error, room = room.0, "a group was not dissolved; it is tried again");
+                            failed = true;
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the groups that are to be dissolved could not be read");
+                    failed = true;
+                }
+            }
+            tokio::select! {
+                () = self.changes.dissolving.notified() => {}
+                () = tokio::time::sleep(RETRY), if failed => {}
             }
         }
     }
@@ -178,16 +218,8 @@ impl Groups {
     }
 
     async fn put_right(&self, room: RoomNid) -> Result<(), GroupError> {
-        let dissolved = self
-            .store
-            .read::<_, StoreError, _>(move |read| {
-                Ok((is_dissolved(read, room)?, groups::dissolutions(read)?.contains(&room)))
-            })
-            .await?;
-        match dissolved {
-            (_, true) => return self.remove_all(room).await,
-            (true, false) => return Ok(()),
-            _ => {}
+        if self.store.read::<_, StoreError, _>(move |read| is_dissolved(read, room)).await? {
+            return Ok(());
         }
         let key = self.room_key(room).await?;
         self.act_as(&key, self.service.user_id.clone(), |read, room, executor, now_ms| {

@@ -4,26 +4,24 @@
 //! `knock_restricted`), unless they blocked the one who adds them or the owner, or take no strangers and that one is no friend:
 //! those are invited, as are users of other servers, whose joining their own server must sign.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{CanonicalJsonObject, OwnedUserId, UserId};
-use tokio::task::JoinSet;
+use ruma::{OwnedUserId, UserId};
 
 use super::{
     Actor, GroupError, Groups, MAX_USERS, Role,
     act::{Ground, Plan},
-    levels,
+    inviting, levels,
     settings::{INVITER, JOIN_SOURCE, JoinMode, join_rule},
 };
 use crate::{
-    accounts::{Session, UserSettings},
+    accounts::UserSettings,
     contacts::friends,
     numbers::User,
     rooms::{
         append::LocalEvent,
         content::{number, object},
         ignored_users, invite_permission,
-        membership::{Membership, MembershipError},
         profile::MemberProfile,
     },
     store::{
@@ -39,12 +37,6 @@ use crate::{
 
 /// Requests of a group that wait for an answer at most.
 pub(super) const MAX_PENDING: i64 = 1_000;
-
-/// Invitations that are under way at once.
-const AT_ONCE: usize = 10;
-
-/// How long a call waits for invitations of other servers' users; they go on without it.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What became of the users of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,76 +85,8 @@ impl Groups {
         let inviter = by.clone();
         let (mut added, invites) =
             self.act(room, by, move |ground| plan_adding(ground, &inviter, &users, &text)).await?;
-        let executor = self.executor_session(room, by);
-        self.invite_each(room, executor, by, invites, &mut added).await;
+        self.invite_each(room, by, invites, &mut added).await;
         Ok(added)
-    }
-
-    pub(super) fn executor_session(&self, room: &RoomKey, by: &Actor) -> Session {
-        let mut session = self.service.session();
-        if room.service != Some(self.service.user) {
-            (session.user, session.user_id) = (by.user, by.user_id.clone());
-        }
-        session
-    }
-
-    /// Invites users one by one, several at once where other servers are asked, and notes what became of each.
-    pub(super) async fn invite_each(
-        &self,
-        room: &Arc<RoomKey>,
-        executor: Session,
-        by: &Actor,
-        users: Vec<User>,
-        added: &mut Added,
-    ) {
-        let mut running = JoinSet::new();
-        let mut left: BTreeSet<UserNid> = users.iter().map(|user| user.nid).collect();
-        let (membership, room_id) = (self.membership.clone(), room.room_id.clone());
-        let content = object([("membership", "invite".into()), (INVITER, by.user_id.as_str().into())]);
-        let inviting = tokio::spawn(async move {
-            let mut done = Vec::new();
-            for user in users {
-                if running.len() >= AT_ONCE {
-                    done.extend(running.join_next().await.and_then(Result::ok));
-                }
-                let (membership, room_id) = (membership.clone(), room_id.clone());
-                let (executor, content) = (executor.clone(), content.clone());
-                running.spawn(async move {
-                    (user.nid, invite(&membership, &executor, &room_id, &user.user_id, content).await)
-                });
-            }
-            while let Some(one) = running.join_next().await {
-                done.extend(one.ok());
-            }
-            done
-        });
-        if let Ok(Ok(done)) = tokio::time::timeout(PATIENCE, inviting).await {
-            for (user, why) in done {
-                left.remove(&user);
-                match why {
-                    None => added.invited.push(user),
-                    Some(why) => added.refused.push(Refusal { user, why }),
-                }
-            }
-        }
-        added.invited.extend(left);
-    }
-}
-
-async fn invite(
-    membership: &Membership,
-    by: &Session,
-    room: &ruma::RoomId,
-    user: &UserId,
-    content: CanonicalJsonObject,
-) -> Option<String> {
-    match membership.put(by, room, user.as_str(), content).await {
-        Ok(_) => None,
-        Err(MembershipError::Store(error)) => {
-            tracing::warn!(%error, %user, "an invitation was not written");
-            Some("the server failed".into())
-        }
-        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -209,9 +133,11 @@ fn plan_adding(
     if full && !rows.is_empty() {
         return Err(GroupError::Busy);
     }
-    let room = ground.room.nid;
-    Ok(Plan::new(events, (added, invites))
-        .beside(move |tx| rows.iter().try_for_each(|row| groups::put_request(tx, room, row))))
+    let (room, inviter, noted) = (ground.room.nid, by.user, invites.clone());
+    Ok(Plan::new(events, (added, invites)).beside(move |tx| {
+        rows.iter().try_for_each(|row| groups::put_request(tx, room, row))?;
+        inviting::note(tx, room, inviter, &noted)
+    }))
 }
 
 fn pending(user: UserNid, inviter: UserNid, text: &str, now_ms: i64) -> RequestRow {

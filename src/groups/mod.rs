@@ -12,13 +12,16 @@ mod announcement_readers;
 #[cfg(test)]
 mod announcement_tests;
 mod announcements;
+mod announcing;
 mod answers;
 mod appoint;
 mod calls;
+mod confirming;
 mod create;
 mod edit;
 mod error;
 mod follower;
+mod inviting;
 mod levels;
 mod members;
 mod mutes;
@@ -32,6 +35,9 @@ mod schemas_tests;
 mod service_user;
 mod settings;
 mod silence;
+mod silent_server;
+#[cfg(test)]
+mod silent_server_tests;
 
 use std::sync::Arc;
 
@@ -40,7 +46,8 @@ use ruma::OwnedServerName;
 pub use self::{
     act::Actor,
     announcement_readers::{ReadCounts, ReadState, Reader, ReaderFilter, ReaderPage},
-    announcements::{MAX_NOTICE, NewNotice, Notice, ShownNotice},
+    announcements::{MAX_NOTICE, Notice, ShownNotice},
+    announcing::NewNotice,
     create::{Created, NewGroup},
     error::GroupError,
     follower::{Changes, NoteChanges},
@@ -94,6 +101,8 @@ pub struct Groups {
     server_name: OwnedServerName,
     service: ServiceUser,
     changes: Arc<Changes>,
+    /// When this process began to hear of what others do.
+    started_ms: i64,
 }
 
 impl Groups {
@@ -107,7 +116,8 @@ impl Groups {
         service: ServiceUser,
         changes: Arc<Changes>,
     ) -> Self {
-        Self { store, appenders, membership, clock, server_name, service, changes }
+        let started_ms = clock.now_ms();
+        Self { store, appenders, membership, clock, server_name, service, changes, started_ms }
     }
 
     /// The server's own user.

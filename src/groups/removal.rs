@@ -28,8 +28,8 @@ use crate::{
     },
 };
 
-/// Members removed by one append when a group is dissolved.
-const REMOVED_AT_ONCE: usize = 100;
+/// Members removed by one append when a group is dissolved: other rooms are written between two of them.
+const REMOVED_AT_ONCE: usize = 50;
 
 impl Groups {
     /// Removes members. The owner may remove everybody else, an admin ordinary members; who is not in the group is passed
@@ -114,10 +114,13 @@ impl Groups {
                 groups::start_dissolution(tx, room)?;
                 groups::delete_mutes(tx, room)?;
                 groups::delete_requests(tx, room)?;
+                groups::delete_invitations_of(tx, room)?;
                 rooms::set_listed(tx, room, false)
             }))
         })
-        .await
+        .await?;
+        self.changes.dissolve();
+        Ok(())
     }
 
     /// Removes all who are left in a dissolved group.

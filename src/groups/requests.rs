@@ -7,7 +7,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 use super::{
     Actor, Added, GroupError, Groups, JoinMode, Role, Roles,
     act::{Ground, Plan, caller},
-    levels,
+    inviting, levels,
     members::{Source, Way, joins, way},
     removal::leave,
     settings::{JOIN_SOURCE, is_dissolved, join_rule},
@@ -154,18 +154,19 @@ impl Groups {
                     answer: answer.clone(),
                     ..request
                 };
-                let room = ground.room.nid;
+                let (room, inviter, noted) = (ground.room.nid, by_actor.user, done.invites.clone());
                 Ok(Plan::new(done.events, (done.added, done.invites, done.kicks)).beside(move |tx| {
                     groups::put_request(tx, room, &row)?;
+                    inviting::note(tx, room, inviter, &noted)?;
                     groups::trim_requests(tx, room, KEPT)
                 }))
             })
             .await?;
-        let executor = self.executor_session(room, by);
+        let executor = self.session_of(room, by);
         for user in kicks {
             self.membership.act_on(&executor, &room.room_id, &user.user_id, Change::Kick, reason.clone()).await?;
         }
-        self.invite_each(room, executor, by, invites, &mut added).await;
+        self.invite_each(room, by, invites, &mut added).await;
         Ok(added)
     }
 }

@@ -1,9 +1,11 @@
-//! What the rules of groups forbid users of this server, whichever API they use: what power levels don't express.
+//! What the rules of groups forbid beyond what power levels express: to users of this server, whichever API they use, and of what
+//! users of other servers send, what has no effect here.
 
 use std::sync::Arc;
 
+use linkim_federation::{Pdu, rules};
 use moka::sync::Cache;
-use ruma::{CanonicalJsonObject, UserId};
+use ruma::{CanonicalJsonObject, UserId, events::TimelineEventType};
 
 use super::{
     JoinMode, Role, Roles, is_group, levels, may_withdraw, mutes, outranks, role,
@@ -13,9 +15,10 @@ use crate::{
     accounts::Session,
     clock::Clock,
     rooms::{
-        group_calls::CONFIRM,
+        group_calls::{CONFIRM, REQUEST},
         membership::{Change, MembershipState},
         power::Level,
+        receive_rules::ReceiveRule,
         send_rules::{MembershipRule, Refused, SendRule, Wanted, WantedMembership},
         state,
     },
@@ -81,11 +84,12 @@ impl GroupRules {
         Ok(Some(not_permitted("your role does not let you withdraw this message")))
     }
 
-    /// Of state: what is set through LinkIM's API alone, and what is the owner's.
+    /// Of state: what is set through LinkIM's API alone, what is the owner's, and what would end the group without a status.
     fn state(read: &dyn Read, by: &Session, room: &RoomKey, kind: &str) -> Result<Option<Refused>, StoreError> {
         match kind {
             SETTINGS | STATUS | MUTE => Ok(Some(not_permitted("this is set through LinkIM's own API"))),
-            "m.room.power_levels" | "m.room.tombstone" if role(read, room, by.user)? < Some(Role::Owner) => {
+            "m.room.tombstone" => Ok(Some(not_permitted("a group has no other room in its place"))),
+            "m.room.power_levels" if role(read, room, by.user)? < Some(Role::Owner) => {
                 Ok(Some(not_permitted("only the owner of the group may do this")))
             }
             _ => Ok(None),
@@ -168,6 +172,55 @@ impl MembershipRule for GroupRules {
             }
             _ => None,
         })
+    }
+}
+
+impl ReceiveRule for GroupRules {
+    fn concerns(&self, room: &RoomKey) -> bool {
+        is_group(room)
+    }
+
+    fn stands_apart(&self, pdu: &Pdu) -> bool {
+        // What is redacted may have come just before.
+        matches!(pdu.event_type(), TimelineEventType::RoomRedaction | TimelineEventType::RoomPowerLevels)
+            || pdu.is_state() && matches!(&*pdu.event_type().to_string(), SETTINGS | MUTE)
+    }
+
+    fn check(&self, read: &dyn Read, room: &RoomKey, pdu: &Pdu) -> Result<Option<String>, StoreError> {
+        if pdu.is_state() {
+            return Ok(None);
+        }
+        let kind = pdu.event_type().to_string();
+        if *pdu.event_type() == TimelineEventType::RoomRedaction && self.withdraws_too_much(read, room, pdu)? {
+            return Ok(Some("the sender's role does not let them withdraw this message".into()));
+        }
+        // Whom the power levels have no place for.
+        let muted = match mutes::of_user(read, room.nid, pdu.sender())? {
+            Some(mute) => mute.holds(self.clock.now_ms()),
+            None => false,
+        };
+        let spared = matches!(&*kind, CONFIRM | REQUEST);
+        if muted && !spared && Roles::of(read, room)?.of_user(read, pdu.sender())? < Role::Owner {
+            return Ok(Some("the sender is muted in this group".into()));
+        }
+        Ok(None)
+    }
+}
+
+impl GroupRules {
+    /// Whether a redaction by a user of another server takes what their role does not let them. What users of their own server
+    /// said is for that server to judge, as the rules for redactions have it.
+    fn withdraws_too_much(&self, read: &dyn Read, room: &RoomKey, redaction: &Pdu) -> Result<bool, StoreError> {
+        let Some(target) = rules(&room.version).and_then(|rules| redaction.redacts_by(rules)) else { return Ok(false) };
+        let Some(row) = events::by_id(read, &target)?.filter(|row| row.room == room.nid) else { return Ok(false) };
+        let sender = ids::user_id(read, row.sender)?;
+        if sender.server_name() == redaction.sender().server_name() {
+            return Ok(false);
+        }
+        let by = of(read, room, redaction.sender())?.unwrap_or(Role::Member);
+        let creator = room.service.map(|service| ids::user_id(read, service)).transpose()?;
+        let own = creator.is_some_and(|creator| *creator == *redaction.sender());
+        Ok(!own && !may_withdraw(by, role(read, room, row.sender)?))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::CanonicalJsonObject;
+use ruma::{CanonicalJsonObject, UserId};
 
 use super::{
     Actor, GroupError, Groups, MAX_MUTED_LEVELS, MUTED_LEVEL, Mute, Role, act::Plan, calls::Action, levels, mutes,
@@ -11,14 +11,17 @@ use super::{
 use crate::{
     numbers::User,
     rooms::{append::LocalEvent, content::number, state},
-    store::{StoreError, groups, ids, ids::RoomKey, ids::RoomNid},
+    store::{
+        Read, StoreError, groups, ids,
+        ids::{RoomKey, RoomNid},
+    },
 };
 
 /// Seconds of a mute at most: ten years.
 pub const MAX_MUTE_SECONDS: i64 = 10 * 365 * 24 * 3_600;
 
 /// Mutes that are lifted by one call at most.
-const LIFTED_AT_ONCE: usize = 200;
+pub(super) const LIFTED_AT_ONCE: usize = 200;
 
 /// Rooms with ended mutes that are looked at before others have their turn.
 pub(super) const ROOMS_AT_ONCE: usize = 100;
@@ -99,30 +102,42 @@ impl Groups {
         let key = self.room_key(room).await?;
         self.act_as(&key, self.service.user_id.clone(), move |read, room, executor, now_ms| {
             let ended = groups::mutes(read, room.nid)?.into_iter().filter(|(_, until)| *until <= now_ms);
-            let mut levels: CanonicalJsonObject =
-                state::current_content(read, room.nid, "m.room.power_levels", "")?.unwrap_or_default();
-            let (mut events, mut rows, mut changed) = (Vec::new(), Vec::new(), false);
+            let (mut lifted, mut rows) = (Vec::new(), Vec::new());
             for (user, _) in ended.take(LIFTED_AT_ONCE) {
                 rows.push(user);
-                let user_id = ids::user_id(read, user)?;
                 // A newer one, of another hand, holds.
-                let Some(mute) = mutes::of_user(read, room.nid, &user_id)?.filter(|mute| !mute.holds(now_ms)) else {
-                    continue;
-                };
-                let key = mutes::key(&user_id);
-                events.push(LocalEvent::state(executor.to_owned(), MUTE, key, CanonicalJsonObject::new()));
-                if levels::listed(&levels, &user_id).is_some_and(|level| level < 0) {
-                    levels::set(&mut levels, &user_id, mute.former_level);
-                    changed = true;
-                }
+                let mute = mutes::of_user(read, room.nid, &ids::user_id(read, user)?)?;
+                lifted.extend(mute.filter(|mute| !mute.holds(now_ms)));
             }
-            if changed {
-                events.push(LocalEvent::state(executor.to_owned(), "m.room.power_levels", "", levels));
-            }
+            let events = lifting(read, room, executor, &lifted)?;
             let room = room.nid;
             Ok(Plan::new(events, ())
                 .beside(move |tx| rows.iter().try_for_each(|user| groups::delete_mute(tx, room, *user))))
         })
         .await
     }
+}
+
+/// The events by which mutes end.
+pub(super) fn lifting(
+    read: &dyn Read,
+    room: &RoomKey,
+    executor: &UserId,
+    lifted: &[Mute],
+) -> Result<Vec<LocalEvent>, StoreError> {
+    let before: CanonicalJsonObject =
+        state::current_content(read, room.nid, "m.room.power_levels", "")?.unwrap_or_default();
+    let (mut events, mut levels) = (Vec::new(), before.clone());
+    for mute in lifted {
+        let Ok(user) = <&UserId>::try_from(&*mute.user_id) else { continue };
+        let key = mutes::key(user);
+        events.push(LocalEvent::state(executor.to_owned(), MUTE, key, CanonicalJsonObject::new()));
+        if levels::listed(&levels, user).is_some_and(|level| level < 0) {
+            levels::set(&mut levels, user, mute.former_level);
+        }
+    }
+    if levels != before {
+        events.push(LocalEvent::state(executor.to_owned(), "m.room.power_levels", "", levels));
+    }
+    Ok(events)
 }

@@ -30,7 +30,7 @@ use crate::{
     params,
     random::OsRandom,
     rooms::{
-        append::{Appenders, LocalEvent, NewRoom, Signer, Wake},
+        append::{Appenders, LocalEvent, NewRoom, NoWake, Signer},
         remote_receipts::RemoteReceipts,
         server_acl::ServerAcls,
         state::{current_nid, load_pdu},
@@ -46,14 +46,9 @@ use crate::{
     },
 };
 
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
-}
-
 impl WakeMembers for NoWake {
     fn will_change(&self, _: RoomNid, _: i64) {}
+    fn receipt_written(&self, _: RoomNid, _: i64) {}
     fn wake_user(&self, _: UserNid) {}
     fn wake_users(&self, _: &HashSet<UserNid>) {}
 }

@@ -2,6 +2,7 @@
 //! them.
 
 pub mod backfill;
+mod body_pieces;
 mod bounded_body;
 pub mod budgets;
 mod candidates;

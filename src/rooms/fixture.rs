@@ -1,6 +1,6 @@
 //! A server without HTTP, for the tests of the services: a real store and real appenders.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use linkim_federation::SigningKey;
 use ruma::{CanonicalJsonObject, OwnedRoomId, OwnedServerName, RoomId, RoomVersionId, UserId, server_name};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     aliases::Aliases,
-    append::{Appenders, Signer, Transaction, Wake},
+    append::{Appenders, NoWake, Signer, Transaction},
     create::{CreateRequest, RoomCreation},
     directory::Directory,
     hierarchy::Hierarchy,
@@ -26,16 +26,10 @@ use crate::{
     random::OsRandom,
     store::{
         Store, StoreError, ids,
-        ids::{DeviceNid, RoomNid, UserNid},
+        ids::{DeviceNid, RoomNid},
         members, profiles, stripped_state,
     },
 };
-
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
-}
 
 /// The server `a.example`.
 pub(super) struct Fixture {

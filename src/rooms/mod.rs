@@ -24,6 +24,7 @@ pub mod history_floor;
 pub mod ignored_users;
 pub(crate) mod invite_permission;
 pub mod membership;
+pub mod message_kind;
 mod page_scan;
 pub mod page_token;
 pub mod policy;
@@ -35,6 +36,7 @@ pub mod reading;
 #[cfg(test)]
 mod reading_fixture;
 pub mod receipts;
+pub mod receive_rules;
 pub(crate) mod recency;
 pub mod relations;
 pub mod remote_receipts;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     access::{OpenRoom, ReadError},
-    append::{Appended, Appenders, LocalEvent, NewRoom, Signer, Transaction, Wake},
+    append::{Appended, Appenders, LocalEvent, NewRoom, NoWake, Signer, Transaction},
     client_event::{Shape, Viewer},
     state_hash::StateHashKey,
 };
@@ -20,15 +20,9 @@ use crate::{
     random::OsRandom,
     store::{
         Store, StoreError,
-        ids::{self, DeviceNid, RoomKey, RoomNid, UserNid},
+        ids::{self, DeviceNid, RoomKey},
     },
 };
-
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &std::collections::HashSet<UserNid>, _: &[UserNid]) {}
-}
 
 /// A clock that goes on by a second at each look.
 pub(super) struct Steps(AtomicI64);

@@ -1,6 +1,6 @@
 //! Which rooms changed since a place in some order, without asking each room.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::store::ids::RoomNid;
 
@@ -10,7 +10,7 @@ use crate::store::ids::RoomNid;
 pub(crate) struct Recency {
     capacity: usize,
     newest: HashMap<RoomNid, i64>,
-    by_place: BTreeMap<i64, RoomNid>,
+    by_place: BTreeSet<(i64, RoomNid)>,
     /// Changes at or below it may be missing.
     floor: i64,
 }
@@ -18,20 +18,21 @@ pub(crate) struct Recency {
 impl Recency {
     /// Knows everything that changes from `floor` on.
     pub(crate) fn new(floor: i64, capacity: usize) -> Self {
-        Self { capacity, newest: HashMap::new(), by_place: BTreeMap::new(), floor }
+        Self { capacity, newest: HashMap::new(), by_place: BTreeSet::new(), floor }
     }
 
-    /// A room changed at `place`. Places of different rooms differ.
+    /// A room changed at `place`. Another room may have changed there, too: the place of what is no news, as history from before
+    /// ours, is the newest that anything has, and that of a write that failed is given out again.
     pub(crate) fn touch(&mut self, room: RoomNid, place: i64) {
         match self.newest.get(&room) {
             Some(&old) if old >= place => return,
-            Some(old) => {
-                self.by_place.remove(old);
+            Some(&old) => {
+                self.by_place.remove(&(old, room));
             }
             None => {}
         }
         self.newest.insert(room, place);
-        self.by_place.insert(place, room);
+        self.by_place.insert((place, room));
         while self.newest.len() > self.capacity
             && let Some((place, room)) = self.by_place.pop_first()
         {
@@ -51,7 +52,7 @@ impl Recency {
             return None;
         }
         let mut rooms = Vec::new();
-        for room in self.by_place.range(place.saturating_add(1)..).map(|(_, room)| *room) {
+        for room in self.by_place.range((place.saturating_add(1), RoomNid(i64::MIN))..).map(|(_, room)| *room) {
             if rooms.len() == limit {
                 return None;
             }
@@ -77,6 +78,17 @@ mod tests {
         assert_eq!(recent.since(13, 8), Some(vec![]));
         assert_eq!(recent.since(9, 8), None, "before it began");
         assert_eq!(recent.since(10, 1), None, "more than asked for");
+    }
+
+    #[test]
+    fn a_room_that_changes_at_the_place_of_another_hides_nothing() {
+        let mut recent = Recency::new(10, 8);
+        recent.touch(RoomNid(1), 11);
+        recent.touch(RoomNid(2), 11);
+        assert_eq!(recent.since(10, 8), Some(vec![RoomNid(1), RoomNid(2)]));
+        recent.touch(RoomNid(2), 12);
+        assert_eq!(recent.since(10, 8), Some(vec![RoomNid(1), RoomNid(2)]));
+        assert_eq!(recent.since(11, 8), Some(vec![RoomNid(2)]));
     }
 
     #[test]

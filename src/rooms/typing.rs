@@ -106,6 +106,10 @@ impl Wake for LeaversDontType {
     fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
         self.next.room_changed_here(room, position, members);
     }
+
+    fn state_changed(&self, room: RoomNid) {
+        self.next.state_changed(room);
+    }
 }
 
 /// The notes themselves. `serial` counts changes since the start; it is part of every sync token.
@@ -349,9 +353,12 @@ mod tests {
             fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, also: &[UserNid]) {
                 self.0.lock().unwrap().push(also.to_vec());
             }
+            fn state_changed(&self, _: RoomNid) {}
+            fn room_changed_here(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>) {}
         }
         impl WakeMembers for Told {
             fn will_change(&self, _: RoomNid, _: i64) {}
+            fn receipt_written(&self, _: RoomNid, _: i64) {}
             fn wake_user(&self, _: UserNid) {}
             fn wake_users(&self, users: &HashSet<UserNid>) {
                 self.0.lock().unwrap().push(users.iter().copied().collect());

@@ -37,6 +37,9 @@ pub enum UpgradeError {
     /// No such room here.
     #[error("no such room")]
     UnknownRoom,
+    /// It is a group of LinkIM's.
+    #[error("this room is a group of LinkIM's: it cannot be upgraded")]
+    Group,
     /// No such room version here.
     #[error("this server does not support room version {0:?}")]
     UnsupportedVersion(String),
@@ -185,6 +188,10 @@ fn look(read: &dyn Read, by: &Session, room: &RoomId) -> Result<Known, UpgradeEr
     let member = members::of(read, by.user, room.nid)?;
     if member.is_none_or(|member| member.membership != Membership::Join) {
         return Err(UpgradeError::Forbidden("you are not in this room".into()));
+    }
+    // The new room would be none: who upgrades would be its creator, above all owners.
+    if room.service.is_some() {
+        return Err(UpgradeError::Group);
     }
     let power = Power::of_room(read, &room)?;
     let own = power.of(&by.user_id);

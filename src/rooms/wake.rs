@@ -10,7 +10,7 @@ pub trait WakeMembers: Send + Sync + 'static {
     fn will_change(&self, room: RoomNid, position: i64);
 
     /// A public receipt of a local user is visible in the room at `position`. Called on the writer's thread, after the commit.
-    fn receipt_written(&self, _room: RoomNid, _position: i64) {}
+    fn receipt_written(&self, room: RoomNid, position: i64);
 
     /// There is something new for one user.
     fn wake_user(&self, user: UserNid);

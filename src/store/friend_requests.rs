@@ -55,6 +55,13 @@ pub struct FriendRequest {
     pub position: i64,
 }
 
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT requester, addressee, room, state, text, created_ts, position FROM friend_requests ", $rest)
+    };
+}
+
+/// The request of a row whose columns are those of `select!`.
 fn row(row: &Row<'_>) -> Result<FriendRequest, StoreError> {
     Ok(FriendRequest {
         requester: row.get(0)?,
@@ -69,29 +76,18 @@ fn row(row: &Row<'_>) -> Result<FriendRequest, StoreError> {
 
 /// The request of one user to another.
 pub fn get(read: &dyn Read, requester: UserNid, addressee: UserNid) -> Result<Option<FriendRequest>, StoreError> {
-    read.one(
-        "SELECT requester, addressee, room, state, text, created_ts, position FROM friend_requests \
-         WHERE requester = ?1 AND addressee = ?2",
-        params![requester, addressee],
-        row,
-    )
+    read.one(select!("WHERE requester = ?1 AND addressee = ?2"), params![requester, addressee], row)
 }
 
 /// The pending requests that belong to a room.
 pub fn pending_in(read: &dyn Read, room: RoomNid) -> Result<Vec<FriendRequest>, StoreError> {
-    read.all(
-        "SELECT requester, addressee, room, state, text, created_ts, position FROM friend_requests \
-         WHERE room = ?1 AND state = 0",
-        params![room],
-        row,
-    )
+    read.all(select!("WHERE room = ?1 AND state = 0"), params![room], row)
 }
 
 /// Pending requests to a user, newest first, from below a position.
 pub fn incoming(read: &dyn Read, addressee: UserNid, below: i64, limit: i64) -> Result<Vec<FriendRequest>, StoreError> {
     read.all(
-        "SELECT requester, addressee, room, state, text, created_ts, position FROM friend_requests \
-         WHERE addressee = ?1 AND state = 0 AND position < ?2 ORDER BY position DESC LIMIT ?3",
+        select!("WHERE addressee = ?1 AND state = 0 AND position < ?2 ORDER BY position DESC LIMIT ?3"),
         params![addressee, below, limit],
         row,
     )
@@ -100,8 +96,7 @@ pub fn incoming(read: &dyn Read, addressee: UserNid, below: i64, limit: i64) -> 
 /// Pending requests by a user, newest first, from below a position.
 pub fn outgoing(read: &dyn Read, requester: UserNid, below: i64, limit: i64) -> Result<Vec<FriendRequest>, StoreError> {
     read.all(
-        "SELECT requester, addressee, room, state, text, created_ts, position FROM friend_requests \
-         WHERE requester = ?1 AND state = 0 AND position < ?2 ORDER BY position DESC LIMIT ?3",
+        select!("WHERE requester = ?1 AND state = 0 AND position < ?2 ORDER BY position DESC LIMIT ?3"),
         params![requester, below, limit],
         row,
     )

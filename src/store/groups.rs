@@ -27,6 +27,39 @@ pub fn of_service(read: &dyn Read, service: UserNid, after: RoomNid, limit: usiz
     )
 }
 
+/// Groups that other servers made, by number, after this one, each with the position of the newest change of its state.
+pub fn of_others(
+    read: &dyn Read,
+    service: UserNid,
+    after: RoomNid,
+    limit: usize,
+) -> Result<Vec<(RoomNid, i64)>, StoreError> {
+    read.all(
+        "SELECT r.nid, h.state_position FROM rooms r JOIN room_heads h ON h.room = r.nid \
+         WHERE r.service IS NOT NULL AND r.service <> ?1 AND r.nid > ?2 ORDER BY r.nid LIMIT ?3",
+        params![service, after, limit as i64],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Whether a user of this one's server has sent one of the newest events of a room, of so many, and since when it came.
+pub fn heard_from_server_of(
+    read: &dyn Read,
+    room: RoomNid,
+    user: UserNid,
+    since_ts: i64,
+    newest: usize,
+) -> Result<bool, StoreError> {
+    let heard = read.one(
+        "SELECT 1 FROM (SELECT sender, received_ts FROM events WHERE room = ?1 AND position > 0 \
+         ORDER BY position DESC LIMIT ?4) e JOIN users u ON u.nid = e.sender \
+         WHERE e.received_ts >= ?3 AND u.server = (SELECT server FROM users WHERE nid = ?2) LIMIT 1",
+        params![room, user, since_ts, newest as i64],
+        |_| Ok(()),
+    )?;
+    Ok(heard.is_some())
+}
+
 /// Groups that a user is in, by number, after this one.
 pub fn of_member(read: &dyn Read, user: UserNid, after: RoomNid, limit: usize) -> Result<Vec<RoomNid>, StoreError> {
     read.all(
@@ -238,6 +271,47 @@ pub fn trim_requests(tx: &WriteTx<'_>, room: RoomNid, keep: usize) -> Result<(),
 pub fn delete_requests(tx: &WriteTx<'_>, room: RoomNid) -> Result<(), StoreError> {
     tx.execute("DELETE FROM group_requests WHERE room = ?1", params![room])?;
     Ok(())
+}
+
+/// A user who is still to be invited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvitationRow {
+    /// The group.
+    pub room: RoomNid,
+    /// Whom.
+    pub user: UserNid,
+    /// Who brings them in.
+    pub inviter: UserNid,
+}
+
+/// Notes that a user is to be invited.
+pub fn put_invitation(tx: &WriteTx<'_>, row: &InvitationRow) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO group_invitations (room, user, inviter) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![row.room, row.user, row.inviter],
+    )?;
+    Ok(())
+}
+
+/// Forgets that a user is to be invited: they are, or cannot be.
+pub fn delete_invitation(tx: &WriteTx<'_>, room: RoomNid, user: UserNid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM group_invitations WHERE room = ?1 AND user = ?2", params![room, user])?;
+    Ok(())
+}
+
+/// Forgets whom a room's members wanted to invite.
+pub fn delete_invitations_of(tx: &WriteTx<'_>, room: RoomNid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM group_invitations WHERE room = ?1", params![room])?;
+    Ok(())
+}
+
+/// Users who are still to be invited, at most so many.
+pub fn invitations(read: &dyn Read, limit: usize) -> Result<Vec<InvitationRow>, StoreError> {
+    read.all(
+        "SELECT room, user, inviter FROM group_invitations ORDER BY room, user LIMIT ?1",
+        params![limit as i64],
+        |row| Ok(InvitationRow { room: row.get(0)?, user: row.get(1)?, inviter: row.get(2)? }),
+    )
 }
 
 /// Notes that a room is being dissolved.

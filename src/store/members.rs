@@ -77,6 +77,14 @@ pub struct MemberRow {
     pub forgotten: bool,
 }
 
+/// A statement that finds memberships, whose rows [`row`] reads.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT user, room, membership, event, position, since, forgotten FROM memberships ", $rest)
+    };
+}
+
+/// The membership of a row whose columns are those of `select!`.
 pub(super) fn row(row: &Row<'_>) -> Result<MemberRow, StoreError> {
     Ok(MemberRow {
         user: row.get(0)?,
@@ -91,40 +99,22 @@ pub(super) fn row(row: &Row<'_>) -> Result<MemberRow, StoreError> {
 
 /// A user's membership of a room; None if they never had one.
 pub fn of(read: &dyn Read, user: UserNid, room: RoomNid) -> Result<Option<MemberRow>, StoreError> {
-    read.one(
-        "SELECT user, room, membership, event, position, since, forgotten FROM memberships \
-         WHERE user = ?1 AND room = ?2",
-        params![user, room],
-        row,
-    )
+    read.one(select!("WHERE user = ?1 AND room = ?2"), params![user, room], row)
 }
 
 /// All memberships of a user, forgotten ones included.
 pub fn of_user(read: &dyn Read, user: UserNid) -> Result<Vec<MemberRow>, StoreError> {
-    read.all(
-        "SELECT user, room, membership, event, position, since, forgotten FROM memberships WHERE user = ?1",
-        params![user],
-        row,
-    )
+    read.all(select!("WHERE user = ?1"), params![user], row)
 }
 
 /// Members of a room with this membership.
 pub fn of_room(read: &dyn Read, room: RoomNid, membership: Membership) -> Result<Vec<MemberRow>, StoreError> {
-    read.all(
-        "SELECT user, room, membership, event, position, since, forgotten FROM memberships \
-         WHERE room = ?1 AND membership = ?2",
-        params![room, membership as i64],
-        row,
-    )
+    read.all(select!("WHERE room = ?1 AND membership = ?2"), params![room, membership as i64], row)
 }
 
 /// All memberships of a room, whatever they are.
 pub(crate) fn all_of_room(read: &dyn Read, room: RoomNid) -> Result<Vec<MemberRow>, StoreError> {
-    read.all(
-        "SELECT user, room, membership, event, position, since, forgotten FROM memberships WHERE room = ?1",
-        params![room],
-        row,
-    )
+    read.all(select!("WHERE room = ?1"), params![room], row)
 }
 
 /// Joined members of a room that have an account here.

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0016_conversations.sql"),
     include_str!("../../migrations/sqlite/0017_message_status.sql"),
     include_str!("../../migrations/sqlite/0018_announcements.sql"),
+    include_str!("../../migrations/sqlite/0020_group_invitations.sql"),
 ];
 
 /// The newest schema version that this binary knows.

@@ -245,6 +245,13 @@ impl Wake for Notifier {
             users.wake_one(*user, position);
         }
     }
+
+    /// Waiters are woken by [`Self::room_changed`], which follows.
+    fn state_changed(&self, _: RoomNid) {}
+
+    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
+        self.room_changed(room, position, members, &[]);
+    }
 }
 
 impl crate::accounts::Wake for Notifier {
@@ -259,6 +266,9 @@ impl WakeMembers for Notifier {
     fn will_change(&self, room: RoomNid, position: i64) {
         lock(&self.rooms).recent.touch(room, position);
     }
+
+    /// Waiters are woken by those who wrote it.
+    fn receipt_written(&self, _: RoomNid, _: i64) {}
 
     fn wake_user(&self, user: UserNid) {
         lock(&self.users).wake_one(user, self.next_position());

@@ -3,8 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
@@ -46,17 +44,7 @@ impl Drop for Listener {
 }
 
 fn acceptor(authority: &Authority) -> TlsAcceptor {
-    let issued = authority.issue(&["localhost", "127.0.0.1"]);
-    let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a private key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("TLS versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("the key fits the certificate");
-    TlsAcceptor::from(Arc::new(config))
+    TlsAcceptor::from(authority.issue(&["localhost", "127.0.0.1"]).server_config())
 }
 
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Arc<Shared>) -> io::Result<()> {

@@ -63,12 +63,12 @@ async fn the_groups_server_does_what_an_admin_elsewhere_asks() {
     let group = group(&alice, &bob, &carol, &dave).await;
 
     let muted = carol.put("/group/mute/member", mute(&group, &bob, 600)).await.done();
-    assert!(muted["mute_end_time"].as_i64().is_some_and(|end| end > 0), "{muted}");
+    assert!(muted["muted_until_ts"].as_i64().is_some_and(|end| end > 0), "{muted}");
     level_is(&alice, &group, &bob, json!(-1)).await;
     let send = v3!("/rooms/{}/send/m.room.message/{}", group.room, bob.next_transaction());
     bob.put(&send, json!({ "msgtype": "m.text", "body": "x" })).await.expect_error(403, "M_FORBIDDEN");
     let lifted = carol.put("/group/mute/member", mute(&group, &bob, 0)).await.done();
-    assert_eq!(lifted["mute_end_time"], 0);
+    assert_eq!(lifted["muted_until_ts"], 0);
     level_is(&alice, &group, &bob, Value::Null).await;
 
     carol.put("/group/mute/all", json!({ "group_id": group.room, "mute": true })).await.done();

@@ -13,6 +13,7 @@ mod acl;
 mod answers;
 mod edus;
 mod events;
+mod groups;
 mod invitations;
 mod joins;
 mod keys;

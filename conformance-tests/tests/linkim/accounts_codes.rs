@@ -1,7 +1,9 @@
 //! `/account/code/send`, `/account/code/verify`: what a code is good for, and how often.
 
-use conformance_tests::verification::{Verification, code_in, destination, new_email, new_phone, with, wrong_code};
-use conformance_tests::{Client, Options, Server, SharedServer, eventually, v3};
+use conformance_tests::verification::{
+    MailTls, Verification, code_in, destination, new_email, new_phone, with, wrong_code,
+};
+use conformance_tests::{Authority, Client, Options, Server, SharedServer, eventually, v3};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
@@ -181,6 +183,24 @@ async fn a_mail_server_that_is_away_is_told_and_can_be_tried_again() {
     })
     .await;
     assert_eq!(codes.count(&destination(&address)), 1);
+}
+
+#[tokio::test]
+async fn the_mail_server_is_judged_by_the_authorities_of_the_configuration() {
+    let authority = Authority::new();
+    for how in [MailTls::Wrapped, MailTls::Upgraded] {
+        let codes = Verification::start_over_tls(how, &authority, true);
+        let server = Server::start(codes.options());
+        let code = codes.code(&server.anonymous(), &new_email(), 1).await;
+        assert_eq!(code.len(), 6, "{how:?}");
+
+        let unbelieved = Verification::start_over_tls(how, &authority, false);
+        let server = Server::start(unbelieved.options());
+        let address = new_email();
+        let asked = with(&address, &json!({ "usedFor": 1 }));
+        server.anonymous().post("/account/code/send", asked).await.refused(503, 500);
+        assert_eq!(unbelieved.count(&destination(&address)), 0, "{how:?}");
+    }
 }
 
 #[tokio::test]

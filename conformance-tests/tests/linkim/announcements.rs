@@ -138,8 +138,8 @@ async fn an_edit_is_in_place_for_the_author_and_a_new_post_for_others() {
     confirm(&carol, &group).await;
     let changed = announce(&alice, &group, "two", json!({ "edit": true })).await;
     assert_eq!(changed["event_id"], first["event_id"]);
-    assert_eq!([&changed["must_confirm"], &changed["create_time"]], [&json!(true), &first["create_time"]]);
-    assert!(changed["edit_time"].is_i64(), "{changed}");
+    assert_eq!([&changed["must_confirm"], &changed["created_ts"]], [&json!(true), &first["created_ts"]]);
+    assert!(changed["edited_ts"].is_i64(), "{changed}");
     assert_eq!(notice(&carol, &group).await["detail"]["confirmed"], true);
     let event = carol.event(&group.room, &text(&first, "event_id")).await;
     let replaced = &event["unsigned"]["m.relations"]["m.replace"]["content"]["m.new_content"];
@@ -265,7 +265,7 @@ async fn the_lists_are_for_the_owner_and_the_admins() {
     let first = list(&alice, "&state=read&page_size=1").await.done();
     assert_eq!((names(&first["detail"]), &first["has_more"]), (vec![&*bob.user_id], &json!(true)));
     assert_eq!(first["detail"][0]["nickname"], "Bobby");
-    assert!(first["detail"][0]["time"].as_i64().is_some_and(|time| time > 1_600_000_000_000), "{first}");
+    assert!(first["detail"][0]["state_ts"].as_i64().is_some_and(|time| time > 1_600_000_000_000), "{first}");
     let next = text(&first["detail"][0], "user_id_str");
     let rest = list(&alice, &format!("&state=read&page_size=1&last_user_id={next}")).await.done();
     assert_eq!((names(&rest["detail"]), &rest["has_more"]), (vec![&*carol.user_id], &json!(false)));

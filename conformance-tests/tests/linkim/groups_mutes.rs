@@ -13,7 +13,7 @@ async fn talk(by: &Client, group: &Group) -> u16 {
 
 async fn mute(by: &Client, group: &Group, on: &Client, seconds: i64) -> i64 {
     let body = json!({ "group_id": group.id, "user_id": on.user_id, "seconds": seconds });
-    by.put("/group/mute/member", body).await.done()["mute_end_time"].as_i64().expect("a time")
+    by.put("/group/mute/member", body).await.done()["muted_until_ts"].as_i64().expect("a time")
 }
 
 #[tokio::test]

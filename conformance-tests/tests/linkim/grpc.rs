@@ -216,7 +216,7 @@ async fn members_have_roles_names_and_the_time_of_their_joining() {
     for member in &answer.members {
         let same = shown.iter().find(|one| one["user_id"] == member.user_id).expect("the same member");
         let ms = ms_of(&member.join_time);
-        assert_eq!(same["join_time"], ms, "{member:?}");
+        assert_eq!(same["joined_ts"], ms, "{member:?}");
         assert!((before..=now_ms()).contains(&ms), "{member:?}");
     }
 }

@@ -28,7 +28,7 @@ async fn fixture() -> Fixture {
     let tls = client_config(&config.outgoing).unwrap();
     let rules = Arc::new(AddressRules::new(&config.outgoing));
     let outgoing = Arc::new(Outgoing::new(Arc::new(SystemResolver::new().unwrap()), rules, tls).unwrap());
-    let delivery = Arc::new(Delivery::new(&config, outgoing, clock.clone()));
+    let delivery = Arc::new(Delivery::new(&config, outgoing, clock.clone()).unwrap());
     let codes = Codes::load(store.clone(), clock.clone(), random.clone(), delivery, true).await.unwrap();
     Fixture { store, clock, random, codes: Arc::new(codes), _folder: folder }
 }

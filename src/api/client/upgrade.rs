@@ -42,7 +42,7 @@ impl From<UpgradeError> for ApiError {
         match error {
             UpgradeError::UnknownRoom => Self::not_found(text),
             UpgradeError::UnsupportedVersion(_) => Self::bad_request("M_UNSUPPORTED_ROOM_VERSION", text),
-            UpgradeError::Forbidden(_) => Self::forbidden(text),
+            UpgradeError::Group | UpgradeError::Forbidden(_) => Self::forbidden(text),
             UpgradeError::Append(error) => error.into(),
             UpgradeError::Store(error) => error.into(),
         }

@@ -1,25 +1,19 @@
 //! The blacklist: `/account/blacklist/add`, `delete`, `friendlists`.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::{ActiveCaller, Caller, Input, is_caller},
-    friends::{cursor, friends_page, named},
+    contact::Desk,
+    extract::{ActiveCaller, Caller, Input},
     person::People,
     refusal::{Failure, Refusal},
     reply::{Done, Reply},
     state::LinkImState,
 };
-use crate::{
-    accounts::{Rate, RateLimits},
-    contacts::Contacts,
-    numbers::{Numbers, UserRef},
-};
+use crate::{accounts::Rate, numbers::UserRef};
 
 pub(super) fn routes() -> OpenApiRouter<LinkImState> {
     OpenApiRouter::new().routes(routes!(block)).routes(routes!(unblock)).routes(routes!(blacklist))
@@ -40,15 +34,11 @@ struct Blocked {
     responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn block(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<Blocked>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Settings, session.user)?;
-    let whom = named(&numbers, &request.friend_id).await?;
-    contacts.block(&session, &whom).await?;
+    let whom = desk.whom(&session, request.user_id.as_ref(), Rate::Settings, &request.friend_id).await?;
+    desk.contacts.block(&session, &whom).await?;
     Ok(Done::new("success blocked"))
 }
 
@@ -57,15 +47,11 @@ async fn block(
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn unblock(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<Blocked>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Settings, session.user)?;
-    let whom = named(&numbers, &request.friend_id).await?;
-    contacts.unblock(&session, &whom).await?;
+    let whom = desk.whom(&session, request.user_id.as_ref(), Rate::Settings, &request.friend_id).await?;
+    desk.contacts.unblock(&session, &whom).await?;
     Ok(Done::new("success unblocked"))
 }
 
@@ -89,13 +75,11 @@ struct ListBlocked {
     security(("token" = [])), responses((status = 200, body = Reply<People>), (status = "4XX", body = Failure)))]
 async fn blacklist(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
+    State(desk): State<Desk>,
     Input(request): Input<ListBlocked>,
 ) -> Result<Reply<People>, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    let limit = friends_page(request.page_size)?;
-    let after = cursor(&numbers, request.cursor.as_ref()).await?.map(|user| user.user_id);
-    let (people, has_more) = contacts.blacklist(session.user, after, limit).await?;
+    let (user_id, cursor) = (request.user_id.as_ref(), request.cursor.as_ref());
+    let (after, limit) = desk.page(&session, user_id, cursor, request.page_size).await?;
+    let (people, has_more) = desk.contacts.blacklist(session.user, after, limit).await?;
     Ok(Reply::new("load ok", People { detail: people.into_iter().map(Into::into).collect(), has_more }))
 }

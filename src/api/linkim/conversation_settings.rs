@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -49,25 +49,27 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
         .routes(routes!(delete))
 }
 
-/// What the handlers of this file need to find a conversation.
+/// What users have decided, and what finds the conversation that a request names.
 #[derive(Clone)]
-pub(super) struct Finder {
+struct Desk {
+    settings: Arc<Settings>,
     store: Store,
     numbers: Arc<Numbers>,
     limits: Arc<RateLimits>,
 }
 
-impl axum::extract::FromRef<LinkImState> for Finder {
+impl FromRef<LinkImState> for Desk {
     fn from_ref(state: &LinkImState) -> Self {
         Self {
-            store: axum::extract::FromRef::from_ref(state),
-            numbers: axum::extract::FromRef::from_ref(state),
-            limits: axum::extract::FromRef::from_ref(state),
+            settings: FromRef::from_ref(state),
+            store: FromRef::from_ref(state),
+            numbers: FromRef::from_ref(state),
+            limits: FromRef::from_ref(state),
         }
     }
 }
 
-impl Finder {
+impl Desk {
     /// The room of a conversation that the caller is in.
     async fn joined(
         &self,
@@ -101,11 +103,11 @@ struct UnreadRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn unread(
     Caller(session): Caller,
-    State(finder): State<Finder>,
+    State(desk): State<Desk>,
     State(mark): State<Arc<MarkRead>>,
     Input(request): Input<UnreadRequest>,
 ) -> Result<Done, Refusal> {
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
     mark.mark(&session, &room, request.message_id).await?;
     Ok(Done::new("update unread ok"))
 }
@@ -126,12 +128,11 @@ struct PinRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn pin(
     Caller(session): Caller,
-    State(finder): State<Finder>,
-    State(settings): State<Arc<Settings>>,
+    State(desk): State<Desk>,
     Input(request): Input<PinRequest>,
 ) -> Result<Done, Refusal> {
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
-    settings.pin(session.user, room.nid, request.pinned).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    desk.settings.pin(session.user, room.nid, request.pinned).await?;
     Ok(Done::new("update pin ok"))
 }
 
@@ -151,12 +152,11 @@ struct MuteRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn mute(
     Caller(session): Caller,
-    State(finder): State<Finder>,
-    State(settings): State<Arc<Settings>>,
+    State(desk): State<Desk>,
     Input(request): Input<MuteRequest>,
 ) -> Result<Done, Refusal> {
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
-    settings.mute(&session, &room, request.muted).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    desk.settings.mute(&session, &room, request.muted).await?;
     Ok(Done::new("update mute ok"))
 }
 
@@ -177,16 +177,15 @@ struct RecvOptRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn recv_opt(
     Caller(session): Caller,
-    State(finder): State<Finder>,
-    State(settings): State<Arc<Settings>>,
+    State(desk): State<Desk>,
     Input(request): Input<RecvOptRequest>,
 ) -> Result<Done, Refusal> {
     if !(0..=2).contains(&request.recv_opt) {
         return Err(Error::RecvOpt.into());
     }
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
-    settings.receive_nothing(session.user, room.nid, request.recv_opt == 1).await?;
-    settings.mute(&session, &room, request.recv_opt == 2).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    desk.settings.receive_nothing(session.user, room.nid, request.recv_opt == 1).await?;
+    desk.settings.mute(&session, &room, request.recv_opt == 2).await?;
     Ok(Done::new("update recv_opt ok"))
 }
 
@@ -206,12 +205,11 @@ struct DraftRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn draft(
     Caller(session): Caller,
-    State(finder): State<Finder>,
-    State(settings): State<Arc<Settings>>,
+    State(desk): State<Desk>,
     Input(request): Input<DraftRequest>,
 ) -> Result<Done, Refusal> {
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
-    settings.draft(session.user, room.nid, request.text).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    desk.settings.draft(session.user, room.nid, request.text).await?;
     Ok(Done::new("update draft ok"))
 }
 
@@ -231,12 +229,11 @@ struct HideRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn hide(
     Caller(session): Caller,
-    State(finder): State<Finder>,
-    State(settings): State<Arc<Settings>>,
+    State(desk): State<Desk>,
     Input(request): Input<HideRequest>,
 ) -> Result<Done, Refusal> {
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
-    settings.hide(session.user, room.nid, request.hidden).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    desk.settings.hide(session.user, room.nid, request.hidden).await?;
     Ok(Done::new("update hidden ok"))
 }
 
@@ -254,12 +251,11 @@ struct OneRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn clear(
     Caller(session): Caller,
-    State(finder): State<Finder>,
-    State(settings): State<Arc<Settings>>,
+    State(desk): State<Desk>,
     Input(request): Input<OneRequest>,
 ) -> Result<Done, Refusal> {
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
-    settings.clear(session.user, room.nid).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    desk.settings.clear(session.user, room.nid).await?;
     Ok(Done::new("clear conversation ok"))
 }
 
@@ -279,12 +275,11 @@ struct MarkUnreadRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn mark_unread(
     Caller(session): Caller,
-    State(finder): State<Finder>,
-    State(settings): State<Arc<Settings>>,
+    State(desk): State<Desk>,
     Input(request): Input<MarkUnreadRequest>,
 ) -> Result<Done, Refusal> {
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
-    settings.mark_unread(session.user, room.nid, request.unread).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    desk.settings.mark_unread(session.user, room.nid, request.unread).await?;
     Ok(Done::new("mark unread ok"))
 }
 
@@ -294,11 +289,10 @@ async fn mark_unread(
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn delete(
     Caller(session): Caller,
-    State(finder): State<Finder>,
-    State(settings): State<Arc<Settings>>,
+    State(desk): State<Desk>,
     Input(request): Input<OneRequest>,
 ) -> Result<Done, Refusal> {
-    let room = finder.joined(&session, request.user_id.as_ref(), request.conversation).await?;
-    settings.delete(session.user, room.nid).await?;
+    let room = desk.joined(&session, request.user_id.as_ref(), request.conversation).await?;
+    desk.settings.delete(session.user, room.nid).await?;
     Ok(Done::new("delete conversation ok"))
 }

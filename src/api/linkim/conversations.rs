@@ -85,6 +85,7 @@ struct LastMessage {
     /// Its text; of a file, where it is (`mxc://…`). Empty if it is encrypted.
     content: String,
     /// When it was sent.
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
@@ -119,8 +120,8 @@ struct GroupInfo {
 struct DraftInfo {
     /// The text.
     text: String,
-    /// When it was last changed.
-    updated_at: String,
+    /// When it was last changed, in milliseconds.
+    updated_ts: i64,
 }
 
 /// A conversation.
@@ -156,6 +157,7 @@ struct ConversationInfo {
     /// The group; of two people, with zero values.
     group_info: GroupInfo,
     /// When the newest message was sent or, without one, when the user joined.
+    #[schema(format = DateTime)]
     update_time: String,
 }
 
@@ -211,7 +213,7 @@ impl ConversationInfo {
             pinned: of.pinned,
             muted: of.receiving == Receiving::Quietly,
             recv_opt,
-            draft: of.draft.map(|draft| DraftInfo { text: draft.text, updated_at: rfc3339(draft.updated_ts) }),
+            draft: of.draft.map(|draft| DraftInfo { text: draft.text, updated_ts: draft.updated_ts }),
             user_info,
             group_info,
             update_time: rfc3339(of.updated_ms),

@@ -1,15 +1,13 @@
 //! Friend requests and friends: `/account/addfriend`, `acceptfriend`, `rejectfriend`, `friendrequests`, `friendlists`, `delfriend`,
 //! `friend/remark`.
 
-use std::sync::Arc;
-
-use axum::{extract::State, http::StatusCode};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    errcode,
+    contact::{Desk, Error},
     extract::{ActiveCaller, Caller, Input, is_caller, page_size},
     person::Friends,
     refusal::{Failure, Refusal},
@@ -17,38 +15,10 @@ use super::{
     state::LinkImState,
 };
 use crate::{
-    accounts::{Rate, RateLimits},
-    contacts::{Contacts, Direction, Requested, ShownRequest},
-    numbers::{Numbers, User, UserRef},
-    store::StoreError,
+    accounts::Rate,
+    contacts::{Direction, Requested, ShownRequest},
+    numbers::UserRef,
 };
-
-/// Friends of a page where the request does not say how many, and at most: old clients ask for all.
-pub(super) const FRIENDS_PAGE: usize = 1000;
-
-/// The ways in which the handlers themselves fail; the contacts' own are in `contacts_error`.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error("no such user")]
-    NoUser,
-    #[error("cursor names nobody of this list")]
-    Cursor,
-    #[error("page_size is less than 1")]
-    PageSize,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        let text = error.to_string();
-        match error {
-            Error::NoUser => Self::new(StatusCode::NOT_FOUND, errcode::USER_NOT_FOUND, text),
-            Error::Cursor | Error::PageSize => Self::argument(text),
-            Error::Store(error) => error.into(),
-        }
-    }
-}
 
 pub(super) fn routes() -> OpenApiRouter<LinkImState> {
     OpenApiRouter::new()
@@ -59,28 +29,6 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
         .routes(routes!(friend_lists))
         .routes(routes!(delete_friend))
         .routes(routes!(set_remark))
-}
-
-/// The user whom a request names.
-pub(super) async fn named(numbers: &Numbers, name: &UserRef) -> Result<User, Error> {
-    numbers.user(name).await?.ok_or(Error::NoUser)
-}
-
-/// The user whom a cursor names.
-pub(super) async fn cursor(numbers: &Numbers, name: Option<&UserRef>) -> Result<Option<User>, Error> {
-    match name {
-        Some(name) => numbers.user(name).await?.map(Some).ok_or(Error::Cursor),
-        None => Ok(None),
-    }
-}
-
-/// The size of a page of friends.
-pub(super) fn friends_page(wanted: Option<i64>) -> Result<usize, Error> {
-    match wanted.map(usize::try_from) {
-        None => Ok(FRIENDS_PAGE),
-        Some(Ok(0) | Err(_)) => Err(Error::PageSize),
-        Some(Ok(wanted)) => Ok(wanted.min(FRIENDS_PAGE)),
-    }
 }
 
 /// Whom to ask.
@@ -108,15 +56,11 @@ struct Added {
     responses((status = 200, body = Reply<Added>), (status = "4XX", body = Failure), (status = "5XX", body = Failure)))]
 async fn add_friend(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<AddFriend>,
 ) -> Result<Reply<Added>, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Invite, session.user)?;
-    let friend = named(&numbers, &request.friend_id).await?;
-    let requested = contacts.request(&session, &friend, &request.request_message).await?;
+    let friend = desk.whom(&session, request.user_id.as_ref(), Rate::Invite, &request.friend_id).await?;
+    let requested = desk.contacts.request(&session, &friend, &request.request_message).await?;
     let state = match requested {
         Requested::Pending => "pending",
         Requested::Accepted => "accepted",
@@ -146,15 +90,11 @@ struct Answered {
     responses((status = 200, body = Done), (status = "4XX", body = Failure), (status = "5XX", body = Failure)))]
 async fn accept_friend(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<Answered>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Join, session.user)?;
-    let friend = named(&numbers, &request.friend_id).await?;
-    contacts.accept(&session, &friend).await?;
+    let friend = desk.whom(&session, request.user_id.as_ref(), Rate::Join, &request.friend_id).await?;
+    desk.contacts.accept(&session, &friend).await?;
     Ok(Done::new("accept the friend"))
 }
 
@@ -163,15 +103,11 @@ async fn accept_friend(
     responses((status = 200, body = Done), (status = "4XX", body = Failure), (status = "5XX", body = Failure)))]
 async fn reject_friend(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<Answered>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let friend = named(&numbers, &request.friend_id).await?;
-    contacts.reject(&session, &friend, request.handle_message).await?;
+    let friend = desk.whom(&session, request.user_id.as_ref(), Rate::State, &request.friend_id).await?;
+    desk.contacts.reject(&session, &friend, request.handle_message).await?;
     Ok(Done::new("reject the friend"))
 }
 
@@ -260,8 +196,7 @@ struct RequestList {
     responses((status = 200, body = Reply<RequestList>), (status = "4XX", body = Failure)))]
 async fn friend_requests(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
+    State(desk): State<Desk>,
     Input(request): Input<ListRequests>,
 ) -> Result<Reply<RequestList>, Refusal> {
     is_caller(&session, request.user_id.as_ref())?;
@@ -270,8 +205,8 @@ async fn friend_requests(
         None | Some(Way::In) => Direction::In,
         Some(Way::Out) => Direction::Out,
     };
-    let after = cursor(&numbers, request.cursor.as_ref()).await?.map(|user| user.nid);
-    let page = contacts.requests(session.user, direction, after, limit).await?;
+    let after = desk.cursor(request.cursor.as_ref()).await?.map(|user| user.nid);
+    let page = desk.contacts.requests(session.user, direction, after, limit).await?;
     let (requests, has_more) = page.ok_or(Error::Cursor)?;
     let detail = requests.into_iter().map(RequestView::from).collect();
     Ok(Reply::new("load ok", RequestList { detail, has_more }))
@@ -297,14 +232,12 @@ struct ListFriends {
     responses((status = 200, body = Reply<Friends>), (status = "4XX", body = Failure)))]
 async fn friend_lists(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
+    State(desk): State<Desk>,
     Input(request): Input<ListFriends>,
 ) -> Result<Reply<Friends>, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    let limit = friends_page(request.page_size)?;
-    let after = cursor(&numbers, request.cursor.as_ref()).await?.map(|user| user.user_id);
-    let (friends, has_more) = contacts.friends(session.user, None, after, limit).await?;
+    let (user_id, cursor) = (request.user_id.as_ref(), request.cursor.as_ref());
+    let (after, limit) = desk.page(&session, user_id, cursor, request.page_size).await?;
+    let (friends, has_more) = desk.contacts.friends(session.user, None, after, limit).await?;
     Ok(Reply::new("load ok", Friends { detail: friends.into_iter().map(Into::into).collect(), has_more }))
 }
 
@@ -323,15 +256,11 @@ struct DeleteFriend {
     responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn delete_friend(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<DeleteFriend>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Settings, session.user)?;
-    let friend = named(&numbers, &request.friend_id).await?;
-    contacts.remove_friend(&session, &friend).await?;
+    let friend = desk.whom(&session, request.user_id.as_ref(), Rate::Settings, &request.friend_id).await?;
+    desk.contacts.remove_friend(&session, &friend).await?;
     Ok(Done::new("delete ok"))
 }
 
@@ -352,14 +281,10 @@ struct SetRemark {
     responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn set_remark(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<SetRemark>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Settings, session.user)?;
-    let friend = named(&numbers, &request.friend_id).await?;
-    contacts.set_remark(session.user, &friend, request.remark).await?;
+    let friend = desk.whom(&session, request.user_id.as_ref(), Rate::Settings, &request.friend_id).await?;
+    desk.contacts.set_remark(session.user, &friend, request.remark).await?;
     Ok(Done::new("remark updated"))
 }

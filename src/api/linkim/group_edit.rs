@@ -1,24 +1,22 @@
 //! `PUT /group/name`, `GET /group/name`, `PUT /group/avatar`, `GET /group/avatar`, `PUT /group/nickname`, `PUT /group/joinmode`,
 //! `PUT /group/settings`: what a group is called, looks like and is set to.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::{ActiveCaller, Caller, Input, is_caller},
-    groups::{UserName, group, mode},
+    extract::{ActiveCaller, Caller, Input},
+    group_call::{Call, GroupCalls},
+    groups::{UserName, mode},
     refusal::{Failure, Pending, Refusal},
     reply::{Done, Reply},
     state::LinkImState,
 };
 use crate::{
-    accounts::{Rate, RateLimits},
-    groups::{Actor, Groups},
-    numbers::{GroupRef, Numbers, UserRef},
+    accounts::Rate,
+    numbers::{GroupRef, UserRef},
 };
 
 pub(super) fn routes() -> OpenApiRouter<LinkImState> {
@@ -49,15 +47,12 @@ struct NameRequest {
     responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn rename(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<NameRequest>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    groups.rename(&room, &Actor::from(&session), request.new_name).await?;
+    let Call { room, by } =
+        calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
+    calls.groups.rename(&room, &by, request.new_name).await?;
     Ok(Done::new("update name successfully"))
 }
 
@@ -81,12 +76,11 @@ struct Name {
     responses((status = 200, body = Reply<Name>), (status = "4XX", body = Failure)))]
 async fn name(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<GroupRequest>,
 ) -> Result<Reply<Name>, Refusal> {
-    let room = group(&numbers, &request.group_id).await?;
-    let info = groups.info(&room, &Actor::from(&session)).await?;
+    let Call { room, by } = calls.look(&session, &request.group_id).await?;
+    let info = calls.groups.info(&room, &by).await?;
     Ok(Reply::new("load ok", Name { name: info.name }))
 }
 
@@ -126,20 +120,18 @@ struct AvatarReply {
     responses((status = 200, body = Reply<AvatarReply>), (status = "4XX", body = Failure)))]
 async fn avatar(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<GroupRequest>,
 ) -> Result<Reply<AvatarReply>, Refusal> {
-    let room = group(&numbers, &request.group_id).await?;
-    let by = Actor::from(&session);
-    let info = groups.info(&room, &by).await?;
-    let first = groups.first_members(&room, &by).await?;
+    let Call { room, by } = calls.look(&session, &request.group_id).await?;
+    let info = calls.groups.info(&room, &by).await?;
+    let first = calls.groups.first_members(&room, &by).await?;
     let users = first.into_iter().map(|member| AvatarUser {
         user: UserName::new(member.user, member.user_id.to_string()),
         nickname: member.nickname,
         avatar: member.avatar,
     });
-    let group_id = numbers.group_id(room.nid).to_string();
+    let group_id = calls.numbers.group_id(room.nid).to_string();
     Ok(Reply::new("load ok", AvatarReply { detail: Avatar { group_id, avatar: info.avatar, users: users.collect() } }))
 }
 
@@ -162,15 +154,12 @@ struct SetAvatarRequest {
     responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn set_avatar(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<SetAvatarRequest>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    groups.set_avatar(&room, &Actor::from(&session), request.avatar).await?;
+    let Call { room, by } =
+        calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
+    calls.groups.set_avatar(&room, &by, request.avatar).await?;
     Ok(Done::new("update avatar successfully"))
 }
 
@@ -193,15 +182,11 @@ struct NicknameRequest {
     responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn nickname(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<NicknameRequest>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    groups.set_nickname(&room, &Actor::from(&session), request.new_name).await?;
+    let Call { room, by } = calls.change(&session, request.user_id.as_ref(), Rate::State, &request.group_id).await?;
+    calls.groups.set_nickname(&room, &by, request.new_name).await?;
     Ok(Done::new("update nickname successfully"))
 }
 
@@ -222,14 +207,11 @@ struct JoinModeRequest {
     responses((status = 200, body = Done), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn join_mode(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<JoinModeRequest>,
 ) -> Result<Done, Refusal> {
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    groups.set_join_mode(&room, &Actor::from(&session), mode(request.join_mode)?).await?;
+    let Call { room, by } = calls.change(&session, None, Rate::State, &request.group_id).await?;
+    calls.groups.set_join_mode(&room, &by, mode(request.join_mode)?).await?;
     Ok(Done::new("update join mode successfully"))
 }
 
@@ -254,14 +236,11 @@ struct SettingsRequest {
     responses((status = 200, body = Done), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn settings(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<SettingsRequest>,
 ) -> Result<Done, Refusal> {
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
+    let Call { room, by } = calls.change(&session, None, Rate::State, &request.group_id).await?;
     let (look, apply) = (request.look_member_info, request.apply_member_friend);
-    groups.set_settings(&room, &Actor::from(&session), look, apply).await?;
+    calls.groups.set_settings(&room, &by, look, apply).await?;
     Ok(Done::new("update settings successfully"))
 }

@@ -1,24 +1,22 @@
 //! `GET /group/members`, `POST /group/invite`, `DELETE /group/kickout`, `POST /group/leave`: who is in a group.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::{ActiveCaller, Caller, Input, is_caller, page_size},
-    groups::{AddedUsers, UserName, group, text, users},
+    extract::{ActiveCaller, Caller, Input, page_size},
+    group_call::{Call, GroupCalls},
+    groups::{AddedUsers, UserName, text, users},
     refusal::{Failure, Refusal},
     reply::{Done, Reply},
     state::LinkImState,
 };
 use crate::{
-    accounts::{Rate, RateLimits},
-    groups::{Actor, Groups, Member, MemberFilter, Role},
-    numbers::{GroupRef, Numbers, UserRef},
-    store::Store,
+    accounts::Rate,
+    groups::{Member, MemberFilter, Role},
+    numbers::{GroupRef, UserRef},
 };
 
 pub(super) fn routes() -> OpenApiRouter<LinkImState> {
@@ -58,13 +56,13 @@ struct MemberInfo {
     /// Where their avatar is; empty if they have none.
     avatar: String,
     /// When they came in, in milliseconds.
-    join_time: i64,
+    joined_ts: i64,
     /// How they came in: 1 an admin added them, 2 a member invited them, 3 they searched, 4 a QR code, 0 not known.
     join_source: i64,
     /// Who added them: the user's id; none if nobody did.
     inviter_matrix_id: Option<String>,
     /// Until when they are muted, in milliseconds; 0: they are not.
-    mute_end_time: i64,
+    muted_until_ts: i64,
 }
 
 impl From<Member> for MemberInfo {
@@ -74,10 +72,10 @@ impl From<Member> for MemberInfo {
             role: member.role,
             nickname: member.nickname,
             avatar: member.avatar,
-            join_time: member.joined_ts,
+            joined_ts: member.joined_ts,
             join_source: member.source,
             inviter_matrix_id: member.inviter.map(|user| user.to_string()),
-            mute_end_time: member.muted_until,
+            muted_until_ts: member.muted_until,
         }
     }
 }
@@ -98,22 +96,15 @@ struct Members {
     responses((status = 200, body = Reply<Members>), (status = "4XX", body = Failure)))]
 async fn members(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<MembersRequest>,
 ) -> Result<Reply<Members>, Refusal> {
     let limit = page_size(request.page_size)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let after = match &request.last_user_id {
-        Some(last) => {
-            let last = numbers.user(last).await?;
-            Some(last.ok_or_else(|| Refusal::argument("no such cursor"))?.nid)
-        }
-        None => None,
-    };
+    let Call { room, by } = calls.look(&session, &request.group_id).await?;
+    let after = calls.cursor(request.last_user_id.as_ref()).await?;
     let keyword = request.keyword.filter(|keyword| !keyword.is_empty());
     let filter = MemberFilter { role: request.role, keyword, after, limit };
-    let page = groups.members(&room, &Actor::from(&session), filter).await?;
+    let page = calls.groups.members(&room, &by, filter).await?;
     let detail = page.members.into_iter().map(MemberInfo::from).collect();
     Ok(Reply::new("load ok", Members { detail, has_more: page.next.is_some(), next: page.next.map(|next| next.0) }))
 }
@@ -137,18 +128,14 @@ struct InviteRequest {
     responses((status = 200, body = Reply<AddedUsers>), (status = "4XX", body = Failure)))]
 async fn invite(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(store): State<Store>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<InviteRequest>,
 ) -> Result<Reply<AddedUsers>, Refusal> {
-    limits.check(Rate::Invite, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let users = users(&numbers, &request.user_ids).await?;
+    let Call { room, by } = calls.change(&session, None, Rate::Invite, &request.group_id).await?;
+    let users = users(&calls.numbers, &request.user_ids).await?;
     let text = text(request.text)?;
-    let added = groups.add(&room, &Actor::from(&session), users, text).await?;
-    Ok(Reply::new("invite successfully", AddedUsers::of(&store, added).await?))
+    let added = calls.groups.add(&room, &by, users, text).await?;
+    Ok(Reply::new("invite successfully", AddedUsers::of(&calls.store, added).await?))
 }
 
 /// Who is to be removed from which group.
@@ -179,19 +166,15 @@ struct Removed {
     responses((status = 200, body = Reply<Removed>), (status = "4XX", body = Failure)))]
 async fn kickout(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(store): State<Store>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<KickRequest>,
 ) -> Result<Reply<Removed>, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let users = users(&numbers, &request.user_ids).await?;
+    let Call { room, by } =
+        calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
+    let users = users(&calls.numbers, &request.user_ids).await?;
     let reason = text(request.reason)?;
-    let removed = groups.kick(&room, &Actor::from(&session), users, reason).await?;
-    Ok(Reply::new("kickout successfully", Removed { removed: UserName::all(&store, removed).await? }))
+    let removed = calls.groups.kick(&room, &by, users, reason).await?;
+    Ok(Reply::new("kickout successfully", Removed { removed: UserName::all(&calls.store, removed).await? }))
 }
 
 /// Which group is left.
@@ -213,14 +196,10 @@ struct LeaveRequest {
     responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn leave(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<LeaveRequest>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    groups.leave(&room, &Actor::from(&session), text(request.reason)?).await?;
+    let Call { room, by } = calls.change(&session, request.user_id.as_ref(), Rate::State, &request.group_id).await?;
+    calls.groups.leave(&room, &by, text(request.reason)?).await?;
     Ok(Done::new("leave successfully"))
 }

@@ -1,24 +1,23 @@
 //! `PUT /group/notice`, `GET /group/notice`, `GET /group/notice/history`, `POST /group/notice/confirm`,
 //! `GET /group/notice/readers`: announcements.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::{ActiveCaller, Caller, Input, is_caller, page_size},
-    groups::{UserName, group},
+    extract::{ActiveCaller, Caller, Input, page_size},
+    group_call::{Call, GroupCalls},
+    groups::UserName,
     refusal::{Failure, Refusal},
     reply::Reply,
     state::LinkImState,
 };
 use crate::{
-    accounts::{Rate, RateLimits},
-    groups::{Actor, Groups, NewNotice, ReadState, Reader, ReaderFilter, ShownNotice},
-    numbers::{GroupRef, MessageRef, Numbers, UserRef},
+    accounts::Rate,
+    groups::{NewNotice, ReadState, Reader, ReaderFilter, ShownNotice},
+    numbers::{GroupRef, MessageRef, UserRef},
     store::{Store, StoreError, ids::EventNid, message_numbers},
 };
 
@@ -38,9 +37,9 @@ struct NoticeInfo {
     /// Who announced it.
     author: UserName,
     /// When it was announced, in milliseconds.
-    create_time: i64,
+    created_ts: i64,
     /// When it was last changed, in milliseconds; none if it never was.
-    edit_time: Option<i64>,
+    edited_ts: Option<i64>,
     /// Whether members are asked to confirm it.
     must_confirm: bool,
     /// Whether the asker has confirmed it. Not in the history.
@@ -79,8 +78,8 @@ impl NoticeInfo {
         Self {
             text: notice.text,
             author: UserName::new(shown.author, notice.author.to_string()),
-            create_time: notice.ts,
-            edit_time: notice.edited_ts,
+            created_ts: notice.ts,
+            edited_ts: notice.edited_ts,
             must_confirm: notice.must_confirm,
             confirmed: shown.confirmed,
             message_id,
@@ -133,22 +132,18 @@ struct PutRequest {
     responses((status = 200, body = Reply<NoticeReply>), (status = "4XX", body = Failure)))]
 async fn put(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(store): State<Store>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<PutRequest>,
 ) -> Result<Reply<NoticeReply>, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
+    let Call { room, by } =
+        calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
     let new = NewNotice {
         text: request.new_notice,
         must_confirm: request.must_confirm,
         edit: request.edit.unwrap_or_default(),
     };
-    let notice = groups.announce(&room, &Actor::from(&session), new).await?;
-    Ok(Reply::new("update notice successfully", NoticeReply::of(&store, notice).await?))
+    let notice = calls.groups.announce(&room, &by, new).await?;
+    Ok(Reply::new("update notice successfully", NoticeReply::of(&calls.store, notice).await?))
 }
 
 /// Which group's announcement is wanted.
@@ -168,14 +163,12 @@ struct GetRequest {
     responses((status = 200, body = Reply<NoticeReply>), (status = "4XX", body = Failure)))]
 async fn get(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(store): State<Store>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<GetRequest>,
 ) -> Result<Reply<NoticeReply>, Refusal> {
-    let room = group(&numbers, &request.group_id).await?;
-    let notice = groups.notice(&room, &Actor::from(&session)).await?;
-    Ok(Reply::new("load ok", NoticeReply::of(&store, notice).await?))
+    let Call { room, by } = calls.look(&session, &request.group_id).await?;
+    let notice = calls.groups.notice(&room, &by).await?;
+    Ok(Reply::new("load ok", NoticeReply::of(&calls.store, notice).await?))
 }
 
 /// Which page of a group's announcements is wanted.
@@ -204,15 +197,13 @@ struct History {
     responses((status = 200, body = Reply<History>), (status = "4XX", body = Failure)))]
 async fn history(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(store): State<Store>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<HistoryRequest>,
 ) -> Result<Reply<History>, Refusal> {
     let limit = page_size(request.page_size)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let (found, has_more) = groups.notices(&room, &Actor::from(&session), request.last_notice_id, limit).await?;
-    Ok(Reply::new("load ok", History { detail: NoticeInfo::all(&store, found).await?, has_more }))
+    let Call { room, by } = calls.look(&session, &request.group_id).await?;
+    let (found, has_more) = calls.groups.notices(&room, &by, request.last_notice_id, limit).await?;
+    Ok(Reply::new("load ok", History { detail: NoticeInfo::all(&calls.store, found).await?, has_more }))
 }
 
 /// Which announcement is confirmed.
@@ -242,15 +233,11 @@ struct Confirmed {
     security(("token" = [])), responses((status = 200, body = Reply<Confirmed>), (status = "4XX", body = Failure)))]
 async fn confirm(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<ConfirmRequest>,
 ) -> Result<Reply<Confirmed>, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Message, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let event_id = groups.confirm(&room, &Actor::from(&session), request.message_id).await?;
+    let Call { room, by } = calls.change(&session, request.user_id.as_ref(), Rate::Message, &request.group_id).await?;
+    let event_id = calls.groups.confirm(&room, &by, request.message_id).await?;
     Ok(Reply::new("confirm ok", Confirmed { event_id: event_id.to_string() }))
 }
 
@@ -281,7 +268,7 @@ struct ReaderInfo {
     /// Where their avatar is; empty if they have none.
     avatar: String,
     /// When they read or confirmed it, in milliseconds; none for who has not.
-    time: Option<i64>,
+    state_ts: Option<i64>,
 }
 
 impl From<Reader> for ReaderInfo {
@@ -290,7 +277,7 @@ impl From<Reader> for ReaderInfo {
             user: UserName::new(member.user, member.user_id.to_string()),
             nickname: member.nickname,
             avatar: member.avatar,
-            time: ts,
+            state_ts: ts,
         }
     }
 }
@@ -319,21 +306,14 @@ struct Readers {
     responses((status = 200, body = Reply<Readers>), (status = "4XX", body = Failure)))]
 async fn readers(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<ReadersRequest>,
 ) -> Result<Reply<Readers>, Refusal> {
     let limit = page_size(request.page_size)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let after = match &request.last_user_id {
-        Some(last) => {
-            let last = numbers.user(last).await?;
-            Some(last.ok_or_else(|| Refusal::argument("no such cursor"))?.nid)
-        }
-        None => None,
-    };
+    let Call { room, by } = calls.look(&session, &request.group_id).await?;
+    let after = calls.cursor(request.last_user_id.as_ref()).await?;
     let filter = ReaderFilter { state: request.state, post: request.message_id, after, limit };
-    let page = groups.readers(&room, &Actor::from(&session), filter).await?;
+    let page = calls.groups.readers(&room, &by, filter).await?;
     let counts = page.counts;
     Ok(Reply::new(
         "load ok",

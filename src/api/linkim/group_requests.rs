@@ -11,7 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     errcode,
     extract::{ActiveCaller, Caller, Input, is_caller, page_size},
-    groups::{AddedUsers, UserName, group, text, user},
+    group_call::{Call, GroupCalls},
+    groups::{AddedUsers, UserName, text, user},
     refusal::{Failure, Refusal},
     reply::Reply,
     state::LinkImState,
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     accounts::{Rate, RateLimits},
     api::error::ApiError,
-    groups::{Actor, Applied, Groups, Source},
+    groups::{Applied, Groups, Source},
     numbers::{GroupRef, Numbers, UserRef},
     peers::knocking::Knocking,
     store::{
@@ -142,13 +143,13 @@ struct GroupRequest {
     /// How they came to it: 2 a member invites them, 3 they searched, 4 a QR code.
     join_source: i64,
     /// When they asked, in milliseconds.
-    req_time: i64,
+    requested_ts: i64,
     /// 0: it waits; 1: it was approved; -1: it was rejected.
     handled: i64,
     /// Who answered it.
     handler: Option<UserName>,
     /// When it was answered, in milliseconds.
-    handle_time: Option<i64>,
+    handled_ts: Option<i64>,
     /// What was said with the answer.
     handle_text: String,
 }
@@ -167,9 +168,7 @@ struct Requests {
     responses((status = 200, body = Reply<Requests>), (status = "4XX", body = Failure)))]
 async fn requests(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(store): State<Store>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<RequestsRequest>,
 ) -> Result<Reply<Requests>, Refusal> {
     let limit = page_size(request.page_size)?;
@@ -179,16 +178,10 @@ async fn requests(
         Some(-1) => Handled::Rejected,
         Some(_) => return Err(Error::Handled.into()),
     };
-    let room = group(&numbers, &request.group_id).await?;
-    let after = match &request.last_user_id {
-        Some(last) => {
-            let last = numbers.user(last).await?;
-            Some(last.ok_or_else(|| Refusal::argument("no such cursor"))?.nid)
-        }
-        None => None,
-    };
-    let page = groups.requests(&room, &Actor::from(&session), Some(handled), after, limit).await?;
-    let detail = shown(&store, page.requests).await?;
+    let Call { room, by } = calls.look(&session, &request.group_id).await?;
+    let after = calls.cursor(request.last_user_id.as_ref()).await?;
+    let page = calls.groups.requests(&room, &by, Some(handled), after, limit).await?;
+    let detail = shown(&calls.store, page.requests).await?;
     Ok(Reply::new("load ok", Requests { detail, has_more: page.more }))
 }
 
@@ -203,10 +196,10 @@ async fn shown(store: &Store, rows: Vec<RequestRow>) -> Result<Vec<GroupRequest>
                         inviter: row.inviter.map(name).transpose()?,
                         text: row.text,
                         join_source: row.source,
-                        req_time: row.asked_ts,
+                        requested_ts: row.asked_ts,
                         handled: row.handled as i64,
                         handler: row.handler.map(name).transpose()?,
-                        handle_time: row.handled_ts,
+                        handled_ts: row.handled_ts,
                         handle_text: row.answer,
                     })
                 })
@@ -238,22 +231,18 @@ struct HandleRequest {
     security(("token" = [])), responses((status = 200, body = Reply<AddedUsers>), (status = "4XX", body = Failure)))]
 async fn handle(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(store): State<Store>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<HandleRequest>,
 ) -> Result<Reply<AddedUsers>, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
     let approve = match request.result {
         1 => true,
         -1 => false,
         _ => return Err(Error::Result.into()),
     };
     let text = text(request.text)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let user = user(&numbers, &request.user_id).await?;
-    let added = groups.handle_request(&room, &Actor::from(&session), &user, approve, text).await?;
-    Ok(Reply::new("handle ok", AddedUsers::of(&store, added).await?))
+    let Call { room, by } =
+        calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
+    let user = user(&calls.numbers, &request.user_id).await?;
+    let added = calls.groups.handle_request(&room, &by, &user, approve, text).await?;
+    Ok(Reply::new("handle ok", AddedUsers::of(&calls.store, added).await?))
 }

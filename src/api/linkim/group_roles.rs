@@ -1,25 +1,22 @@
 //! `PUT /group/promote/admin`, `PUT /group/promote/owner`, `PUT /group/demote/member`, `PUT /group/mute/member`,
 //! `PUT /group/mute/all`, `DELETE /group/dissolve`: what roles are for.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::{ActiveCaller, Input, is_caller},
-    groups::{group, user},
+    extract::{ActiveCaller, Input},
+    group_call::{Call, GroupCalls},
+    groups::user,
     refusal::{Failure, Pending, Refusal},
     reply::{Done, Reply},
     state::LinkImState,
 };
 use crate::{
-    accounts::{Rate, RateLimits, Session},
-    groups::{Actor, Groups},
-    numbers::{GroupRef, Numbers, User, UserRef},
-    store::ids::RoomKey,
+    accounts::{Rate, Session},
+    numbers::{GroupRef, User, UserRef},
 };
 
 pub(super) fn routes() -> OpenApiRouter<LinkImState> {
@@ -48,9 +45,9 @@ struct RoleRequest {
 
 impl RoleRequest {
     /// The group and the member.
-    async fn read(&self, session: &Session, numbers: &Numbers) -> Result<(Arc<RoomKey>, User), Refusal> {
-        is_caller(session, self.executor_id.as_ref())?;
-        Ok((group(numbers, &self.group_id).await?, user(numbers, &self.user_id).await?))
+    async fn read(&self, session: &Session, calls: &GroupCalls) -> Result<(Call, User), Refusal> {
+        let call = calls.change(session, self.executor_id.as_ref(), Rate::State, &self.group_id).await?;
+        Ok((call, user(&calls.numbers, &self.user_id).await?))
     }
 }
 
@@ -74,14 +71,11 @@ impl Changed {
     responses((status = 200, body = Reply<Changed>), (status = "4XX", body = Failure)))]
 async fn promote(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<RoleRequest>,
 ) -> Result<Reply<Changed>, Refusal> {
-    limits.check(Rate::State, session.user)?;
-    let (room, user) = request.read(&session, &numbers).await?;
-    groups.promote(&room, &Actor::from(&session), &user).await?;
+    let (Call { room, by }, user) = request.read(&session, &calls).await?;
+    calls.groups.promote(&room, &by, &user).await?;
     Ok(Changed::reply("promote to admin successfully", &user))
 }
 
@@ -90,14 +84,11 @@ async fn promote(
     responses((status = 200, body = Reply<Changed>), (status = "4XX", body = Failure)))]
 async fn demote(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<RoleRequest>,
 ) -> Result<Reply<Changed>, Refusal> {
-    limits.check(Rate::State, session.user)?;
-    let (room, user) = request.read(&session, &numbers).await?;
-    groups.demote(&room, &Actor::from(&session), &user).await?;
+    let (Call { room, by }, user) = request.read(&session, &calls).await?;
+    calls.groups.demote(&room, &by, &user).await?;
     Ok(Changed::reply("demote to member successfully", &user))
 }
 
@@ -106,14 +97,11 @@ async fn demote(
     responses((status = 200, body = Reply<Changed>), (status = "4XX", body = Failure)))]
 async fn transfer(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<RoleRequest>,
 ) -> Result<Reply<Changed>, Refusal> {
-    limits.check(Rate::State, session.user)?;
-    let (room, user) = request.read(&session, &numbers).await?;
-    groups.transfer(&room, &Actor::from(&session), &user).await?;
+    let (Call { room, by }, user) = request.read(&session, &calls).await?;
+    calls.groups.transfer(&room, &by, &user).await?;
     Ok(Changed::reply("promote to owner successfully", &user))
 }
 
@@ -137,7 +125,7 @@ struct MuteRequest {
 #[derive(Serialize, ToSchema)]
 struct Muted {
     /// When the mute ends, in milliseconds; 0: it was lifted.
-    mute_end_time: i64,
+    muted_until_ts: i64,
 }
 
 /// Mutes a member for a time, or lifts that. The owner may mute anybody else, an admin ordinary members.
@@ -145,17 +133,14 @@ struct Muted {
     responses((status = 200, body = Reply<Muted>), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn mute(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<MuteRequest>,
 ) -> Result<Reply<Muted>, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    let user = user(&numbers, &request.user_id).await?;
-    let mute_end_time = groups.mute(&room, &Actor::from(&session), &user, request.seconds).await?;
-    Ok(Reply::new("mute successfully", Muted { mute_end_time }))
+    let Call { room, by } =
+        calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
+    let user = user(&calls.numbers, &request.user_id).await?;
+    let muted_until_ts = calls.groups.mute(&room, &by, &user, request.seconds).await?;
+    Ok(Reply::new("mute successfully", Muted { muted_until_ts }))
 }
 
 /// Whether a whole group is not to talk.
@@ -177,15 +162,12 @@ struct MuteAllRequest {
     responses((status = 200, body = Done), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn mute_all(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<MuteAllRequest>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    groups.mute_all(&room, &Actor::from(&session), request.mute).await?;
+    let Call { room, by } =
+        calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
+    calls.groups.mute_all(&room, &by, request.mute).await?;
     Ok(Done::new("mute all successfully"))
 }
 
@@ -206,14 +188,11 @@ struct DissolveRequest {
     security(("token" = [])), responses((status = 200, body = Done), (status = 202, body = Pending), (status = "4XX", body = Failure)))]
 async fn dissolve(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<DissolveRequest>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.executor_id.as_ref())?;
-    limits.check(Rate::State, session.user)?;
-    let room = group(&numbers, &request.group_id).await?;
-    groups.dissolve(&room, &Actor::from(&session)).await?;
+    let Call { room, by } =
+        calls.change(&session, request.executor_id.as_ref(), Rate::State, &request.group_id).await?;
+    calls.groups.dissolve(&room, &by).await?;
     Ok(Done::new("dissolve successfully"))
 }

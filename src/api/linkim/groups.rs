@@ -10,6 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     errcode,
     extract::{ActiveCaller, Caller, Input, is_caller, page_size},
+    group_call::{Call, GroupCalls},
     refusal::{Failure, Refusal},
     reply::Reply,
     state::LinkImState,
@@ -292,7 +293,7 @@ struct Info {
     /// What the asker is in it.
     role: Role,
     /// When it was made, in milliseconds.
-    created_at: i64,
+    created_ts: i64,
 }
 
 impl Info {
@@ -312,7 +313,7 @@ impl Info {
             look_member_info: info.settings.look_member_info,
             apply_member_friend: info.settings.apply_member_friend,
             role: info.role,
-            created_at: info.created_ts,
+            created_ts: info.created_ts,
         }
     }
 }
@@ -337,13 +338,12 @@ struct InfoReply {
     responses((status = 200, body = Reply<InfoReply>), (status = "4XX", body = Failure)))]
 async fn info(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(groups): State<Arc<Groups>>,
+    State(calls): State<GroupCalls>,
     Input(request): Input<InfoRequest>,
 ) -> Result<Reply<InfoReply>, Refusal> {
-    let room = group(&numbers, &request.group_id).await?;
-    let info = groups.info(&room, &Actor::from(&session)).await?;
-    Ok(Reply::new("load ok", InfoReply { detail: Info::of(&numbers, info) }))
+    let Call { room, by } = calls.look(&session, &request.group_id).await?;
+    let info = calls.groups.info(&room, &by).await?;
+    Ok(Reply::new("load ok", InfoReply { detail: Info::of(&calls.numbers, info) }))
 }
 
 /// Which page of one's groups is wanted.

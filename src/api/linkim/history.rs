@@ -131,6 +131,7 @@ pub(super) struct MessageInfo {
     /// Who sent it.
     user_info: UserInfo,
     /// When it was sent.
+    #[schema(format = DateTime)]
     create_time: String,
     /// Whether it was edited.
     edited: bool,

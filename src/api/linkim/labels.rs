@@ -1,26 +1,20 @@
 //! Labels of friends: `/account/addrelationship`, `delrelationship`, `relationships`, `relationship/addfriend`,
 //! `relationship/delfriend`, `relationship/friendlists`.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    contact::Desk,
     extract::{ActiveCaller, Caller, Input, is_caller},
-    friends::{cursor, friends_page, named},
     person::Friends,
     refusal::{Failure, Refusal},
     reply::{Done, Reply},
     state::LinkImState,
 };
-use crate::{
-    accounts::{Rate, RateLimits},
-    contacts::Contacts,
-    numbers::{Numbers, UserRef},
-};
+use crate::{accounts::Rate, numbers::UserRef};
 
 pub(super) fn routes() -> OpenApiRouter<LinkImState> {
     OpenApiRouter::new()
@@ -47,13 +41,11 @@ struct LabelName {
     responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn add_label(
     ActiveCaller(session): ActiveCaller,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<LabelName>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Settings, session.user)?;
-    contacts.add_label(session.user, request.relation_ship_name).await?;
+    desk.may(&session, request.user_id.as_ref(), Rate::Settings)?;
+    desk.contacts.add_label(session.user, request.relation_ship_name).await?;
     Ok(Done::new("add relationship ok"))
 }
 
@@ -62,13 +54,11 @@ async fn add_label(
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn delete_label(
     ActiveCaller(session): ActiveCaller,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<LabelName>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Settings, session.user)?;
-    contacts.remove_label(session.user, request.relation_ship_name).await?;
+    desk.may(&session, request.user_id.as_ref(), Rate::Settings)?;
+    desk.contacts.remove_label(session.user, request.relation_ship_name).await?;
     Ok(Done::new("delete relationship ok"))
 }
 
@@ -93,11 +83,11 @@ struct Names {
     responses((status = 200, body = Reply<Names>), (status = "4XX", body = Failure)))]
 async fn labels(
     Caller(session): Caller,
-    State(contacts): State<Arc<Contacts>>,
+    State(desk): State<Desk>,
     Input(request): Input<ListLabels>,
 ) -> Result<Reply<Names>, Refusal> {
     is_caller(&session, request.user_id.as_ref())?;
-    Ok(Reply::new("load ok", Names { detail: contacts.labels(session.user).await? }))
+    Ok(Reply::new("load ok", Names { detail: desk.contacts.labels(session.user).await? }))
 }
 
 /// A label and a friend.
@@ -117,15 +107,11 @@ struct LabelledFriend {
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn label_friend(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<LabelledFriend>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Settings, session.user)?;
-    let friend = named(&numbers, &request.friend_id).await?;
-    contacts.label_friend(session.user, request.relation_ship_name, &friend).await?;
+    let friend = desk.whom(&session, request.user_id.as_ref(), Rate::Settings, &request.friend_id).await?;
+    desk.contacts.label_friend(session.user, request.relation_ship_name, &friend).await?;
     Ok(Done::new("add friend ok"))
 }
 
@@ -134,15 +120,11 @@ async fn label_friend(
     security(("token" = [])), responses((status = 200, body = Done), (status = "4XX", body = Failure)))]
 async fn unlabel_friend(
     ActiveCaller(session): ActiveCaller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
-    State(limits): State<Arc<RateLimits>>,
+    State(desk): State<Desk>,
     Input(request): Input<LabelledFriend>,
 ) -> Result<Done, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    limits.check(Rate::Settings, session.user)?;
-    let friend = named(&numbers, &request.friend_id).await?;
-    contacts.unlabel_friend(session.user, request.relation_ship_name, &friend).await?;
+    let friend = desk.whom(&session, request.user_id.as_ref(), Rate::Settings, &request.friend_id).await?;
+    desk.contacts.unlabel_friend(session.user, request.relation_ship_name, &friend).await?;
     Ok(Done::new("delete friend ok"))
 }
 
@@ -168,14 +150,12 @@ struct ListLabelled {
     security(("token" = [])), responses((status = 200, body = Reply<Friends>), (status = "4XX", body = Failure)))]
 async fn labelled(
     Caller(session): Caller,
-    State(numbers): State<Arc<Numbers>>,
-    State(contacts): State<Arc<Contacts>>,
+    State(desk): State<Desk>,
     Input(request): Input<ListLabelled>,
 ) -> Result<Reply<Friends>, Refusal> {
-    is_caller(&session, request.user_id.as_ref())?;
-    let limit = friends_page(request.page_size)?;
-    let after = cursor(&numbers, request.cursor.as_ref()).await?.map(|user| user.user_id);
+    let (user_id, cursor) = (request.user_id.as_ref(), request.cursor.as_ref());
+    let (after, limit) = desk.page(&session, user_id, cursor, request.page_size).await?;
     let label = Some(request.relation_ship_name);
-    let (friends, has_more) = contacts.friends(session.user, label, after, limit).await?;
+    let (friends, has_more) = desk.contacts.friends(session.user, label, after, limit).await?;
     Ok(Reply::new("load ok", Friends { detail: friends.into_iter().map(Into::into).collect(), has_more }))
 }

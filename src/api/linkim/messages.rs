@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     accounts::{Rate, RateLimits},
-    conversations::{Attachment, ConversationRef, Messages, NewMessage, Sent, message::kind, sending::Draftable},
+    conversations::{Attachment, ConversationRef, Messages, NewMessage, Sent, sending::Draftable},
     numbers::{GroupRef, MessageRef, UserRef},
+    rooms::message_kind as kind,
 };
 
 /// Users mentioned in one message at most.

@@ -6,6 +6,7 @@
 mod account_code;
 mod address;
 mod blacklist;
+mod contact;
 mod contacts_error;
 mod conversation_settings;
 mod conversations;
@@ -14,6 +15,7 @@ pub mod errcode;
 pub mod extract;
 mod friends;
 mod getinfo;
+mod group_call;
 mod group_edit;
 mod group_members;
 mod group_notice;

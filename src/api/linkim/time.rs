@@ -1,4 +1,4 @@
-//! Times as the old LinkIM wrote them: RFC 3339, in UTC.
+//! Times as the old LinkIM wrote them: RFC 3339, in UTC. Fields that it did not have are milliseconds (spec/decisions/0014).
 
 /// A time in milliseconds since 1970 as RFC 3339. What lies outside of the years 0 to 9999, as no clock says but an event may, is
 /// held at their ends.

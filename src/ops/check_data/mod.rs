@@ -6,6 +6,7 @@
 mod counters;
 mod dag;
 mod events;
+mod groups;
 mod lines;
 mod members;
 mod reading;
@@ -82,6 +83,7 @@ fn check_room(site: &Site<'_>, nid: RoomNid, events: &[i64], report: &mut Report
     let replayed = replay::replay(site, &room, &lines, report)?;
     redactions::check(site, &room, &replayed, report)?;
     counters::check(&room, &replayed, report);
+    groups::check(site, &room, report)?;
     if !room.partial {
         members::check(site, &room, &lines, &replayed, report)?;
         servers::check(site, &room, &lines, report)?;

@@ -373,8 +373,10 @@ impl Walk<'_> {
         if !event.is(flag::PARTIAL_STATE) {
             let verdict = self.verdict(event, pdu, prev, before, report);
             let stored = event.flags & (flag::REJECTED | flag::SOFT_FAILED);
-            // One that was an accepted outlier keeps its effect on what came before its history.
-            let kept = event.is(flag::BACKFILLED)
+            // One that was an accepted outlier keeps its effect on what came before its history. Its number is older than its place.
+            let was_outlier =
+                event.is(flag::BACKFILLED) || event.position.is_some_and(|position| position != event.nid);
+            let kept = was_outlier
                 && event.state_key.is_some()
                 && verdict == Some(flag::REJECTED)
                 && stored == flag::SOFT_FAILED;

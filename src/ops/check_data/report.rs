@@ -54,6 +54,8 @@ pub enum Kind {
     Membership,
     /// Which servers are in a room, and since when.
     Servers,
+    /// Groups: whose they are, and what waits in them.
+    Group,
     /// Whether an event counts, notifies, highlights.
     Class,
     /// Running numbers.
@@ -90,6 +92,7 @@ impl fmt::Display for Kind {
             Self::Head => "room",
             Self::Membership => "membership",
             Self::Servers => "servers",
+            Self::Group => "group",
             Self::Class => "class",
             Self::Running => "running numbers",
             Self::Unread => "unread",

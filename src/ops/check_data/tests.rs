@@ -1,6 +1,6 @@
 //! A store that was written through the write path agrees with its events; each kind of damage is found.
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use linkim_federation::{EventReference, EventTemplate, Pdu, SigningKey, auth_types, build_event, rules};
 use ruma::{
@@ -13,19 +13,13 @@ use super::*;
 use crate::{
     clock::SystemClock,
     random::OsRandom,
-    rooms::append::{Appended, Appenders, Incoming, LocalEvent, NewRoom, Received, Signer, Transaction, Wake},
+    rooms::append::{Appended, Appenders, Incoming, LocalEvent, NewRoom, NoWake, Received, Signer, Transaction},
     store::{
         Store, events, ids,
-        ids::{DeviceNid, RoomKey, UserNid},
+        ids::{DeviceNid, RoomKey},
         state,
     },
 };
-
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
-}
 
 struct Fixture {
     store: Store,
@@ -52,6 +46,8 @@ impl Fixture {
                 let nid = ids::intern_user(tx, &user)?;
                 tx.execute("INSERT INTO accounts (user, kind, created_ts) VALUES (?1, 0, 0)", params![nid])?;
             }
+            let service = ids::intern_user(tx, &service())?;
+            tx.execute("INSERT INTO accounts (user, kind, created_ts) VALUES (?1, 3, 0)", params![service])?;
             Ok(())
         });
         accounts.await.unwrap();
@@ -184,6 +180,10 @@ fn bob() -> OwnedUserId {
     user_id!("@bob:a.example").to_owned()
 }
 
+fn service() -> OwnedUserId {
+    user_id!("@_linkim:a.example").to_owned()
+}
+
 fn text(report: &Report) -> String {
     let mut out = Vec::new();
     report.write(&mut out).unwrap();
@@ -283,12 +283,60 @@ async fn fork(f: &Fixture, version: RoomVersionId) {
     assert!(matches!(f.receive(&room, &aside).await, Received::Accepted(_)));
 }
 
+/// A group of LinkIM's with alice.
+async fn group(f: &Fixture) -> Arc<RoomKey> {
+    let version = RoomVersionId::V12;
+    let create = json!({ "room_version": version.as_str(), "org.linkim.group": true });
+    let levels =
+        json!({ "users": { alice(): 100, "@dora:d.example": 50 }, "events": { "org.linkim.group.request": 50 } });
+    let events = vec![
+        LocalEvent::state(service(), "m.room.member", service(), object(json!({ "membership": "join" }))),
+        LocalEvent::state(service(), "m.room.power_levels", "", object(levels)),
+        LocalEvent::state(service(), "m.room.join_rules", "", object(json!({ "join_rule": "public" }))),
+        LocalEvent::state(alice(), "m.room.member", alice(), object(json!({ "membership": "join" }))),
+    ];
+    let new = NewRoom { version, creator: service(), create_content: object(create) };
+    let nid = f.appenders.create(new, events, None).await.unwrap().0.nid;
+    f.store.read::<_, StoreError, _>(move |read| ids::room_by_nid(read, nid)).await.unwrap()
+}
+
+/// A group in which an admin of another server has asked twice and was answered once, and one that is being dissolved.
+async fn groups(f: &Fixture) {
+    let room = group(f).await;
+    let topic = LocalEvent::state(alice(), "m.room.topic", "", object(json!({ "topic": "before" })));
+    let start = f.send(&room, topic).await.event_id;
+    let dora = user_id!("@dora:d.example");
+    let join = json!({ "membership": "join" });
+    let mut last = f.remote(&room, dora, ("m.room.member", Some(dora.as_str())), join, &[&start]).await;
+    assert!(matches!(f.receive(&room, &last).await, Received::Accepted(_)));
+    let mut asked = Vec::new();
+    for mute in [true, false] {
+        let content = json!({ "action": "mute_all", "arguments": { "mute": mute } });
+        last = f.remote(&room, dora, ("org.linkim.group.request", None), content, &[last.owned_event_id()]).await;
+        let Received::Accepted(appended) = f.receive(&room, &last).await else { panic!("it is not refused") };
+        asked.push(appended);
+    }
+    let content = json!({ "m.relates_to": { "rel_type": "m.reference", "event_id": asked[0].event_id }, "ok": true });
+    let result = LocalEvent::message(service(), "org.linkim.group.result", object(content));
+    let answered = asked[0].nid;
+    let along: crate::rooms::append::Along =
+        Box::new(move |tx, _, _| crate::store::group_calls::answered(tx, answered));
+    f.appenders.append(room.nid, vec![result], Some(along)).await.unwrap();
+
+    let over = group(f).await;
+    let status = json!({ "status": "dissolved", "by": alice(), "ts": 1 });
+    let status = LocalEvent::state(service(), "org.linkim.group.status", "", object(status));
+    let along: crate::rooms::append::Along = Box::new(|tx, room, _| crate::store::groups::start_dissolution(tx, room));
+    f.appenders.append(over.nid, vec![status], Some(along)).await.unwrap();
+}
+
 async fn filled() -> Fixture {
     let f = Fixture::new().await;
     for version in [room_version_id!("12"), room_version_id!("10")] {
         conversation(&f, version.clone()).await;
         fork(&f, version).await;
     }
+    groups(&f).await;
     f.store.close();
     f
 }
@@ -298,7 +346,7 @@ async fn what_the_write_path_wrote_agrees() {
     let f = filled().await;
     let report = f.check();
     assert!(report.agrees(), "{}", text(&report));
-    assert_eq!(report.rooms, 4);
+    assert_eq!(report.rooms, 6);
     assert!(report.events > 50, "{}", report.events);
 }
 
@@ -435,6 +483,12 @@ fn damages() -> Vec<Damage> {
         Kind::Redaction,
         "INSERT INTO pending_redactions SELECT room, event_id, nid, 0 FROM events WHERE nid = MESSAGE",
     );
+    add(Kind::Group, "UPDATE rooms SET service = NULL WHERE service IS NOT NULL");
+    add(Kind::Group, "UPDATE rooms SET service = 1 WHERE nid = 1");
+    add(Kind::Group, "DELETE FROM group_calls");
+    add(Kind::Group, "INSERT INTO group_calls SELECT nid, room FROM events WHERE nid = MESSAGE");
+    add(Kind::Group, "DELETE FROM group_dissolutions");
+    add(Kind::Group, "INSERT INTO group_dissolutions VALUES (1)");
     add(Kind::Transaction, "UPDATE transactions SET event = 4711");
     add(Kind::Transaction, "UPDATE transactions SET event = MESSAGE");
     add(Kind::Transaction, "UPDATE transactions SET device = 2");
@@ -453,6 +507,16 @@ fn damages() -> Vec<Damage> {
     add(Kind::Orphan, "INSERT INTO event_json VALUES (4711, '{}')");
     add(Kind::Orphan, "UPDATE rejections SET event = MESSAGE WHERE event = (SELECT MIN(event) FROM rejections)");
     add(Kind::Orphan, "INSERT INTO room_state VALUES (4711, 1, 1, 1)");
+    add(Kind::Orphan, "INSERT INTO group_mutes VALUES (1, 1, 1)");
+    add(Kind::Orphan, "INSERT INTO group_invitations VALUES (1, 1, 1)");
+    add(Kind::Orphan, "INSERT INTO group_requests (room, user, text, source, asked_ts) VALUES (1, 1, '', 3, 0)");
+    add(Kind::Orphan, "INSERT INTO group_calls VALUES (4711, 1)");
+    add(Kind::Orphan, "INSERT INTO message_numbers SELECT nid, nid + 1 FROM events WHERE nid = MESSAGE");
+    add(Kind::Orphan, "INSERT INTO refused_events VALUES (4711, 1, 1)");
+    add(Kind::Orphan, "INSERT INTO direct_rooms VALUES (1, 2, 2)");
+    add(Kind::Orphan, "INSERT INTO friend_requests VALUES (1, 2, 4711, 0, '', 0, 1)");
+    add(Kind::Orphan, "INSERT INTO unignored VALUES (4711, 1, 1)");
+    add(Kind::Orphan, "INSERT INTO third_party_ids VALUES ('email', 'x', 4711, 0, 0)");
     out
 }
 

@@ -110,6 +110,30 @@ const ORPHANS: &[(&str, &str)] = &[
     ("one_time_keys", "SELECT device FROM one_time_keys WHERE device NOT IN (SELECT nid FROM devices)"),
     ("fallback_keys", "SELECT device FROM fallback_keys WHERE device NOT IN (SELECT nid FROM devices)"),
     ("to_device", "SELECT DISTINCT device FROM to_device WHERE device NOT IN (SELECT nid FROM devices)"),
+    ("group_mutes", "SELECT room FROM group_mutes WHERE room NOT IN (SELECT nid FROM rooms WHERE service IS NOT NULL)"),
+    (
+        "group_requests",
+        "SELECT DISTINCT room FROM group_requests WHERE room NOT IN (SELECT nid FROM rooms WHERE service IS NOT NULL)",
+    ),
+    (
+        "group_invitations",
+        "SELECT DISTINCT room FROM group_invitations WHERE room NOT IN (SELECT nid FROM rooms WHERE service IS NOT NULL)",
+    ),
+    ("group_dissolutions", "SELECT room FROM group_dissolutions WHERE room NOT IN (SELECT nid FROM rooms)"),
+    (
+        "group_calls",
+        "SELECT event FROM group_calls c WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.nid = c.event AND e.room = c.room)",
+    ),
+    (
+        "message_numbers",
+        "SELECT n.number FROM message_numbers n WHERE NOT EXISTS (SELECT 1 FROM events e JOIN events w ON w.room = e.room \
+         WHERE e.nid = n.event AND w.nid = n.number AND w.redacted_by IS NOT NULL AND w.sender = e.sender)",
+    ),
+    ("refused_events", "SELECT event FROM refused_events WHERE event NOT IN (SELECT nid FROM events)"),
+    ("direct_rooms", "SELECT room FROM direct_rooms WHERE room NOT IN (SELECT nid FROM rooms) OR low >= high"),
+    ("friend_requests", "SELECT room FROM friend_requests WHERE room NOT IN (SELECT nid FROM rooms)"),
+    ("unignored", "SELECT DISTINCT user FROM unignored WHERE user NOT IN (SELECT user FROM accounts)"),
+    ("third_party_ids", "SELECT DISTINCT user FROM third_party_ids WHERE user NOT IN (SELECT user FROM accounts)"),
     (
         "device_keys",
         "SELECT k.user FROM device_keys k JOIN accounts a ON a.user = k.user WHERE NOT EXISTS \

@@ -30,7 +30,7 @@ pub use self::{
     addresses::AddressRules,
     outgoing::Outgoing,
     resolver::{Looking, Resolver, SystemResolver},
-    trust::{TrustError, client_config},
+    trust::{TrustError, client_config, extra_certificates},
 };
 use self::{
     connector::{Connector, Proven},

@@ -1,6 +1,9 @@
 //! The authorities whose certificates are believed: the system's and those of the configuration.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -52,19 +55,35 @@ fn roots(config: &Outgoing) -> Result<RootCertStore, TrustError> {
         tracing::warn!("the system has no certificates of authorities: no other server can be believed");
     }
     for path in &config.extra_ca_certificates {
-        let wrong = |reason: String| TrustError::File { path: path.clone(), reason };
-        let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-        let mut any = false;
-        for certificate in CertificateDer::pem_slice_iter(&text) {
-            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-            any = true;
-        }
-        if !any {
-            return Err(wrong("holds no certificate in PEM".to_owned()));
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|error| wrong(path, error))?;
         }
     }
     Ok(roots)
+}
+
+/// The certificates of `outgoing.extra_ca_certificates`, for what does its own TLS.
+///
+/// # Errors
+/// [`TrustError::File`]
+pub fn extra_certificates(config: &Outgoing) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let files = config.extra_ca_certificates.iter().map(|path| certificates(path));
+    Ok(files.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// The certificates of a file, of which there must be one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let text = std::fs::read(path).map_err(|error| wrong(path, error))?;
+    let found: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|error| wrong(path, error))?;
+    if found.is_empty() {
+        return Err(wrong(path, "holds no certificate in PEM"));
+    }
+    Ok(found)
+}
+
+fn wrong(path: &Path, reason: impl ToString) -> TrustError {
+    TrustError::File { path: path.to_owned(), reason: reason.to_string() }
 }
 
 #[cfg(test)]

@@ -10,9 +10,7 @@ use std::{
 };
 
 use axum::body::Body;
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http_body_util::BodyExt as _;
 use linkim_federation::{Pdu, RoomVersionRules, check_against_state};
 use ruma::{OwnedEventId, RoomId, RoomVersionId, events::StateEventType};
 use serde::Deserialize;
@@ -20,7 +18,10 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::response::{self, Batch, Part, Rest};
-use crate::peers::events::{EventChecker, EventProblem};
+use crate::peers::{
+    body_pieces,
+    events::{EventChecker, EventProblem},
+};
 
 /// How long an answer may take, from its first byte to the last verified event.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(600);
@@ -30,9 +31,6 @@ const STALLED: Duration = Duration::from_secs(60);
 
 /// Batches that are verified at the same time; more wait, and with them the connection.
 const BATCHES: usize = 4;
-
-/// Pieces of the body that wait to be parsed.
-const PIECES: usize = 16;
 
 /// An answer whose events were verified one by one.
 #[derive(Default)]
@@ -56,7 +54,7 @@ pub(super) async fn collect(
     rules: &'static RoomVersionRules,
     checker: &EventChecker,
 ) -> Result<Collected, String> {
-    let (pieces, to_parse) = mpsc::channel(PIECES);
+    let (pieces, to_parse) = mpsc::channel(body_pieces::PIECES);
     let (parsed, batches) = mpsc::channel::<Batch>(1);
     let parsing = tokio::task::spawn_blocking(move || response::parse(to_parse, parsed));
     let checking = async {
@@ -78,30 +76,12 @@ pub(super) async fn collect(
         collected
     };
     let whole = async {
-        let ((), mut collected) = tokio::join!(feed(body, pieces), checking);
+        // The parser says what the body broke off with.
+        let (_, mut collected) = tokio::join!(body_pieces::feed(body, STALLED, pieces), checking);
         collected.rest = parsing.await.map_err(|error| error.to_string())??;
         Ok(collected)
     };
     tokio::time::timeout(TIMEOUT, whole).await.map_err(|_| "the answer took too long".to_owned())?
-}
-
-/// Hands the body's pieces to the parser, until it wants no more.
-async fn feed(mut body: Body, pieces: mpsc::Sender<Result<Bytes, String>>) {
-    loop {
-        let piece = match tokio::time::timeout(STALLED, body.frame()).await {
-            Err(_) => Err("the answer stalled".to_owned()),
-            Ok(None) => return,
-            Ok(Some(Err(error))) => Err(error.to_string()),
-            Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => Ok(data),
-                Err(_) => continue,
-            },
-        };
-        let broken = piece.is_err();
-        if pieces.send(piece).await.is_err() || broken {
-            return;
-        }
-    }
 }
 
 /// Verifies a batch. Events that are not verified are left out; those with an id that can be told are named.

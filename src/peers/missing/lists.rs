@@ -3,8 +3,6 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use linkim_federation::{Pdu, RoomVersionRules};
 use ruma::{OwnedEventId, ServerName};
 use serde_json::value::RawValue;
@@ -13,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{Missing, MissingError, rules};
 use crate::{
     peers::{
+        body_pieces::{self, BrokenOff},
         client::{Call, PeerError},
         event_lists::{self, Answer, Batch, Bounds},
         transport::TransportError,
@@ -25,9 +24,6 @@ const BODY_TIME: Duration = Duration::from_secs(120);
 
 /// How long nothing of it may come.
 const STALLED: Duration = Duration::from_secs(30);
-
-/// Pieces of the body that wait to be parsed.
-const PIECES: usize = 16;
 
 /// An event that a peer sent, and its id.
 type Named = (OwnedEventId, Box<RawValue>);
@@ -65,7 +61,7 @@ impl Missing {
         bounds: Bounds,
     ) -> Result<Vec<Arc<Pdu>>, MissingError> {
         let rules = rules(room)?;
-        let (pieces, to_parse) = mpsc::channel(PIECES);
+        let (pieces, to_parse) = mpsc::channel(body_pieces::PIECES);
         let (parsed, mut batches) = mpsc::channel::<Batch<T::Part>>(1);
         let parsing = tokio::task::spawn_blocking(move || event_lists::parse::<T>(to_parse, parsed, bounds));
         let checking = async {
@@ -83,10 +79,15 @@ impl Missing {
             drop(batches);
             Ok::<_, MissingError>(out)
         };
-        let (fed, checked) = tokio::join!(feed(via, body, pieces), checking);
+        let (fed, checked) = tokio::join!(body_pieces::feed(body, STALLED, pieces), checking);
         let parsed = parsing.await.unwrap_or_else(|error| Err(error.to_string()));
         let checked = checked?;
-        fed.map_err(MissingError::Unreachable)?;
+        fed.map_err(|broken| {
+            MissingError::Unreachable(match broken {
+                BrokenOff::Stalled => PeerError::Timeout(via.to_owned()),
+                BrokenOff::Broken(text) => PeerError::Transport(via.to_owned(), TransportError::Broken(text)),
+            })
+        })?;
         parsed.map_err(|error| MissingError::Unbacked(format!("{via} answered nonsense: {error}")))?;
         Ok(checked)
     }
@@ -102,25 +103,4 @@ async fn named(events: Vec<Box<RawValue>>, rules: &'static RoomVersionRules) -> 
         named.collect()
     });
     naming.await.map_err(|error| MissingError::Unbacked(format!("parsing failed: {error}")))
-}
-
-/// Hands the body's pieces to the parser, until it wants no more.
-async fn feed(via: &ServerName, mut body: Body, pieces: mpsc::Sender<Result<Bytes, String>>) -> Result<(), PeerError> {
-    loop {
-        let failure = match tokio::time::timeout(STALLED, body.frame()).await {
-            Err(_) => PeerError::Timeout(via.to_owned()),
-            Ok(None) => return Ok(()),
-            Ok(Some(Err(error))) => PeerError::Transport(via.to_owned(), TransportError::Broken(error.to_string())),
-            Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => match pieces.send(Ok(data)).await {
-                    Ok(()) => continue,
-                    Err(_) => return Ok(()),
-                },
-                Err(_) => continue,
-            },
-        };
-        // It ends the parser; what it says is not looked at.
-        let _ = pieces.send(Err(failure.to_string())).await;
-        return Err(failure);
-    }
 }

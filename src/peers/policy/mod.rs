@@ -1,5 +1,5 @@
 //! Asks rooms' policy servers what they think of events: of those that come, as the last of the checks on receipt, and of ours,
-//! before they are sent.
+//! before they are sent. What this server's own rules do not take of those that come is judged in the same place.
 //!
 //! Source: Server-Server API, "Policy Servers".
 
@@ -17,8 +17,9 @@ use crate::{
     rooms::{
         append::Incoming,
         policy::{Countersigning, Countersigns, PolicyRefusal, PolicyServer, is_policy},
+        receive_rules::ReceiveRule,
     },
-    store::{Snapshot, Store, StoreError, ids::RoomKey, inbox},
+    store::{Snapshot, Store, StoreError, ids, ids::RoomKey, inbox},
 };
 
 /// Events of a batch about which a policy server is asked at once.
@@ -36,6 +37,7 @@ pub struct PolicyServers {
     asking: Asking,
     reachability: Arc<Reachability>,
     clock: Arc<dyn Clock>,
+    rules: Vec<Arc<dyn ReceiveRule>>,
 }
 
 /// What the current state says of some events, without anybody being asked.
@@ -49,17 +51,54 @@ enum Sifted {
 impl PolicyServers {
     /// Asks through `client`.
     pub fn new(store: Store, client: Arc<PeerClient>, reachability: Arc<Reachability>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, asking: Asking::new(client), reachability, clock }
+        Self { store, asking: Asking::new(client), reachability, clock, rules: Vec::new() }
     }
 
-    /// What the room's policy server says of events that came from other servers, in order, by the room's current state: one
-    /// that it does not recommend is to be soft-failed, one that it signs now has its signature. Answers for as many of the
-    /// first as the current state decides: at least one, and no more once one of them may change which policy server the room
-    /// uses.
+    /// With rules of this server's own.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Arc<dyn ReceiveRule>>) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// What the room's policy server and this server's own rules say of events that came from other servers, in order, by the
+    /// room's current state: one that is not recommended is to be soft-failed, one that the policy server signs now has its
+    /// signature. Answers for as many of the first as the current state decides: at least one, and no more once one of them may
+    /// change which policy server the room uses, or by what the rules decide.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn judge(&self, room: &RoomKey, events: &[Arc<Pdu>]) -> Result<Vec<Incoming>, StoreError> {
+        let rules: Vec<_> = self.rules.iter().filter(|rule| rule.concerns(room)).cloned().collect();
+        if rules.is_empty() {
+            return self.recommended(room, events).await;
+        }
+        let apart = events.iter().position(|pdu| rules.iter().any(|rule| rule.stands_apart(pdu)));
+        let events = &events[..apart.map_or(events.len(), |at| at.max(1))];
+        let mut judged = self.recommended(room, events).await?;
+        let (nid, given) = (room.nid, events[..judged.len()].to_vec());
+        let refused = move |read: &Snapshot<'_>| {
+            let of = ids::room_by_nid(read, nid)?;
+            let refused = |pdu: &Arc<Pdu>| -> Result<Option<String>, StoreError> {
+                for rule in &rules {
+                    if let Some(reason) = rule.check(read, &of, pdu)? {
+                        return Ok(Some(reason));
+                    }
+                }
+                Ok(None)
+            };
+            given.iter().map(refused).collect::<Result<Vec<_>, StoreError>>()
+        };
+        let refused =
+            if events.len() <= FEW { self.store.read_short(refused).await? } else { self.store.read(refused).await? };
+        for (incoming, reason) in judged.iter_mut().zip(refused) {
+            incoming.soft_fail = incoming.soft_fail.take().or(reason);
+        }
+        Ok(judged)
+    }
+
+    /// What the room's policy server says.
+    async fn recommended(&self, room: &RoomKey, events: &[Arc<Pdu>]) -> Result<Vec<Incoming>, StoreError> {
         let Some(rules) = rules(&room.version) else {
             return Err(StoreError::Damaged(format!("room version {}", room.version)));
         };

@@ -197,6 +197,10 @@ impl Wake for ServersHear {
         self.notes.nothing_at(position);
         self.next.room_changed_here(room, position, members);
     }
+
+    fn state_changed(&self, room: RoomNid) {
+        self.next.state_changed(room);
+    }
 }
 
 /// Notes receipts, then wakes as before.

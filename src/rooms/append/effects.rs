@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use linkim_federation::{Pdu, RoomVersionRules, redact};
-use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId, events::room::member::MembershipState};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, ServerName, UserId, events::room::member::MembershipState};
 use serde::Deserialize;
 
 use super::commit::Site;
@@ -79,7 +79,8 @@ pub(super) fn state_changed(
         ("m.room.create", "") => {
             let Some((pdu, nid)) = load()? else { return Ok(()) };
             rooms::set_create_event(tx, place.room, nid)?;
-            if let Some(service) = group_service(tx, place, &pdu)? {
+            if let Some(service) = group_service(tx, &place.site.server_name, &pdu)? {
+                let service = ids::intern_user(tx, service)?;
                 rooms::set_service(tx, place.room, service)?;
             }
             match predecessor(&pdu) {
@@ -91,9 +92,13 @@ pub(super) fn state_changed(
     }
 }
 
-/// The service user who made the room, if it is a group of LinkIM's: its create event says so, and its only creator is a
-/// service user of their server's. For a server of others the name must suffice.
-fn group_service(tx: &WriteTx<'_>, place: &Place<'_>, create: &Pdu) -> Result<Option<UserNid>, StoreError> {
+/// The service user who made a room, if it is a group of LinkIM's: its create event says so, and its only creator is a service
+/// user of their server's. For a server of others the name must suffice.
+pub(crate) fn group_service<'c>(
+    read: &dyn Read,
+    own: &ServerName,
+    create: &'c Pdu,
+) -> Result<Option<&'c UserId>, StoreError> {
     #[derive(Deserialize)]
     struct Content {
         #[serde(rename = "org.linkim.group", default)]
@@ -102,13 +107,15 @@ fn group_service(tx: &WriteTx<'_>, place: &Place<'_>, create: &Pdu) -> Result<Op
     }
     let marked = serde_json::from_str::<Content>(create.content().get())
         .is_ok_and(|content| content.group && content.additional_creators.is_none());
-    if !marked || !create.sender().localpart().starts_with(SERVICE_PREFIX) {
+    let sender = create.sender();
+    if !marked || !sender.localpart().starts_with(SERVICE_PREFIX) {
         return Ok(None);
     }
-    let sender = ids::intern_user(tx, create.sender())?;
-    let local = create.sender().server_name() == place.site.server_name;
-    let is_service = accounts::get(tx, sender)?.is_some_and(|account| account.kind == AccountKind::Service);
-    Ok((!local || is_service).then_some(sender))
+    if sender.server_name() != own {
+        return Ok(Some(sender));
+    }
+    let account = ids::user_nid(read, sender)?.map(|user| accounts::get(read, user)).transpose()?.flatten();
+    Ok(account.filter(|account| account.kind == AccountKind::Service).map(|_| sender))
 }
 
 /// The room that a tombstone points to.

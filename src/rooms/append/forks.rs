@@ -181,10 +181,8 @@ pub(super) fn judge(
     if let (Judgement::Accepted, Some(reason)) = (&judgement, &incoming.soft_fail) {
         judgement = Judgement::SoftFailed(reason.clone());
     }
-    // What is newest here may stand on it: a server that tells a false state of long ago must not be able to take the room's
-    // power levels out of effect. It is kept from clients all the same.
-    if let (Judgement::Rejected(reason), Way::History { .. }) = (&judgement, way)
-        && outlier.as_ref().is_some_and(is_accepted)
+    if let (Judgement::Rejected(reason), Some(outlier)) = (&judgement, &outlier)
+        && keeps_effect(read, room, way, outlier)?
     {
         judgement = Judgement::SoftFailed(reason.clone());
     }
@@ -217,6 +215,20 @@ pub(super) fn judge(
     judged.redacts_others = power.of(pdu.sender()) >= power.to_redact();
     judged.may_notify_room = power.of(pdu.sender()) >= power.to_notify_room();
     Ok(judged)
+}
+
+/// Whether an outlier is not to be rejected in its place, as what is newest here may stand on it: a server that tells a false
+/// state of long ago, with history or with what it sends as news, must not be able to take the room's power levels out of
+/// effect. It is kept from clients all the same. Other news is rejected: what is not in the current state would get into it.
+fn keeps_effect(read: &dyn Read, room: &RoomKey, way: Way, outlier: &Standing) -> Result<bool, StoreError> {
+    if !is_accepted(outlier) {
+        return Ok(false);
+    }
+    match (way, outlier.state_key) {
+        (Way::History { .. }, _) => Ok(true),
+        (Way::Live, Some(key)) => Ok(state::current_value(read, room.nid, key)? == Some(outlier.nid)),
+        (Way::Live, None) | (Way::Again { .. }, _) => Ok(false),
+    }
 }
 
 /// The outlier that the event is here; `Known` if it is more than that.

@@ -45,7 +45,10 @@ pub use self::calls::{
     Along, AppendError, Appended, Beside, Incoming, LocalEvent, NewRoom, OutsideMembership, PartialJoin, Received,
     RemoteJoin, Stored, Transaction,
 };
-pub(crate) use self::{classify::classify, effects::membership};
+pub(crate) use self::{
+    classify::classify,
+    effects::{group_service, membership},
+};
 use super::{direct::MemberWatcher, policy::Countersigns, state_hash::StateHashKey};
 use crate::{
     clock::Clock,
@@ -58,19 +61,30 @@ use crate::{
 };
 
 /// Told of what became visible, after the commit, on the writer thread: be quick.
+///
+/// Nothing has a default: who passes it on must not forget a part of it.
 pub trait Wake: Send + Sync + 'static {
     /// A room has something new at `position`. For `members`, its joined local members, and for `also`: those whom it newly
     /// concerns or no longer does.
     fn room_changed(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>, also: &[UserNid]);
 
     /// The room's current state changed. Before [`Self::room_changed`].
-    fn state_changed(&self, _room: RoomNid) {}
+    fn state_changed(&self, room: RoomNid);
 
     /// As [`Self::room_changed`], of message events that no other server is owed: they came from one, or there is none in the
     /// room.
-    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>) {
-        self.room_changed(room, position, members, &[]);
-    }
+    fn room_changed_here(&self, room: RoomNid, position: i64, members: &HashSet<UserNid>);
+}
+
+/// Nobody is told: for tests.
+#[cfg(test)]
+pub(crate) struct NoWake;
+
+#[cfg(test)]
+impl Wake for NoWake {
+    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
+    fn state_changed(&self, _: RoomNid) {}
+    fn room_changed_here(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>) {}
 }
 
 /// A room's joined members with an account here, kept by its appender while it is awake.

@@ -30,12 +30,6 @@ use crate::{
     store::{Read, events, events::StateRef, ids, rooms, state},
 };
 
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
-}
-
 struct Fixture {
     store: Store,
     appenders: Appenders,

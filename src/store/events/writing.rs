@@ -6,7 +6,7 @@ use super::{Running, Standing, StateRef};
 use crate::{
     params,
     store::{
-        StoreError, WriteTx, event_id,
+        Param, StoreError, WriteTx, event_id,
         ids::{DeviceNid, EventNid, RoomNid, UserNid},
     },
 };
@@ -52,39 +52,47 @@ pub struct NewEvent<'a> {
     pub json: &'a str,
 }
 
+/// What an event has from its place on, in the order in which both statements below name it.
+fn placed<'e>(event: &NewEvent<'_>, target: Option<&'e Vec<u8>>) -> [Param<'e>; 13] {
+    [
+        event.position.into(),
+        event.received_ts.into(),
+        event.flags.into(),
+        event.before.map(|state| state.line).into(),
+        event.before.map(|state| state.epoch).into(),
+        event.after.map(|state| state.line).into(),
+        event.after.map(|state| state.epoch).into(),
+        event.relation.map(|(kind, _)| kind).into(),
+        target.into(),
+        event.thread.map_or(0, |root| root.0).into(),
+        event.running.countable.into(),
+        event.running.notify.into(),
+        event.running.highlight.into(),
+    ]
+}
+
 /// Writes a new event and its body.
 pub fn insert(tx: &WriteTx<'_>, event: &NewEvent<'_>) -> Result<(), StoreError> {
     let target = event.relation.map(|(_, id)| event_id::encode(id));
+    let id = event_id::encode(event.event_id);
+    let identity = params![
+        event.nid,
+        &id,
+        event.room,
+        event.depth,
+        event.kind,
+        event.state_key,
+        event.sender,
+        event.origin_ts,
+        event.transaction.map(|(device, _)| device),
+        event.transaction.map(|(_, id)| id),
+    ];
     tx.execute(
-        "INSERT INTO events (nid, event_id, room, position, depth, type, state_key, sender, origin_ts, received_ts, \
-         flags, before_line, before_epoch, after_line, after_epoch, relation_type, relation_target, thread, countable, \
-         notify, highlight, device, txn_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
-         ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
-        params![
-            event.nid,
-            &event_id::encode(event.event_id),
-            event.room,
-            event.position,
-            event.depth,
-            event.kind,
-            event.state_key,
-            event.sender,
-            event.origin_ts,
-            event.received_ts,
-            event.flags,
-            event.before.map(|s| s.line),
-            event.before.map(|s| s.epoch),
-            event.after.map(|s| s.line),
-            event.after.map(|s| s.epoch),
-            event.relation.map(|(kind, _)| kind),
-            target.as_ref(),
-            event.thread.map_or(0, |t| t.0),
-            event.running.countable,
-            event.running.notify,
-            event.running.highlight,
-            event.transaction.map(|(device, _)| device),
-            event.transaction.map(|(_, id)| id),
-        ],
+        "INSERT INTO events (nid, event_id, room, depth, type, state_key, sender, origin_ts, device, txn_id, \
+         position, received_ts, flags, before_line, before_epoch, after_line, after_epoch, relation_type, \
+         relation_target, thread, countable, notify, highlight) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+         ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+        &[identity.as_slice(), &placed(event, target.as_ref())].concat(),
     )?;
     tx.execute("INSERT INTO event_json (event, json) VALUES (?1, ?2)", params![event.nid, event.json])?;
     Ok(())
@@ -97,22 +105,7 @@ pub fn place(tx: &WriteTx<'_>, event: &NewEvent<'_>) -> Result<(), StoreError> {
         "UPDATE events SET position = ?2, received_ts = ?3, flags = ?4, before_line = ?5, before_epoch = ?6, \
          after_line = ?7, after_epoch = ?8, relation_type = ?9, relation_target = ?10, thread = ?11, countable = ?12, \
          notify = ?13, highlight = ?14 WHERE nid = ?1",
-        params![
-            event.nid,
-            event.position,
-            event.received_ts,
-            event.flags,
-            event.before.map(|s| s.line),
-            event.before.map(|s| s.epoch),
-            event.after.map(|s| s.line),
-            event.after.map(|s| s.epoch),
-            event.relation.map(|(kind, _)| kind),
-            target.as_ref(),
-            event.thread.map_or(0, |t| t.0),
-            event.running.countable,
-            event.running.notify,
-            event.running.highlight,
-        ],
+        &[params![event.nid].as_slice(), &placed(event, target.as_ref())].concat(),
     )?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::position::Position;
 use crate::{
     numbers::Numbers,
     presence::Change,
+    rooms::message_kind,
     store::{
         Read, StoreError, direct_rooms,
         event_pages::EventPage,
@@ -21,9 +22,6 @@ use crate::{
         message_numbers,
     },
 };
-
-/// Types of events that are messages.
-const MESSAGES: [&str; 3] = ["m.room.message", "m.sticker", "m.room.encrypted"];
 
 /// A frame's text.
 pub(super) fn frame(kind: &str, position: Option<Position>, data: &impl Serialize) -> Result<String, StoreError> {
@@ -169,7 +167,7 @@ pub(super) fn event(
             let shown = message(read, numbers, room, &page.row, &target, None)?;
             frame("withdraw", Some(position), &shown).map(Some)
         }
-        kind if MESSAGES.contains(&kind) => {
+        kind if message_kind::is_message(kind) => {
             if page.row.redacted_by.is_some() {
                 return Ok(None);
             }
@@ -196,7 +194,7 @@ pub(super) fn event(
 }
 
 pub(super) fn is_message(row: &EventRow) -> bool {
-    row.state_key.is_none() && MESSAGES.contains(&&*row.kind)
+    row.state_key.is_none() && message_kind::is_message(&row.kind)
 }
 
 /// The event of this id, if it is in the room.
@@ -252,24 +250,10 @@ fn message<'a>(
     })
 }
 
-/// Kinds are those of the old LinkIM (1 text, 2 image, 3 file) and OpenIM's content types beyond; 0 is encrypted.
 fn body<'a>(row: &'a EventRow, said: &'a RawValue) -> Body<'a> {
     let content: Content<'_> = serde_json::from_str(said.get()).unwrap_or_default();
-    let kind = match (&*row.kind, content.msgtype.as_deref()) {
-        ("m.room.encrypted", _) => 0,
-        ("m.sticker", _) | (_, Some("m.image")) => 2,
-        (_, Some("m.text" | "m.notice" | "m.emote")) => 1,
-        (_, Some("m.file")) => 3,
-        (_, Some("m.audio")) => 103,
-        (_, Some("m.video")) => 104,
-        (_, Some("m.location")) => 109,
-        _ => 110,
-    };
-    let content = match kind {
-        0 => String::new(),
-        2 | 3 | 103 | 104 => content.url.unwrap_or_default(),
-        _ => content.body.unwrap_or_default(),
-    };
+    let kind = message_kind::of(&row.kind, content.msgtype.as_deref());
+    let content = message_kind::shown(kind, content.body, content.url);
     Body { kind, content, event_type: &row.kind, event_content: said }
 }
 

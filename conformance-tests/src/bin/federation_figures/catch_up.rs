@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use conformance_tests::{Authority, event_ids, unique};
 
-use crate::large_room::side_by_side;
 use crate::listening::Listening;
 use crate::pair::{Kind, Pair};
-use crate::process::peak_memory;
-use crate::report::{Report, Tally};
+use conformance_tests::figures::peak_memory;
+use conformance_tests::figures::side_by_side;
+use conformance_tests::figures::{Report, Tally};
 
 /// How long nothing may come before it is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(30);

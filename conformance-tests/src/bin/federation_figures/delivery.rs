@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 
 use crate::listening::Listening;
 use crate::pair::{Kind, Pair};
-use crate::profile::Profile;
-use crate::report::{Report, Tally, median, quantile};
+use conformance_tests::figures::Profile;
+use conformance_tests::figures::{Report, Tally, median, quantile};
 
 /// Rooms that the messages of a rate go round.
 const ROOMS: usize = 10;

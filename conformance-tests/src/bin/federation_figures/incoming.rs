@@ -7,9 +7,9 @@ use conformance_tests::peer::{Event, PeerRoom, RawPeer, Sending, transaction};
 use conformance_tests::{Authority, Client, Options, Server, event_ids, unique, v3};
 use serde_json::json;
 
-use crate::process::{cpu_seconds, memory, peak_memory};
-use crate::profile::Profile;
-use crate::report::{Report, Tally};
+use conformance_tests::figures::Profile;
+use conformance_tests::figures::{Report, Tally};
+use conformance_tests::figures::{cpu_seconds, memory, peak_memory};
 
 /// Events of a pass.
 const EVENTS: usize = 20_000;

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::large_room::{LargeRoom, Size};
 use crate::listening::Listening;
 use crate::pair::{Kind, Running};
-use crate::process::{cpu_seconds, memory, peak_memory};
-use crate::report::{Report, Tally, median};
+use conformance_tests::figures::{Report, Tally, median};
+use conformance_tests::figures::{cpu_seconds, memory, peak_memory};
 
 /// How long a join may take.
 const PATIENCE: Duration = Duration::from_secs(900);

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use conformance_tests::figures::side_by_side;
 use conformance_tests::{Authority, Client, Options, Server, Synapse, v3};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::pair::{Kind, Running};
 
@@ -112,23 +112,4 @@ async fn make(size: Size, authority: &Arc<Authority>, data: &Path) -> Value {
     server.keep(data);
     eprintln!("made after {:.0} s", start.elapsed().as_secs_f64());
     json!({ "room": room, "owner": owner.user_id })
-}
-
-/// Does something for each number below `count`, so many at once. One that panics ends all.
-pub(crate) async fn side_by_side<F>(count: usize, at_once: usize, work: impl Fn(usize) -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut next = 0;
-    let mut running = JoinSet::new();
-    loop {
-        while running.len() < at_once && next < count {
-            running.spawn(work(next));
-            next += 1;
-        }
-        match running.join_next().await {
-            Some(done) => done.expect("each succeeds"),
-            None => return,
-        }
-    }
 }

@@ -10,14 +10,11 @@ mod join;
 mod large_room;
 mod listening;
 mod pair;
-mod process;
-mod profile;
-mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use report::Report;
+use conformance_tests::figures::Report;
 
 const USAGE: &str =
     "federation_figures [--rounds N] [--rooms FOLDER] [--members N] [--state N] [--perf FOLDER] SCENARIO…

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use conformance_tests::{Authority, Client, Gate, Options, Server, Synapse, shared_room};
 use serde_json::json;
 
-use crate::process::cpu_seconds;
+use conformance_tests::figures::cpu_seconds;
 
 /// The servers that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

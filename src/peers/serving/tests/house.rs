@@ -1,6 +1,6 @@
 //! A server with one room, to which users of other servers come.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use linkim_federation::{EventReference, EventTemplate, Pdu, SigningKey, auth_types, build_event, rules};
 use ruma::{CanonicalJsonObject, EventId, OwnedEventId, OwnedUserId, RoomVersionId, UserId, server_name, user_id};
@@ -11,23 +11,13 @@ use crate::{
     clock::SystemClock,
     random::OsRandom,
     rooms::{
-        append::{Appenders, Incoming, LocalEvent, NewRoom, Received, Signer, Wake},
+        append::{Appenders, Incoming, LocalEvent, NewRoom, NoWake, Received, Signer},
         server_acl::ServerAcls,
         state,
         state_hash::StateHashKey,
     },
-    store::{
-        Store, StoreError, events,
-        ids::{RoomKey, RoomNid, UserNid},
-        rooms,
-    },
+    store::{Store, StoreError, events, ids::RoomKey, rooms},
 };
-
-struct NoWake;
-
-impl Wake for NoWake {
-    fn room_changed(&self, _: RoomNid, _: i64, _: &HashSet<UserNid>, _: &[UserNid]) {}
-}
 
 /// The server `a.example`, and a room of alice's that everybody may join.
 pub(super) struct House {

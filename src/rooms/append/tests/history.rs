@@ -113,11 +113,12 @@ async fn history_comes_in_stretches() {
     }
 }
 
-/// A server that answers backfill may say of a state of long ago what it likes: what the room stands on since the join is not
-/// rejected by it.
+/// A server may say of a state of long ago what it likes, in answers to backfill and with what it sends as news: what the room
+/// stands on since the join is not rejected by it.
 #[tokio::test]
 async fn a_false_state_of_long_ago_takes_nothing_out_of_effect() {
-    for version in [room_version_id!("6"), room_version_id!("11"), room_version_id!("12")] {
+    let versions = [room_version_id!("6"), room_version_id!("11"), room_version_id!("12")];
+    for (version, as_news) in versions.into_iter().flat_map(|version| [(version.clone(), false), (version, true)]) {
         let f = fixture();
         let (room, first) = room(&f, version).await;
         let mut far = Oracle::new(&f, &room, &first).await;
@@ -136,8 +137,12 @@ async fn a_false_state_of_long_ago_takes_nothing_out_of_effect() {
         let alices = alices.unwrap().clone();
         let mut lie = told(&far, &levels);
         lie.state_before.as_mut().unwrap().retain(|id| *id != alices);
-        let verdict = n.appenders.backfill(here.nid, vec![lie]).await.unwrap().remove(0);
-        assert!(matches!(verdict, Received::SoftFailed(..)), "{verdict:?}");
+        let verdicts = match as_news {
+            true => n.appenders.receive(here.nid, vec![lie]).await,
+            false => n.appenders.backfill(here.nid, vec![lie]).await,
+        };
+        let verdict = verdicts.unwrap().remove(0);
+        assert!(matches!(verdict, Received::SoftFailed(..)), "as news: {as_news}: {verdict:?}");
         let content = json!({ "body": "still here", "msgtype": "m.text" });
         let on = [join.event_id().to_owned()];
         let message = far.build(&room, &alice(), ("m.room.message", None, content), &on, 3);

@@ -22,6 +22,8 @@ impl Wake for Told {
         self.note("everywhere");
     }
 
+    fn state_changed(&self, _: RoomNid) {}
+
     fn room_changed_here(&self, _: RoomNid, _: i64, members: &HashSet<UserNid>) {
         assert!(members.len() <= 1);
         self.note("here");

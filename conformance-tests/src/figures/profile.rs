@@ -11,7 +11,7 @@ const LISTED: usize = 15;
 const ATTACHING: Duration = Duration::from_secs(10);
 
 /// `perf` while it looks on.
-pub(crate) struct Profile {
+pub struct Profile {
     perf: Child,
     file: PathBuf,
 }
@@ -21,7 +21,7 @@ impl Profile {
     ///
     /// # Panics
     /// If there is no `perf`.
-    pub(crate) fn start(pid: u32, file: &Path) -> Self {
+    pub fn start(pid: u32, file: &Path) -> Self {
         let perf = Command::new("perf")
             .args(["record", "--quiet", "-F", "499", "-p", &pid.to_string(), "-o"])
             .arg(file)
@@ -47,7 +47,10 @@ impl Profile {
     }
 
     /// Looks no more, and prints the functions that took most, without what they call.
-    pub(crate) fn print(mut self) {
+    ///
+    /// # Panics
+    /// If `perf` ended early.
+    pub fn print(mut self) {
         let told = Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.perf.id())).status();
         assert!(told.is_ok_and(|status| status.success()), "perf ended early");
         self.perf.wait().expect("a child can be waited for");

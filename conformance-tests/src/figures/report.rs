@@ -2,26 +2,29 @@
 
 use serde_json::json;
 
-use crate::process::load_average;
+use super::process::load_average;
 
 /// How many operations a pass wanted to make, made, and how many of them failed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) wanted: usize,
-    pub(crate) made: usize,
-    pub(crate) failed: usize,
+pub struct Tally {
+    /// So many were to be made.
+    pub wanted: usize,
+    /// So many were made.
+    pub made: usize,
+    /// So many of them failed.
+    pub failed: usize,
 }
 
 /// All figures of a run. Each is printed as a line of JSON when it is known, and all as a table at the end.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub struct Report {
     rows: Vec<[String; 5]>,
     failures: Vec<String>,
 }
 
 impl Report {
     /// A figure of a pass. `who` is the server, or the two, that it is of.
-    pub(crate) fn figure(&mut self, scenario: &str, who: &str, what: &str, (value, unit): (f64, &str), tally: Tally) {
+    pub fn figure(&mut self, scenario: &str, who: &str, what: &str, (value, unit): (f64, &str), tally: Tally) {
         let load = load_average();
         let Tally { wanted, made, failed } = tally;
         let line = json!({
@@ -37,7 +40,7 @@ impl Report {
     }
 
     /// Prints the table; gives whether the run counts.
-    pub(crate) fn print(&self) -> bool {
+    pub fn print(&self) -> bool {
         let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths = [0, 1, 2, 3, 4].map(width);
         for row in &self.rows {
@@ -52,7 +55,7 @@ impl Report {
 }
 
 /// The middle of what passes found; of an even number of them, the mean of the two in the middle.
-pub(crate) fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
@@ -63,7 +66,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 }
 
 /// The value that this share of the values does not exceed: 0.5 is the median.
-pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index of the list")]

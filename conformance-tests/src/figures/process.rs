@@ -6,7 +6,7 @@ use std::fs;
 const TICKS: f64 = 100.0;
 
 /// CPU seconds that a process used so far, all threads.
-pub(crate) fn cpu_seconds(pid: u32) -> f64 {
+pub fn cpu_seconds(pid: u32) -> f64 {
     let stat = read(pid, "stat");
     // The name of the program stands in parentheses and may hold anything.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -15,17 +15,17 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
 }
 
 /// The most memory that a process ever had resident, in MiB.
-pub(crate) fn peak_memory(pid: u32) -> f64 {
+pub fn peak_memory(pid: u32) -> f64 {
     kib(pid, "VmHWM:") / 1024.0
 }
 
 /// The memory that a process has resident, in MiB.
-pub(crate) fn memory(pid: u32) -> f64 {
+pub fn memory(pid: u32) -> f64 {
     kib(pid, "VmRSS:") / 1024.0
 }
 
 /// The load average of the last minute.
-pub(crate) fn load_average() -> f64 {
+pub fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
 }

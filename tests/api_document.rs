@@ -26,6 +26,55 @@ fn the_document_is_that_of_the_handlers() {
     assert_eq!(kept.lines().count(), made.lines().count(), "LINKIM_WRITE_SPEC=1 writes the document anew");
 }
 
+/// utoipa keeps one of two types of the same name, and lets a description refer to a type that it left out.
+#[test]
+fn each_type_has_a_name_of_its_own() {
+    let mut names = std::collections::BTreeMap::new();
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).expect("a source");
+        let mut described = false;
+        let mut given = None;
+        for line in text.lines() {
+            described |= line.starts_with("#[derive(") && line.contains("ToSchema");
+            given = line.strip_prefix("#[schema(as = ").and_then(|rest| rest.split(')').next()).or(given);
+            let mut words = line.split([' ', '<', '(', ';', '{']).filter(|word| !word.is_empty() && *word != "pub");
+            if !words.any(|word| word == "struct" || word == "enum") || line.starts_with([' ', '/']) {
+                continue;
+            }
+            let own = words.next().expect("a type has a name");
+            if std::mem::take(&mut described) {
+                let other = names.insert(given.unwrap_or(own).to_owned(), file.clone());
+                assert_eq!(other, None, "{} is also the name of a type in {}", given.unwrap_or(own), file.display());
+            }
+            given = None;
+        }
+    }
+    assert!(names.contains_key("LoginRequest") && names.len() > 100, "{names:?}");
+    let document = document();
+    let made: serde_json::Value = yaml_serde::from_str(&document).expect("YAML");
+    for name in document.lines().filter_map(|line| line.split("'#/components/schemas/").nth(1)) {
+        let name = name.trim_end_matches('\'');
+        assert!(made["components"]["schemas"][name].is_object(), "{name} is not described");
+    }
+}
+
+/// The files of the handlers and of the types that they take from elsewhere.
+fn sources() -> Vec<std::path::PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut files) = (vec![root], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
 #[test]
 fn the_document_says_what_no_handler_does() {
     let made: serde_json::Value = yaml_serde::from_str(&document()).expect("YAML");

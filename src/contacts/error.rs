@@ -10,7 +10,7 @@ pub enum ContactError {
     #[error(transparent)]
     Open(OpenError),
     /// The request's text is too long.
-    #[error("request_message has more than {MAX_REQUEST_TEXT} characters")]
+    #[error("the text has more than {MAX_REQUEST_TEXT} characters")]
     TextTooLong,
     /// The two are friends.
     #[error("you are friends already")]

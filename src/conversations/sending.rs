@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Bytes of a `client_msg_id` at most.
+/// Characters of a `client_msg_id` at most.
 const MAX_CLIENT_MSG_ID: usize = 255;
 
 /// The type of messages.
@@ -49,7 +49,7 @@ pub enum MessageError {
     #[error(transparent)]
     Compose(#[from] ComposeError),
     /// `client_msg_id` is empty or too long.
-    #[error("client_msg_id has 1 to {MAX_CLIENT_MSG_ID} bytes")]
+    #[error("client_msg_id has 1 to {MAX_CLIENT_MSG_ID} characters")]
     ClientId,
     /// The conversation has no such message, or the user may not see it.
     #[error("no such message in this conversation")]
@@ -226,7 +226,7 @@ impl Messages {
     }
 
     fn checked(&self, new: Draftable, client_id: Option<&str>) -> Result<Draftable, MessageError> {
-        if client_id.is_some_and(|id| id.is_empty() || id.len() > MAX_CLIENT_MSG_ID) {
+        if client_id.is_some_and(|id| id.is_empty() || id.chars().count() > MAX_CLIENT_MSG_ID) {
             return Err(MessageError::ClientId);
         }
         // What needs no look-up is judged at once: a fault in it is told before a room is made.

@@ -100,7 +100,7 @@ impl Groups {
                 if let Some(after) = filter.after
                     && members::of(read, after, room.nid)?.is_none()
                 {
-                    return Err(GroupError::Argument("no such cursor".into()));
+                    return Err(GroupError::NoCursor);
                 }
                 let Found { wanted, counts } = find(read, &room, &post, filter.state)?;
                 let mut wanted = wanted.into_iter().filter(|(user, _)| filter.after.is_none_or(|after| *user > after));

@@ -58,13 +58,13 @@ impl Groups {
     /// Hands the group on: the target becomes its owner and is no longer muted, the owner becomes an admin.
     ///
     /// # Errors
-    /// [`GroupError`]; `Argument` if it is their own already.
+    /// [`GroupError`]; `Already` if it is their own.
     pub async fn transfer(&self, room: &Arc<RoomKey>, by: &Actor, target: &User) -> Result<(), GroupError> {
         let (target, by_id) = (target.user_id.clone(), by.user_id.clone());
         self.act(room, by, move |ground| {
             ground.needs(Role::Owner)?;
             if target == by_id {
-                return Err(GroupError::Argument("the group is yours already".into()));
+                return Err(GroupError::Already("the group is yours already"));
             }
             let other = ground.existing(&target)?;
             let (room, user) = (ground.room.nid, other.user);

@@ -23,6 +23,9 @@ pub enum GroupError {
     /// An argument is wrong.
     #[error("{0}")]
     Argument(String),
+    /// The entry after which a page is to begin is not in the list.
+    #[error("there is no such cursor")]
+    NoCursor,
     /// It is so already.
     #[error("{0}")]
     Already(&'static str),

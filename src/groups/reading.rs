@@ -127,7 +127,7 @@ impl Groups {
                 if let Some(after) = after
                     && members::of(read, by, after)?.is_none()
                 {
-                    return Err(GroupError::Argument("no such cursor".into()));
+                    return Err(GroupError::NoCursor);
                 }
                 let mut found = groups::of_member(read, by, after.unwrap_or(RoomNid(i64::MIN)), limit + 1)?;
                 let more = found.len() > limit;
@@ -141,7 +141,7 @@ impl Groups {
     /// A page of a group's members, for one of them.
     ///
     /// # Errors
-    /// [`GroupError`]; `Argument` also if the one to begin after never was in the group.
+    /// [`GroupError`]; `NoCursor` if the one to begin after never was in the group.
     pub async fn members(
         &self,
         room: &Arc<RoomKey>,
@@ -156,7 +156,7 @@ impl Groups {
                 if let Some(after) = filter.after
                     && members::of(read, after, room.nid)?.is_none()
                 {
-                    return Err(GroupError::Argument("no such cursor".into()));
+                    return Err(GroupError::NoCursor);
                 }
                 Ok(page(read, &room, &roles, &filter, now_ms)?)
             })

@@ -128,7 +128,7 @@ impl<T: Form> Visitor<'_> for FormVisitor<T> {
 }
 
 macro_rules! wire {
-    ($($name:ident $example:literal $numbered:literal),*) => {$(
+    ($($name:ident $example:literal $numbered:literal $pattern:expr),* $(,)?) => {$(
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any(FormVisitor(PhantomData))
@@ -137,7 +137,11 @@ macro_rules! wire {
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
-                let text = ObjectBuilder::new().schema_type(Type::String).examples([$example]);
+                let text = ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .max_length(Some(255))
+                    .pattern(Some($pattern))
+                    .examples([$example]);
                 if !$numbered {
                     return text.description(Some(<$name as Form>::EXPECTED)).into();
                 }
@@ -161,11 +165,19 @@ macro_rules! wire {
         }
     )*};
 }
+/// Name and port of a server. Names that are IPv6 addresses in brackets are taken, too.
+macro_rules! server {
+    () => {
+        r"[A-Za-z0-9.-]+(:([0-9]{1,4}|[1-5][0-9]{4}))?"
+    };
+}
+
 wire!(
-    UserRef "@alice:a.example" true,
-    ThreadRef "!4Qy2:a.example" true,
-    MessageRef "$4Qy2" true,
+    UserRef "@alice:a.example" true concat!("^([0-9]{1,15}|@[!-9;-~]+:", server!(), ")$"),
+    ThreadRef "!4Qy2:a.example" true "^([0-9]{1,15}|![!-~]+)$",
+    MessageRef "$4Qy2" true concat!(r"^([0-9]{1,15}|\$[A-Za-z0-9_+/-]+(:", server!(), ")?)$"),
     GroupRef "0a7c9a4e-9b1f-8c2d-a5e1-3f5b7d9c1e2a" false
+        "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|![!-~]+)$",
 );
 
 #[cfg(test)]

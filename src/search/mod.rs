@@ -16,7 +16,7 @@ use crate::store::{
     messages,
 };
 
-/// Bytes of a search at most.
+/// Characters of a search at most.
 pub const MAX_TERM: usize = 512;
 
 /// Words of a search at most.
@@ -35,7 +35,7 @@ pub enum BadTerm {
     #[error("there is nothing to search for")]
     Empty,
     /// It is too long.
-    #[error("a search has at most {MAX_TERM} bytes and {MAX_WORDS} words")]
+    #[error("a search has at most {MAX_TERM} characters and {MAX_WORDS} words")]
     TooLong,
 }
 
@@ -50,7 +50,7 @@ impl Words {
     /// [`BadTerm`].
     pub fn of(term: &str) -> Result<Self, BadTerm> {
         let words: Vec<String> = term.split_whitespace().map(str::to_lowercase).collect();
-        match (words.is_empty(), term.len() > MAX_TERM || words.len() > MAX_WORDS) {
+        match (words.is_empty(), term.chars().count() > MAX_TERM || words.len() > MAX_WORDS) {
             (true, _) => Err(BadTerm::Empty),
             (_, true) => Err(BadTerm::TooLong),
             _ => Ok(Self(words)),
@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn a_term_is_bounded() {
         assert_eq!(Words::of(" \t"), Err(BadTerm::Empty));
-        assert_eq!(Words::of(&"a".repeat(MAX_TERM + 1)), Err(BadTerm::TooLong));
+        assert_eq!(Words::of(&"会".repeat(MAX_TERM + 1)), Err(BadTerm::TooLong));
+        assert!(Words::of(&"会".repeat(MAX_TERM)).is_ok());
         assert_eq!(Words::of(&"a ".repeat(MAX_WORDS + 1)), Err(BadTerm::TooLong));
     }
 }

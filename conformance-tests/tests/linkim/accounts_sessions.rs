@@ -49,7 +49,7 @@ async fn sessions_are_listed_and_ended() {
     let after = &first["detail"][1]["session_id"];
     let second = phone.get(&format!("/sessions?page_size=2&after={after}")).await.done();
     assert_eq!(second["detail"], json!([list[2]]));
-    phone.get("/sessions?after=9007199254740991").await.refused(400, 1001);
+    phone.get("/sessions?after=9007199254740991").await.refused(404, 1004);
     phone.get("/sessions?page_size=0").await.refused(400, 1001);
     anonymous.get("/sessions").await.refused(401, 1507);
 

@@ -186,7 +186,7 @@ async fn an_edit_is_in_place_for_the_author_and_a_new_post_for_others() {
     let cursor = text(&newest["detail"][1], "notice_id_str");
     let rest = page(format!("&last_notice_id={cursor}")).await.done();
     assert_eq!((texts(&rest), &rest["has_more"]), (vec!["one".to_owned()], &json!(false)));
-    page("&last_notice_id=1".into()).await.refused(400, 1001);
+    page("&last_notice_id=1".into()).await.refused(404, 1004);
     page("&page_size=0".into()).await.refused(400, 1001);
 
     // The post withdrawn, there is no announcement.
@@ -297,7 +297,7 @@ async fn the_lists_are_for_the_owner_and_the_admins() {
     list(&alice, "&state=seen").await.refused(400, 1001);
     list(&alice, "").await.refused(400, 1001);
     list(&alice, "&state=read&page_size=0").await.refused(400, 1001);
-    list(&alice, "&state=read&last_user_id=%40nobody%3Ax").await.refused(400, 1001);
+    list(&alice, "&state=read&last_user_id=%40nobody%3Ax").await.refused(404, 1004);
     list(&alice, &format!("&state=read&message_id={}", conformance_tests::encode(&after))).await.refused(404, 1004);
     make_admin(&alice, &group, &bob).await;
     list(&bob, "&state=read").await.done();

@@ -129,8 +129,8 @@ async fn friends_come_in_pages() {
     let second = alice.get(&format!("/account/friendlists?page_size=2&cursor={cursor}")).await.done();
     assert_eq!((ids(&second), &second["has_more"]), (wanted[2..].to_vec(), &json!(false)));
     alice.get("/account/friendlists?page_size=0").await.refused(400, 1001);
-    alice.get("/account/friendlists?cursor=9007199254740991").await.refused(400, 1001);
-    alice.get("/account/friendrequests?cursor=9007199254740991").await.refused(400, 1001);
+    alice.get("/account/friendlists?cursor=9007199254740991").await.refused(404, 1004);
+    alice.get("/account/friendrequests?cursor=9007199254740991").await.refused(404, 1004);
     alice.get("/account/friendrequests?direction=sideways").await.refused(400, 1001);
     alice.get("/account/friendrequests?page_size=-1").await.refused(400, 1001);
 }
@@ -152,7 +152,7 @@ async fn requests_come_in_pages() {
     assert_eq!((ids(&second), &second["has_more"]), (wanted[2..].to_vec(), &json!(false)));
     // Somebody who has asked nothing is no place in the list.
     let stranger = server.register(&unique("stranger")).await;
-    alice.get(&path!("/account/friendrequests?cursor={}", stranger.user_id)).await.refused(400, 1001);
+    alice.get(&path!("/account/friendrequests?cursor={}", stranger.user_id)).await.refused(404, 1004);
 }
 
 #[tokio::test]
@@ -167,6 +167,10 @@ async fn what_cannot_be_asked() {
     let mut wordy = about(&bob);
     wordy["request_message"] = "é".repeat(501).into();
     alice.post("/account/addfriend", wordy.clone()).await.refused(400, 1001);
+    for answer in ["/account/acceptfriend", "/account/rejectfriend"] {
+        let body = json!({ "friend_id": alice.user_id, "handle_message": "é".repeat(501) });
+        bob.put(answer, body).await.refused(400, 1001);
+    }
     wordy["request_message"] = "é".repeat(500).into();
     wordy["user_id"] = bob.user_id.clone().into();
     alice.post("/account/addfriend", wordy.clone()).await.refused(403, 1002);

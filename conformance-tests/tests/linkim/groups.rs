@@ -181,7 +181,7 @@ async fn ones_groups_come_in_pages() {
     let all = first["detail"].as_array().into_iter().chain(second["detail"].as_array()).flatten();
     let all: Vec<_> = all.map(|group| text(group, "group_id")).collect();
     assert_eq!(all, made);
-    bob.get("/groups?last_thread_id=9007199254740991").await.refused(400, 1001);
+    bob.get("/groups?last_thread_id=9007199254740991").await.refused(404, 1004);
     bob.get("/groups?page_size=0").await.refused(400, 1001);
     bob.get(&path!("/groups?user_id={}", alice.user_id)).await.refused(403, 1002);
 }
@@ -209,7 +209,7 @@ async fn members_come_in_pages_by_role_and_keyword() {
     let named = ask(path!("&keyword={}", "BO")).await.done();
     assert_eq!(names(&named["detail"]), [&bob.user_id]);
     ask("&role=king".into()).await.refused(400, 1001);
-    ask("&last_user_id=9007199254740991".into()).await.refused(400, 1001);
+    ask("&last_user_id=9007199254740991".into()).await.refused(404, 1004);
 }
 
 /// The old LinkIM told anybody, and let anybody add anybody.

@@ -265,7 +265,7 @@ async fn weakness_11_a_group_always_has_an_owner() {
     let group = group(&alice, &[&bob, &carol]).await;
     let id = &group.id;
     let own = json!({ "group_id": id, "user_id": alice.user_id });
-    alice.put("/group/promote/owner", own).await.refused(400, 1001);
+    alice.put("/group/promote/owner", own).await.refused(409, 1003);
     assert_eq!(role(&bob, &group, &alice).await, "owner");
     carol.post("/group/leave", json!({ "group_id": id })).await.done();
     let members = roles(&bob, &group).await;

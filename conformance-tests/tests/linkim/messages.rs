@@ -161,6 +161,7 @@ async fn mentions_quotes_and_files_are_what_matrix_has_for_them() {
     let newest = &history(&bob, &alice).await[0];
     assert_eq!((&newest["Kind"], &newest["Content"], &newest["Body"]), (&json!(2), &json!(mxc), &json!("cat.png")));
     server.anonymous().post("/media/upload", json!({})).await.refused(401, 1507);
+    alice.post("/media/upload?filename=a&filename=b", json!({})).await.refused(400, 1001);
 }
 
 #[tokio::test]

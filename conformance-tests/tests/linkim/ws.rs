@@ -33,6 +33,7 @@ async fn it_is_refused_as_other_paths_are() {
     ask(&server.anonymous(), "/ws").await.refused(401, 1507);
     ask(&alice.with_token("nonsense"), "/ws").await.refused(401, 1505);
     ask(&alice, "/ws?since=s1_2_3").await.refused(400, 1001);
+    ask(&alice, "/ws?since=1_2&since=1_2").await.refused(400, 1001);
     alice.get("/ws").await.refused(426, 1001);
     let path = format!("/ws?access_token={}", alice.access_token);
     assert_eq!(ask(&server.anonymous(), &path).await.status, 101);

@@ -55,6 +55,7 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 /// Where a code is to be sent, and for what.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SendCodeRequest)]
 struct SendRequest {
     /// The country code, with or without a plus; with `phoneNumber`.
     #[schema(example = "+86")]
@@ -98,6 +99,7 @@ async fn send(
 /// A code, and where it was sent.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = VerifyCodeRequest)]
 struct VerifyRequest {
     /// The country code; with `phoneNumber`.
     #[schema(example = "+86")]

@@ -64,6 +64,7 @@ struct ListBlocked {
     user_id: Option<UserRef>,
     /// Users of a page: 1,000 if left out, and at most.
     #[serde(default)]
+    #[param(minimum = 1)]
     page_size: Option<i64>,
     /// The last user of the page before.
     #[serde(default)]

@@ -21,7 +21,7 @@ const FRIENDS_PAGE: usize = 1000;
 pub(super) enum Error {
     #[error("no such user")]
     NoUser,
-    #[error("cursor names nobody of this list")]
+    #[error("there is no such cursor")]
     Cursor,
     #[error("page_size is less than 1")]
     PageSize,
@@ -34,7 +34,8 @@ impl From<Error> for Refusal {
         let text = error.to_string();
         match error {
             Error::NoUser => Self::new(StatusCode::NOT_FOUND, errcode::USER_NOT_FOUND, text),
-            Error::Cursor | Error::PageSize => Self::argument(text),
+            Error::Cursor => Self::no_cursor(),
+            Error::PageSize => Self::argument(text),
             Error::Store(error) => error.into(),
         }
     }

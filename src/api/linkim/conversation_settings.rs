@@ -138,6 +138,7 @@ async fn pin(
 
 /// Whether a conversation is muted.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = MuteConversationRequest)]
 struct MuteRequest {
     /// Whose; the token's user.
     user_id: Option<UserRef>,
@@ -168,6 +169,7 @@ struct RecvOptRequest {
     #[serde(flatten)]
     conversation: Named,
     /// OpenIM's `recvMsgOpt`: 0 everything, 1 nothing, 2 without notifications.
+    #[schema(minimum = 0, maximum = 2)]
     recv_opt: i64,
 }
 

@@ -55,10 +55,12 @@ struct Request {
     /// Who asks; the token's user.
     user_id: Option<UserRef>,
     /// Where the page begins: `next_cursor` of the page before.
+    #[param(pattern = r"^[01]-(0|[1-9][0-9]{0,17})$")]
     cursor: Option<String>,
     /// A `position` of an earlier answer: only what has changed since then is wanted.
     since: Option<String>,
     /// Conversations at most: 1 to 200, 200 if left out: the old LinkIM's clients know no pages.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
     /// Not used.
     #[serde(rename = "platform")]

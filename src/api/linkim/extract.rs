@@ -8,16 +8,21 @@ use axum::{
     http::{Method, StatusCode, request::Parts},
 };
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::{errcode, refusal::Refusal};
 use crate::{
     accounts::{Session, Sessions},
     api::{
         client::authentication::{Active, MaybeSession, SessionToEnd, access_token},
-        extract::{OptionalJson, Path, Query, body_error, parse_json},
+        error::ApiError,
+        extract::{Path, Query, body_error, parse_json},
     },
     numbers::UserRef,
 };
+
+/// 2^63: the whole numbers between it and its negative are an `i64`.
+const WHOLE: f64 = 9_223_372_036_854_775_808.0;
 
 /// What a request says: its JSON body; for GET and DELETE without a body, its query. Old LinkIM clients send a body with GET.
 ///
@@ -36,7 +41,47 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
         if asks && bytes.trim_ascii().is_empty() {
             return Ok(Self(Query::from_request_parts(&mut parts, state).await?.0));
         }
-        Ok(Self(parse_json(&bytes)?))
+        Ok(Self(read(&bytes)?))
+    }
+}
+
+/// A body as JSON. `7.0` is the number 7 to JSON and to JSON Schema, and some clients write it so; serde takes it for no integer.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let error = match parse_json(bytes) {
+        Ok(input) => return Ok(input),
+        Err(error) => error,
+    };
+    let mut body: Map<String, Value> = parse_json(bytes)?;
+    let changed = body.values_mut().fold(false, |changed, value| whole(value) || changed);
+    if changed { serde_json::from_value(Value::Object(body)).map_err(|_| error) } else { Err(error) }
+}
+
+/// Makes integers of the numbers without a fraction; whether there was one that was not written as such.
+fn whole(value: &mut Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter_mut().fold(false, |changed, item| whole(item) || changed),
+        Value::Object(fields) => fields.values_mut().fold(false, |changed, field| whole(field) || changed),
+        Value::Number(number) if number.is_f64() => match number.as_f64().filter(|number| number.fract() == 0.0) {
+            Some(exact) if exact.abs() < WHOLE => {
+                *value = Value::from(exact as i64);
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// What the query of a request says, beside its body.
+#[derive(Debug)]
+pub struct QueryInput<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryInput<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Query(input) = Query::from_request_parts(parts, state).await?;
+        Ok(Self(input))
     }
 }
 
@@ -79,8 +124,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalInput<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let OptionalJson(input) = OptionalJson::from_request(request, state).await?;
-        Ok(Self(input))
+        let bytes = Bytes::from_request(request, state).await.map_err(body_error)?;
+        let bytes = if bytes.trim_ascii().is_empty() { Bytes::from_static(b"{}") } else { bytes };
+        Ok(Self(read(&bytes)?))
     }
 }
 
@@ -167,5 +213,36 @@ pub fn page_size(wanted: Option<i64>) -> Result<usize, Refusal> {
             Ok(0) | Err(_) => Err(Refusal::argument("page_size is less than 1")),
             Ok(wanted) => Ok(wanted.min(MAX_PAGE_SIZE)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Asked {
+        number: i64,
+        #[serde(default)]
+        names: Vec<UserRef>,
+    }
+
+    fn asked(text: &str) -> Option<Asked> {
+        read(text.as_bytes()).ok()
+    }
+
+    /// JSON Schema, 6.1.1: a number with a zero fractional part is an integer.
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction() {
+        assert_eq!(asked(r#"{"number": 7.0}"#), asked(r#"{"number": 7}"#));
+        let names = vec![UserRef::Number(3), UserRef::Number(40)];
+        assert_eq!(asked(r#"{"number": -1e2, "names": [3.0, "40"]}"#), Some(Asked { number: -100, names }));
+        for other in
+            [r#"{"number": 7.5}"#, r#"{"number": 1e19}"#, r#"{"number": "7.0"}"#, r#"{"number": 7.0}}"#, "[7.0]", "7.0"]
+        {
+            assert_eq!(asked(other), None, "{other}");
+        }
     }
 }

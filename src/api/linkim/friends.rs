@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     accounts::Rate,
-    contacts::{Direction, Requested, ShownRequest},
+    contacts::{ContactError, Direction, MAX_REQUEST_TEXT, Requested, ShownRequest},
     numbers::UserRef,
 };
 
@@ -41,6 +41,7 @@ struct AddFriend {
     friend_id: UserRef,
     /// What to say: at most 500 characters.
     #[serde(default)]
+    #[schema(max_length = 500)]
     request_message: String,
 }
 
@@ -82,7 +83,18 @@ struct Answered {
     status: Option<String>,
     /// What to tell who asked, with a rejection: at most 500 characters.
     #[serde(default)]
+    #[schema(max_length = 500)]
     handle_message: Option<String>,
+}
+
+impl Answered {
+    /// What to tell who asked.
+    fn text(self) -> Result<Option<String>, ContactError> {
+        match self.handle_message {
+            Some(text) if text.chars().count() > MAX_REQUEST_TEXT => Err(ContactError::TextTooLong),
+            text => Ok(text),
+        }
+    }
 }
 
 /// Accepts somebody's request to be a friend. Only who was asked can, and once.
@@ -94,6 +106,8 @@ async fn accept_friend(
     Input(request): Input<Answered>,
 ) -> Result<Done, Refusal> {
     let friend = desk.whom(&session, request.user_id.as_ref(), Rate::Join, &request.friend_id).await?;
+    // It is told to nobody, but what is too long is wrong here as well.
+    request.text()?;
     desk.contacts.accept(&session, &friend).await?;
     Ok(Done::new("accept the friend"))
 }
@@ -107,7 +121,7 @@ async fn reject_friend(
     Input(request): Input<Answered>,
 ) -> Result<Done, Refusal> {
     let friend = desk.whom(&session, request.user_id.as_ref(), Rate::State, &request.friend_id).await?;
-    desk.contacts.reject(&session, &friend, request.handle_message).await?;
+    desk.contacts.reject(&session, &friend, request.text()?).await?;
     Ok(Done::new("reject the friend"))
 }
 
@@ -130,9 +144,11 @@ struct ListRequests {
     user_id: Option<UserRef>,
     /// Which way they go: `in` if left out.
     #[serde(default)]
+    #[param(inline)]
     direction: Option<Way>,
     /// Requests of a page: 20 if left out, 200 at most.
     #[serde(default)]
+    #[param(minimum = 1)]
     page_size: Option<i64>,
     /// The other user of the last request of the page before.
     #[serde(default)]
@@ -221,6 +237,7 @@ struct ListFriends {
     user_id: Option<UserRef>,
     /// Friends of a page: 1,000 if left out, and at most.
     #[serde(default)]
+    #[param(minimum = 1)]
     page_size: Option<i64>,
     /// The last friend of the page before.
     #[serde(default)]
@@ -273,6 +290,7 @@ struct SetRemark {
     /// The friend.
     friend_id: UserRef,
     /// What to call them: at most 50 characters; empty: what they call themselves.
+    #[schema(max_length = 50)]
     remark: String,
 }
 

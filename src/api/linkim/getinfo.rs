@@ -57,6 +57,7 @@ struct Request {
 
 /// A profile.
 #[derive(Default, Serialize, ToSchema)]
+#[schema(as = UserProfile)]
 struct Info {
     /// The user's number.
     #[serde(rename = "userID")]

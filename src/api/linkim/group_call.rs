@@ -64,6 +64,6 @@ impl GroupCalls {
     pub(super) async fn cursor(&self, last: Option<&UserRef>) -> Result<Option<UserNid>, Refusal> {
         let Some(last) = last else { return Ok(None) };
         let user = self.numbers.user(last).await?;
-        Ok(Some(user.ok_or_else(|| Refusal::argument("no such cursor"))?.nid))
+        Ok(Some(user.ok_or_else(Refusal::no_cursor)?.nid))
     }
 }

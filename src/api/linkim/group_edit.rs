@@ -36,6 +36,7 @@ struct NameRequest {
     /// Who asks: the token's user; may be left out.
     executor_id: Option<UserRef>,
     /// The name: 1 to 100 characters.
+    #[schema(pattern = r"\S", max_length = 100)]
     new_name: String,
     /// The platform's number; not used.
     #[serde(rename = "platform")]
@@ -143,6 +144,7 @@ struct SetAvatarRequest {
     /// Who asks: the token's user; may be left out.
     executor_id: Option<UserRef>,
     /// Where it is: `mxc://` or any address; empty: the group has none of its own. 1,000 characters at most.
+    #[schema(max_length = 1000)]
     avatar: String,
     /// The platform's number; not used.
     #[serde(rename = "platform")]
@@ -165,12 +167,14 @@ async fn set_avatar(
 
 /// A member's new name in a group.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = GroupNicknameRequest)]
 struct NicknameRequest {
     /// The group.
     group_id: GroupRef,
     /// Who asks: the token's user; may be left out.
     user_id: Option<UserRef>,
     /// The name: 1 to 64 characters.
+    #[schema(pattern = r"\S", max_length = 64)]
     new_name: String,
     /// The platform's number; not used.
     #[serde(rename = "platform")]
@@ -196,6 +200,7 @@ struct JoinModeRequest {
     /// The group.
     group_id: GroupRef,
     /// 0: who asks to join needs approval; 1: invitations of members need it, too; 2: everybody may join.
+    #[schema(minimum = 0, maximum = 2)]
     join_mode: i64,
     /// The platform's number; not used.
     #[serde(rename = "platform")]
@@ -217,14 +222,17 @@ async fn join_mode(
 
 /// What members may see of each other from now on.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = GroupSettingsRequest)]
 struct SettingsRequest {
     /// The group.
     group_id: GroupRef,
     /// 0: members may look at each other's profiles; 1: they may not. Left out: as before.
     #[serde(rename = "lookMemberInfo")]
+    #[schema(minimum = 0, maximum = 1)]
     look_member_info: Option<i64>,
     /// 0: members may ask each other for friendship from the group; 1: they may not. Left out: as before.
     #[serde(rename = "applyMemberFriend")]
+    #[schema(minimum = 0, maximum = 1)]
     apply_member_friend: Option<i64>,
     /// The platform's number; not used.
     #[serde(rename = "platform")]

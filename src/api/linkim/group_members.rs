@@ -41,6 +41,7 @@ struct MembersRequest {
     /// The `next` of the page before.
     last_user_id: Option<UserRef>,
     /// How many at most: 20 if left out, at most 200.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
 }
 
@@ -115,8 +116,10 @@ struct InviteRequest {
     /// The group.
     group_id: GroupRef,
     /// The users: 1,000 at most.
+    #[schema(max_items = 1000)]
     user_ids: Vec<UserRef>,
     /// What to tell the admins, where they must approve: 500 characters at most.
+    #[schema(max_length = 500)]
     text: Option<String>,
     /// The platform's number; not used.
     #[serde(rename = "platform")]
@@ -146,8 +149,10 @@ struct KickRequest {
     /// Who asks: the token's user; may be left out.
     executor_id: Option<UserRef>,
     /// The members: 1,000 at most. Who is none is passed over.
+    #[schema(max_items = 1000)]
     user_ids: Vec<UserRef>,
     /// What to tell them: 500 characters at most.
+    #[schema(max_length = 500)]
     reason: Option<String>,
     /// The platform's number; not used.
     #[serde(rename = "platform")]
@@ -185,6 +190,7 @@ struct LeaveRequest {
     /// Who leaves: the token's user; may be left out.
     user_id: Option<UserRef>,
     /// What to tell the others: 500 characters at most.
+    #[schema(max_length = 500)]
     reason: Option<String>,
     /// The platform's number; not used.
     #[serde(rename = "platform")]

@@ -115,6 +115,7 @@ struct PutRequest {
     /// Who asks: the token's user; may be left out.
     executor_id: Option<UserRef>,
     /// The text: 5,000 characters at most. Empty: the announcement is taken away.
+    #[schema(max_length = 5000)]
     new_notice: String,
     /// Whether members are asked to confirm it. Left out: as before where it is an edit, else no.
     must_confirm: Option<bool>,
@@ -180,6 +181,7 @@ struct HistoryRequest {
     /// The `notice_id` of the last entry of the page before.
     last_notice_id: Option<MessageRef>,
     /// How many at most: 20 if left out, at most 200.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
 }
 
@@ -255,6 +257,7 @@ struct ReadersRequest {
     /// The `user_id` of the last member of the page before.
     last_user_id: Option<UserRef>,
     /// How many at most: 20 if left out, at most 200.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
 }
 

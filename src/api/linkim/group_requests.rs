@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use ruma::OwnedServerName;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{Array, Object, schema::Type},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -64,16 +67,31 @@ struct JoinRequest {
     /// Who asks: the token's user; may be left out.
     user_id: Option<UserRef>,
     /// What to tell the admins: 500 characters at most.
+    #[schema(max_length = 500)]
     text: Option<String>,
     /// How one came to it: 3 (the default) by a search, 4 by a QR code.
+    #[schema(minimum = 3, maximum = 4)]
     join_source: Option<i64>,
     /// Servers through which the group of another server may be reached.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(schema_with = servers)]
     via: Vec<OwnedServerName>,
     /// The platform's number; not used.
     #[serde(rename = "platform")]
     _platform: Option<i64>,
+}
+
+/// The names of servers.
+fn servers() -> Array {
+    let name = Object::builder().schema_type(Type::String).max_length(Some(230));
+    let name = name.pattern(Some("^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\\.)*[A-Za-z]+(:[0-9]{1,4})?$"));
+    Array::builder().items(name).description(Some("Servers through which the group may be reached.")).build()
+}
+
+/// What becomes of a request.
+fn result() -> Object {
+    let answer = Object::builder().schema_type(Type::Integer).enum_values(Some([1, -1]));
+    answer.description(Some("1: approved; -1: rejected.")).build()
 }
 
 /// What became of it.
@@ -127,10 +145,12 @@ struct RequestsRequest {
     /// The group.
     group_id: GroupRef,
     /// 0 (the default): those that wait; 1: those that were approved; -1: those that were rejected.
+    #[param(minimum = -1, maximum = 1)]
     handled: Option<i64>,
     /// The `user_id` of the last request of the page before.
     last_user_id: Option<UserRef>,
     /// How many at most: 20 if left out, at most 200.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
 }
 
@@ -221,8 +241,10 @@ struct HandleRequest {
     /// Whose request is answered.
     user_id: UserRef,
     /// 1: approved; -1: rejected.
+    #[schema(schema_with = result)]
     result: i64,
     /// What to tell them: 500 characters at most.
+    #[schema(max_length = 500)]
     text: Option<String>,
     /// The platform's number; not used.
     #[serde(rename = "platform")]

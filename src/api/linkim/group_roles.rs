@@ -107,6 +107,7 @@ async fn transfer(
 
 /// Who is not to talk for a while.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = MuteMemberRequest)]
 struct MuteRequest {
     /// The group.
     group_id: GroupRef,
@@ -115,6 +116,7 @@ struct MuteRequest {
     /// The member.
     user_id: UserRef,
     /// For how long, ten years at most; 0 lifts the mute.
+    #[schema(minimum = 0, maximum = 315360000)]
     seconds: i64,
     /// The platform's number; not used.
     #[serde(rename = "platform")]

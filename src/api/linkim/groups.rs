@@ -35,8 +35,9 @@ impl From<GroupError> for Refusal {
             GroupError::NotPermitted(_) => Self::forbidden(text),
             GroupError::Argument(_) => Self::argument(text),
             GroupError::Already(_) => Self::conflict(errcode::DUPLICATE, text),
-            GroupError::NoRequest => Self::not_found(errcode::NOT_FOUND, text),
-            GroupError::NoNotice => Self::not_found(errcode::NOT_FOUND, text),
+            GroupError::NoRequest | GroupError::NoNotice | GroupError::NoCursor => {
+                Self::not_found(errcode::NOT_FOUND, text)
+            }
             GroupError::Pending => Self::pending(text),
             GroupError::Elsewhere { errcode, .. } => Self::new(status_elsewhere(errcode), errcode, text),
             GroupError::Handled => Self::conflict(errcode::GROUP_REQUEST_HANDLED, text),
@@ -203,10 +204,13 @@ struct CreateRequest {
     /// Who makes it: the token's user; may be left out.
     owner_id: Option<UserRef>,
     /// Who is to be in it, beside the owner: two users or more.
+    #[schema(min_items = 2, max_items = 1000)]
     user_ids: Vec<UserRef>,
     /// Its name: 1 to 100 characters.
+    #[schema(pattern = r"\S", max_length = 100)]
     group_name: String,
     /// 0 (the default): who asks to join needs approval; 1: invitations of members need it, too; 2: everybody may join.
+    #[schema(minimum = 0, maximum = 2)]
     join_mode: Option<i64>,
     /// The platform's number; not used.
     #[serde(rename = "platform")]
@@ -261,6 +265,7 @@ async fn create(
 
 /// A group, as its members see it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GroupDetail)]
 struct Info {
     /// Its UUID.
     group_id: String,
@@ -355,6 +360,7 @@ struct MineRequest {
     /// The `thread_id` of the last group of the page before.
     last_thread_id: Option<ThreadRef>,
     /// How many at most: 20 if left out, at most 200.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
 }
 
@@ -381,7 +387,7 @@ async fn mine(
     let after = match &request.last_thread_id {
         Some(thread) => {
             let room = numbers.thread(thread).await?;
-            Some(room.ok_or_else(|| Refusal::argument("no such cursor"))?.nid)
+            Some(room.ok_or_else(Refusal::no_cursor)?.nid)
         }
         None => None,
     };

@@ -57,6 +57,7 @@ struct GetRequest {
     #[serde(rename = "page_num")]
     _page_num: Option<i64>,
     /// Messages at most: 1 to 200, 20 if left out.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
     /// Not used.
     #[serde(rename = "platform")]
@@ -77,6 +78,7 @@ struct GroupGetRequest {
     #[serde(rename = "page_num")]
     _page_num: Option<i64>,
     /// Messages at most: 1 to 200, 20 if left out.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
     /// Not used.
     #[serde(rename = "platform")]

@@ -33,6 +33,7 @@ struct LabelName {
     #[serde(default)]
     user_id: Option<UserRef>,
     /// The label: 1 to 50 characters.
+    #[schema(min_length = 1, max_length = 50)]
     relation_ship_name: String,
 }
 
@@ -97,6 +98,7 @@ struct LabelledFriend {
     #[serde(default)]
     user_id: Option<UserRef>,
     /// The label.
+    #[schema(min_length = 1, max_length = 50)]
     relation_ship_name: String,
     /// The friend.
     friend_id: UserRef,
@@ -139,6 +141,7 @@ struct ListLabelled {
     relation_ship_name: String,
     /// Friends of a page: 1,000 if left out, and at most.
     #[serde(default)]
+    #[param(minimum = 1)]
     page_size: Option<i64>,
     /// The last friend of the page before.
     #[serde(default)]

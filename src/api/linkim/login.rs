@@ -60,6 +60,7 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 /// Who logs in.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = LoginRequest)]
 struct Request {
     /// The country code; with `phoneNumber`.
     #[schema(example = "+86")]
@@ -76,6 +77,7 @@ struct Request {
     /// The code that was sent to the phone number or e-mail address with `usedFor` 3; without a password it counts.
     verify_code: Option<String>,
     /// The platform, 1 to 11: which sessions this one takes the place of is told by it.
+    #[schema(minimum = 1, maximum = 11)]
     platform: Option<i64>,
     /// The device's id; one is made up if there is none.
     #[serde(rename = "deviceID")]

@@ -39,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 
 /// Whose session ends: all of it may be left out.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = LogoutRequest)]
 struct Request {
     /// The user.
     #[serde(rename = "userID")]

@@ -7,18 +7,21 @@ use axum::{
     http::{HeaderMap, header},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::ActiveCaller,
+    extract::{ActiveCaller, QueryInput},
     refusal::{Failure, Refusal},
     reply::Reply,
     state::LinkImState,
 };
 use crate::{
     accounts::{Rate, RateLimits},
-    api::{error::ApiError, extract::Query},
+    api::error::ApiError,
     config::Config,
     media::{Media, Mxc, UploadError},
 };
@@ -63,6 +66,18 @@ struct FileName {
     filename: Option<String>,
 }
 
+/// The bytes of a file.
+enum FileBytes {}
+
+impl PartialSchema for FileBytes {
+    fn schema() -> RefOr<Schema> {
+        let binary = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(binary)).into()
+    }
+}
+
+impl ToSchema for FileBytes {}
+
 /// A file that is stored.
 #[derive(Serialize, ToSchema)]
 struct Uploaded {
@@ -76,16 +91,16 @@ fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> 
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// Stores a file: the body is its bytes, `Content-Type` says what they are.
+/// Stores a file: the body is its bytes (none: an empty file), `Content-Type` says what they are.
 #[utoipa::path(post, path = "/media/upload", tag = "message", params(FileName), security(("token" = [])),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = FileBytes, content_type = "application/octet-stream"),
     responses((status = 200, body = Reply<Uploaded>), (status = "4XX", body = Failure)))]
 async fn upload(
     ActiveCaller(session): ActiveCaller,
     State(media): State<Arc<Media>>,
     State(limits): State<Arc<RateLimits>>,
     State(config): State<Arc<Config>>,
-    Query(named): Query<FileName>,
+    QueryInput(named): QueryInput<FileName>,
     request: Request,
 ) -> Result<Reply<Uploaded>, Refusal> {
     limits.check(Rate::Upload, session.user)?;

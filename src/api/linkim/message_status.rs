@@ -62,6 +62,7 @@ struct Request {
     /// Lists those after this one: the `next` of the page before.
     cursor: Option<UserRef>,
     /// How many to list; 20 if left out, 200 at most.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
 }
 
@@ -132,7 +133,7 @@ async fn receipts(
     limits.check(Rate::Search, session.user)?;
     let after = match &request.cursor {
         Some(cursor) => {
-            let user = numbers.user(cursor).await?.ok_or_else(|| Refusal::argument("cursor is no user"))?;
+            let user = numbers.user(cursor).await?.ok_or_else(Refusal::no_cursor)?;
             Some(user.nid)
         }
         None => None,

@@ -51,25 +51,34 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 
 /// What a message says.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = MessageContent)]
 struct Content {
     /// The text; of an image or a file, a caption, if any.
     text: Option<String>,
     /// 1 text, 2 image, 3 file; 1 if left out.
+    #[schema(minimum = 1, maximum = 3)]
     kind: Option<i64>,
     /// Of an image or a file: where it is, `mxc://…` or as `POST /media/upload` answered.
+    #[schema(
+        pattern = r"^(mxc://|[!-~]*/_matrix/client/v1/media/download/)([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z]+(:[0-9]{1,4})?/[A-Za-z0-9_-]{1,255}$"
+    )]
     url: Option<String>,
     /// Of an image or a file: its name.
     file_name: Option<String>,
     /// Of an image or a file: its media type.
     media_type: Option<String>,
     /// Of an image or a file: its bytes.
+    #[schema(minimum = 0, maximum = 9007199254740991i64)]
     size: Option<i64>,
     /// Of an image: pixels from left to right.
+    #[schema(minimum = 0, maximum = 9007199254740991i64)]
     width: Option<i64>,
     /// Of an image: pixels from top to bottom.
+    #[schema(minimum = 0, maximum = 9007199254740991i64)]
     height: Option<i64>,
     /// Whom the message mentions, at most 100.
     #[serde(default)]
+    #[schema(max_items = 100)]
     at_user_ids: Vec<UserRef>,
     /// Whether it mentions everybody; who may is decided by the group.
     #[serde(default)]
@@ -77,7 +86,8 @@ struct Content {
     /// The message that it answers.
     quote_message_id: Option<MessageRef>,
     /// The client's own name for this message: the same device sends no second message under it into the same conversation,
-    /// but is told of the first one. 1 to 255 bytes.
+    /// but is told of the first one. 1 to 255 characters.
+    #[schema(min_length = 1, max_length = 255)]
     client_msg_id: Option<String>,
     /// Not used.
     #[serde(rename = "platform")]
@@ -117,6 +127,7 @@ impl Content {
 
 /// A message to somebody.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = SendMessageRequest)]
 struct SendRequest {
     /// Who sends; the token's user.
     user_id: Option<UserRef>,
@@ -213,6 +224,7 @@ struct EditRequest {
     /// The message, a text of the caller's own.
     message_id: MessageRef,
     /// Its new text.
+    #[schema(pattern = r"\S")]
     text: String,
     /// Not used.
     #[serde(rename = "platform")]

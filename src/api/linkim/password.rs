@@ -66,6 +66,7 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 /// A new password, and the proof that one may set it.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PasswordRequest)]
 struct Request {
     /// The user; may be left out.
     user_id: Option<UserRef>,
@@ -82,6 +83,7 @@ struct Request {
     /// The old password, in place of a code; with a token alone.
     old_password: Option<String>,
     /// The new password.
+    #[schema(min_length = 1)]
     new_password: String,
     /// The new password again; may be left out.
     confirm_password: Option<String>,

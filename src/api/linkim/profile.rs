@@ -94,6 +94,10 @@ struct AvatarRequest {
     user_id: Option<UserRef>,
     /// Where the avatar is: an uploaded file (`mxc://`), or any web address; empty: there is none any more.
     #[serde(rename = "profileUrl")]
+    #[schema(
+        max_length = 1000,
+        pattern = r"^(mxc://([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z]+(:[0-9]{1,4})?/[A-Za-z0-9_-]{1,255}|https?://([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z]+(:[0-9]{1,4})?(/[!-~]*)?)?$"
+    )]
     profile_url: String,
 }
 
@@ -131,7 +135,7 @@ struct NicknameRequest {
     #[serde(rename = "userID")]
     user_id: Option<UserRef>,
     /// The name, at most 256 characters.
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, pattern = r"\S")]
     nickname: String,
 }
 

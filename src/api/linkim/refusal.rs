@@ -75,6 +75,11 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, errcode, error)
     }
 
+    /// 404: the entry after which a page is to begin is not in the list.
+    pub fn no_cursor() -> Self {
+        Self::not_found(errcode::NOT_FOUND, "there is no such cursor")
+    }
+
     /// 409: the state of things does not allow it.
     pub fn conflict(errcode: u32, error: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, errcode, error)

@@ -59,6 +59,7 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 /// Who wants an account.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RegisterRequest)]
 struct Request {
     /// The code that was sent to the phone number, or where there is none to the e-mail address, with `usedFor` 1.
     #[schema(example = "123456")]
@@ -66,6 +67,7 @@ struct Request {
     /// The code that was sent to the e-mail address, where there is a phone number, too.
     email_verify_code: Option<String>,
     /// The platform, 1 to 11.
+    #[schema(minimum = 1, maximum = 11)]
     platform: Option<i64>,
     /// Whether the answer shall have a token.
     #[serde(default)]
@@ -94,6 +96,7 @@ struct NewUser {
     /// The name shown; `momo` if there is none.
     nickname: Option<String>,
     /// The password.
+    #[schema(min_length = 1)]
     password: String,
     /// The password again.
     confirm_password: Option<String>,

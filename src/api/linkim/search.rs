@@ -50,7 +50,8 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 struct Request {
     /// Who asks; the token's user.
     user_id: Option<UserRef>,
-    /// Words, each of which the message has somewhere: 512 bytes and 16 words at most.
+    /// Words, each of which the message has somewhere: 512 characters and 16 words at most.
+    #[param(max_length = 512, pattern = r"^\s*(\S+\s+){0,15}\S+\s*$")]
     keyword: String,
     /// In this conversation alone.
     thread_id: Option<ThreadRef>,
@@ -59,8 +60,10 @@ struct Request {
     /// In the conversation with this user alone.
     the_other_person_id: Option<UserRef>,
     /// Where the page begins: `next_cursor` of the page before.
+    #[param(pattern = r"^[1-9][0-9]{0,17}$")]
     cursor: Option<String>,
     /// Messages at most: 1 to 200, 20 if left out.
+    #[param(minimum = 1)]
     page_size: Option<i64>,
 }
 

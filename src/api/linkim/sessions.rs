@@ -123,7 +123,7 @@ async fn list(
         None => 0,
         Some(after) => {
             let last = all.iter().position(|seen| seen.nid.0 == after);
-            last.ok_or_else(|| Refusal::argument("after is the number of none of your sessions"))? + 1
+            last.ok_or_else(Refusal::no_cursor)? + 1
         }
     };
     let has_more = all.len() > start + size;

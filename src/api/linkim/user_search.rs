@@ -46,9 +46,11 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 #[into_params(parameter_in = Query)]
 struct Search {
     /// A user's number or id, a phone number with its country code, an e-mail address, or a part of a name.
+    #[param(pattern = r"\S", max_length = 255)]
     keyword: String,
     /// Users at most: 20 if left out, 50 at most.
     #[serde(default)]
+    #[param(minimum = 1)]
     page_size: Option<i64>,
 }
 

@@ -124,6 +124,7 @@ struct UnwithdrawRequest {
     /// The message.
     message_id: MessageRef,
     /// Its new text.
+    #[schema(pattern = r"\S")]
     new_text: String,
     /// Not used.
     #[serde(rename = "platform")]
@@ -140,6 +141,7 @@ struct GroupUnwithdrawRequest {
     /// The message.
     message_id: MessageRef,
     /// Its new text.
+    #[schema(pattern = r"\S")]
     new_text: String,
     /// Not used.
     #[serde(rename = "platform")]

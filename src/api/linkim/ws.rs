@@ -22,13 +22,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::connection::{Connection, PATIENCE};
 use super::{
     errcode,
-    extract::Caller,
+    extract::{Caller, QueryInput},
     refusal::{Failure, Refusal},
     state::LinkImState,
 };
 use crate::{
     api::extract::Query,
     sync::ws::{Position, Push, TooMany},
+    accounts::{AuthenticateError, EndReason},
+    sync::ws::{Feed, FeedError, Position, Push, TooMany, Wakening},
 };
 
 /// Bytes of a client's frame at most.
@@ -72,6 +74,7 @@ pub(super) fn routes() -> OpenApiRouter<LinkImState> {
 #[into_params(parameter_in = Query)]
 struct Request {
     /// The `position` of the last frame that the client has; without it, what happens from now on is told.
+    #[param(pattern = r"^(0|[1-9][0-9]{0,17})_(0|[1-9][0-9]{0,17})$")]
     since: Option<String>,
 }
 
@@ -121,7 +124,7 @@ struct Frame {
 async fn ws(
     Caller(session): Caller,
     State(push): State<Arc<Push>>,
-    Query(request): Query<Request>,
+    QueryInput(request): QueryInput<Request>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Refusal> {
     let since = request.since.map(|since| since.parse::<Position>()).transpose().map_err(|_| Error::BadPosition)?;

@@ -2,6 +2,7 @@
 //!
 //! Both come from the handlers' own types. `spec/linkim-api.yaml` is the same document; a test holds it to the handlers.
 
+mod conditions;
 mod page;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub fn document(mut paths: OpenApi) -> OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("The access token of a login, on this API or on Matrix's: they are the same."))
         .build();
+    conditions::add(&mut paths);
     let components = paths.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(token));
     let numbers = errcode::ALL.iter().map(|(number, meaning)| format!("* {number}: {}", meaning.trim()));

@@ -3,7 +3,10 @@
 //! Sent: it is durable here. Delivered: a device of theirs has received up to its place, or their server has acknowledged it and
 //! took it. Read: their public receipt is at or behind it. All of it is computed from places (spec/decisions/0019).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use ruma::OwnedUserId;
 
@@ -265,12 +268,14 @@ pub(super) fn note_progress(
     let mut places = Places::read(read, by, noted)?;
     let mut threads: HashMap<Option<EventNid>, Vec<message_status::Member>> = HashMap::new();
     for message in own {
-        if !threads.contains_key(&message.thread) {
-            let mut members = message_status::members(read, room.nid, by, &thread_name(read, message.thread)?)?;
-            members.retain(|member| room.service != Some(member.places.user));
-            threads.insert(message.thread, members);
-        }
-        let members = threads.get(&message.thread).map(Vec::as_slice).unwrap_or_default();
+        let members = match threads.entry(message.thread) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let mut members = message_status::members(read, room.nid, by, &thread_name(read, message.thread)?)?;
+                members.retain(|member| room.service != Some(member.places.user));
+                unknown.insert(members)
+            }
+        };
         places.refused_by = match members.iter().any(|member| Some(member.places.server) != places.own_server) {
             true => message_status::refused_by(read, message.event)?,
             false => Vec::new(),

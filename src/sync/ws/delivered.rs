@@ -4,7 +4,7 @@
 //! Devices say how far they have received with nearly every message, so it is told twice a second at most, for each recipient,
 //! room and sender the newest message alone. In larger rooms, and to who was not connected, it is told on request.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::{
     super::{account_data::AccountData, filter::Filter, rooms, view::View},
@@ -135,10 +135,11 @@ pub(super) fn frames_of_servers(
         if !listening.contains(&event.sender) || !frames::is_message(&event) || event.redacted_by.is_some() {
             continue;
         }
-        if !small.contains_key(&event.room) {
-            small.insert(event.room, is_small(read, event.room)?);
-        }
-        if small.get(&event.room) != Some(&true) {
+        let small = match small.entry(event.room) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => *unknown.insert(is_small(read, event.room)?),
+        };
+        if !small {
             continue;
         }
         let position = event.position.unwrap_or(i64::MAX);

@@ -15,6 +15,7 @@ mod linkim_contacts;
 mod linkim_group_requests;
 mod linkim_groups;
 mod linkim_message_status;
+mod linkim_roles;
 mod memberships;
 mod outage;
 mod partial_joins;

@@ -85,7 +85,7 @@ async fn attempt(disk: &Disk, server: &mut Server, owner: &Client, members: &[Cl
         tokio::task::block_in_place(|| server.restart());
         return Cut::After;
     }
-    let restarted = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
+    let restarted = now_ms();
     tokio::task::block_in_place(|| server.restart());
     let info = last.get(&format!("/group/info?group_id={}", id.as_str().expect("an id"))).await;
     if info.status == 200 {
@@ -106,6 +106,11 @@ async fn attempt(disk: &Disk, server: &mut Server, owner: &Client, members: &[Cl
         before if before == leaves.len() => Cut::After,
         _ => Cut::Between,
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "events carry the time of the machine's clock")]
+fn now_ms() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_millis()
 }
 
 /// Whether somebody is no longer in a room; None if there is no answer.

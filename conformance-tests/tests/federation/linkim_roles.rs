@@ -50,8 +50,11 @@ const DONE: (u16, u64) = (200, 0);
 const REFUSED: (u16, u64) = (403, 1002);
 const ALREADY: (u16, u64) = (409, 1003);
 
+/// What is to be answered to one of this role who asks about one of that.
+type Answer = fn(Role, Role) -> (u16, u64);
+
 /// What is asked about somebody else, and what is to be answered.
-const ABOUT: [(&str, fn(Role, Role) -> (u16, u64)); 6] = [
+const ABOUT: [(&str, Answer); 6] = [
     ("remove", |by, on| if outranks(by, on) { DONE } else { REFUSED }),
     ("mute", |by, on| if outranks(by, on) { DONE } else { REFUSED }),
     ("withdraw a message of", |by, on| if outranks(by, on) { DONE } else { REFUSED }),

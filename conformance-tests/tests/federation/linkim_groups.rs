@@ -142,7 +142,7 @@ async fn who_is_invited_or_finds_it_open_is_in_at_once() {
     let made = alice.post("/group/create", body).await.done();
     let (id, room) = (&made["groupID"], made["room_id"].as_str().expect("a string"));
     invited(&carol, room).await;
-    let join = |user: &Client| user.post("/group/join", json!({ "group_id": room, "via": [a.name()] }));
+    let join = async |user: &Client| user.post("/group/join", json!({ "group_id": room, "via": [a.name()] })).await;
     assert_eq!(join(&carol).await.done()["joined"], true);
     membership_is(&alice, room, &carol.user_id, "join").await;
 

@@ -8,7 +8,7 @@ mod people;
 use std::time::{Duration, Instant};
 
 use conformance_tests::{Server, Sync, encode, eventually, invited, membership_is, v3};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::people::{Person, ids, text_of};
 use crate::own;

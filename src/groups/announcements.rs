@@ -182,7 +182,7 @@ impl Groups {
                 if let Some(before) = before {
                     let cursor = message(read, room.nid, &before)?;
                     let at = cursor.and_then(|cursor| history.iter().rposition(|nid| *nid == cursor));
-                    history.truncate(at.ok_or_else(|| GroupError::NoCursor)?);
+                    history.truncate(at.ok_or(GroupError::NoCursor)?);
                 }
                 let mut visibility = Visibility::new(read, &room, by)?;
                 let mut found = Vec::new();

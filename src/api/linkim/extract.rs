@@ -51,25 +51,33 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         Ok(input) => return Ok(input),
         Err(error) => error,
     };
-    let mut body: Map<String, Value> = parse_json(bytes)?;
-    let changed = body.values_mut().fold(false, |changed, value| whole(value) || changed);
-    if changed { serde_json::from_value(Value::Object(body)).map_err(|_| error) } else { Err(error) }
+    let mut body = Value::Object(parse_json::<Map<String, Value>>(bytes)?);
+    if whole(&mut body) { serde_json::from_value(body).map_err(|_| error) } else { Err(error) }
 }
 
 /// Makes integers of the numbers without a fraction; whether there was one that was not written as such.
 fn whole(value: &mut Value) -> bool {
+    let mut changed = false;
     match value {
-        Value::Array(items) => items.iter_mut().fold(false, |changed, item| whole(item) || changed),
-        Value::Object(fields) => fields.values_mut().fold(false, |changed, field| whole(field) || changed),
-        Value::Number(number) if number.is_f64() => match number.as_f64().filter(|number| number.fract() == 0.0) {
-            Some(exact) if exact.abs() < WHOLE => {
-                *value = Value::from(exact as i64);
-                true
+        Value::Array(items) => {
+            for item in items {
+                changed |= whole(item);
             }
-            _ => false,
-        },
-        _ => false,
+        }
+        Value::Object(fields) => {
+            for field in fields.values_mut() {
+                changed |= whole(field);
+            }
+        }
+        Value::Number(number) if number.is_f64() => {
+            if let Some(exact) = number.as_f64().filter(|exact| exact.fract() == 0.0 && exact.abs() < WHOLE) {
+                *value = Value::from(exact as i64);
+                changed = true;
+            }
+        }
+        _ => {}
     }
+    changed
 }
 
 /// What the query of a request says, beside its body.

@@ -44,8 +44,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Rows read at once at the start.
 const CHUNK: usize = 100;
 
-/// After a failure.
-const RETRY: Duration = Duration::from_secs(5);
+/// When those that the last process left are tried again.
+const AGAIN_AFTER: [Duration; 5] = [
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(60 * 60),
+];
 
 /// Notes whom a call is to invite.
 pub(super) fn note(tx: &WriteTx<'_>, room: RoomNid, inviter: UserNid, users: &[User]) -> Result<(), StoreError> {
@@ -82,47 +88,59 @@ impl Groups {
         added.invited.extend(left);
     }
 
-    /// Makes the invitations that the last process left, until there are none. One of a call of this process may be among them;
-    /// whoever comes second finds that there is nothing to do.
+    /// Makes the invitations that the last process left. Those that fail are tried again a few times: this server has just started,
+    /// and others may need to reach it before they sign anything. One of a call of this process may be among them; whoever comes
+    /// second finds that there is nothing to do.
     pub(super) async fn finish_inviting(&self) {
-        loop {
-            match self.finish_some().await {
+        let pauses = AGAIN_AFTER.into_iter().map(Some).chain([None]);
+        for pause in pauses {
+            match self.finish_some(pause.is_none()).await {
                 Ok(0) => return,
-                Ok(count) => tracing::info!(count, "invitations into groups that were cut off were made"),
-                Err(error) => {
-                    tracing::warn!(%error, "invitations into groups were not made; they are tried again");
-                    tokio::time::sleep(RETRY).await;
-                }
+                Ok(left) => tracing::info!(left, "invitations into groups that were cut off could not be made yet"),
+                Err(error) => tracing::warn!(%error, "invitations into groups that were cut off could not be made"),
+            }
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
             }
         }
     }
 
-    /// Makes some of them; answers how many.
-    async fn finish_some(&self) -> Result<usize, GroupError> {
-        let rows = self.store.read::<_, StoreError, _>(|read| groups::invitations(read, CHUNK)).await?;
-        let count = rows.len();
-        let mut calls: BTreeMap<(RoomNid, UserNid), Vec<UserNid>> = BTreeMap::new();
-        for InvitationRow { room, inviter, user } in rows {
-            calls.entry((room, inviter)).or_default().push(user);
-        }
-        for ((room, inviter), users) in calls {
-            let (room, inviter, users) = self
-                .store
-                .read::<_, StoreError, _>(move |read| {
-                    let users = users
-                        .into_iter()
-                        .map(|nid| Ok::<_, StoreError>(User { nid, user_id: ids::user_id(read, nid)? }));
-                    let inviter = User { nid: inviter, user_id: ids::user_id(read, inviter)? };
-                    Ok((ids::room_by_nid(read, room)?, inviter, users.collect::<Result<Vec<_>, StoreError>>()?))
-                })
-                .await?;
-            let by = Actor { user: inviter.nid, user_id: inviter.user_id, request: None };
-            let done = self.invitations(&room, &by).make(users).await;
-            if done.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed)) {
-                return Err(GroupError::Busy);
+    /// Tries all; answers how many are left. With `last`, those that are refused are forgotten.
+    async fn finish_some(&self, last: bool) -> Result<usize, GroupError> {
+        let (mut after, mut left) = ((RoomNid(i64::MIN), UserNid(i64::MIN)), 0);
+        loop {
+            let rows = self.store.read::<_, StoreError, _>(move |read| groups::invitations(read, after, CHUNK)).await?;
+            let Some(row) = rows.last() else { return Ok(left) };
+            after = (row.room, row.user);
+            let mut calls: BTreeMap<(RoomNid, UserNid), Vec<UserNid>> = BTreeMap::new();
+            for InvitationRow { room, inviter, user } in rows {
+                calls.entry((room, inviter)).or_default().push(user);
+            }
+            for ((room, inviter), users) in calls {
+                left += self.finish_call(room, inviter, users, last).await?;
             }
         }
-        Ok(count)
+    }
+
+    async fn finish_call(
+        &self,
+        room: RoomNid,
+        inviter: UserNid,
+        users: Vec<UserNid>,
+        last: bool,
+    ) -> Result<usize, GroupError> {
+        let (room, by, users) = self
+            .store
+            .read::<_, StoreError, _>(move |read| {
+                let users =
+                    users.into_iter().map(|nid| Ok::<_, StoreError>(User { nid, user_id: ids::user_id(read, nid)? }));
+                let by = Actor { user: inviter, user_id: ids::user_id(read, inviter)?, request: None };
+                Ok((ids::room_by_nid(read, room)?, by, users.collect::<Result<Vec<_>, _>>()?))
+            })
+            .await?;
+        let invitations = Invitations { keeps_refused: !last, ..self.invitations(&room, &by) };
+        let done = invitations.make(users).await;
+        Ok(done.iter().filter(|(_, outcome)| !matches!(outcome, Outcome::Invited)).count())
     }
 
     fn invitations(&self, room: &Arc<RoomKey>, by: &Actor) -> Invitations {
@@ -132,6 +150,7 @@ impl Groups {
             room: room.clone(),
             executor: self.session_of(room, by),
             content: object([("membership", "invite".into()), (INVITER, by.user_id.as_str().into())]),
+            keeps_refused: false,
         }
     }
 }
@@ -153,6 +172,8 @@ struct Invitations {
     room: Arc<RoomKey>,
     executor: Session,
     content: CanonicalJsonObject,
+    /// Whether one that was refused stays noted, to be tried again.
+    keeps_refused: bool,
 }
 
 impl Invitations {
@@ -185,6 +206,9 @@ impl Invitations {
             }
             Err(error) => Outcome::Refused(error.to_string()),
         };
+        if self.keeps_refused && matches!(outcome, Outcome::Refused(_)) {
+            return outcome;
+        }
         let (room, nid) = (self.room.nid, user.nid);
         let forgotten = self.store.write::<_, StoreError, _>(move |tx| groups::delete_invitation(tx, room, nid)).await;
         if let Err(error) = forgotten {

@@ -305,11 +305,11 @@ pub fn delete_invitations_of(tx: &WriteTx<'_>, room: RoomNid) -> Result<(), Stor
     Ok(())
 }
 
-/// Users who are still to be invited, at most so many.
-pub fn invitations(read: &dyn Read, limit: usize) -> Result<Vec<InvitationRow>, StoreError> {
+/// Users who are still to be invited, by group and user, after this one.
+pub fn invitations(read: &dyn Read, after: (RoomNid, UserNid), limit: usize) -> Result<Vec<InvitationRow>, StoreError> {
     read.all(
-        "SELECT room, user, inviter FROM group_invitations ORDER BY room, user LIMIT ?1",
-        params![limit as i64],
+        "SELECT room, user, inviter FROM group_invitations WHERE (room, user) > (?1, ?2) ORDER BY room, user LIMIT ?3",
+        params![after.0, after.1, limit as i64],
         |row| Ok(InvitationRow { room: row.get(0)?, user: row.get(1)?, inviter: row.get(2)? }),
     )
 }

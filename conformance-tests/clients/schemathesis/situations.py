@@ -181,7 +181,8 @@ def end_session(world, case, fields, facts, turn):
 def edit(world, case, fields, facts, turn):
     only(fields, "thread_id", "group_id", "the_other_person_id")
     only(fields, "group_id", "the_other_person_id")
-    facts["message"] = world.group_message if "group_id" in fields else world.message
+    # A new one each time: the conversation may have been cleared since.
+    facts["message"] = world.say_in(world.group) if "group_id" in fields else world.say_to(world.bob)
 
 
 @of("PUT /message/withdraw", "PUT /message/unwithdraw")
@@ -320,10 +321,15 @@ def mute(world, case, fields, facts, turn):
     facts["user_id"] = world.dave.id
 
 
-@of("GET /group/members", "GET /group/requests", "GET /group/notice/readers")
+@of("GET /group/members", "GET /group/requests")
 def members(world, case, fields, facts, turn):
     facts["last_user_id"] = world.bob.id
-    facts["message"] = world.notice["notice_id"]
+
+
+@of("GET /group/notice/readers")
+def readers(world, case, fields, facts, turn):
+    facts["last_user_id"] = world.bob.id
+    facts["message"] = world.announced()["message_id"]
 
 
 @of("GET /groups")
@@ -334,7 +340,7 @@ def groups(world, case, fields, facts, turn):
 
 @of("GET /group/notice/history")
 def notices(world, case, fields, facts, turn):
-    facts["last_notice_id"] = world.notice["notice_id"]
+    facts["last_notice_id"] = world.announced()["notice_id"]
 
 
 @of("POST /group/notice/confirm")

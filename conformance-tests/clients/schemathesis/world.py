@@ -71,8 +71,6 @@ class World:
         self.spare = self.new_group("spare")
         self.group_message = self.say_in(self.group)
         self.bob.do("POST", "/message/group/send", {"group_id": self.group, "text": "hello all"})
-        self.alice.do("PUT", "/group/notice", {"group_id": self.group, "new_notice": "read this", "must_confirm": True})
-        self.notice = self.alice.do("GET", "/group/notice", {"group_id": self.group})["detail"]
         members = {"owner_id": self.bob.id, "user_ids": [self.alice.id, self.carol.id], "group_name": "bob's"}
         self.bobs = self.bob.do("POST", "/group/create", {**members, "join_mode": 2})["groupID"]
         self.bob.do("PUT", "/group/notice", {"group_id": self.bobs, "new_notice": "confirm", "must_confirm": True})
@@ -97,6 +95,14 @@ class World:
         group = self.alice.do("POST", "/group/create", {"user_ids": members, "group_name": name})["groupID"]
         self.alice.do("PUT", "/group/promote/admin", {"group_id": group, "user_id": self.bob.id})
         return group
+
+    def announced(self):
+        """The announcement of Alice's group."""
+        notice = self.alice.do("GET", "/group/notice", {"group_id": self.group})["detail"]
+        if notice is None:
+            body = {"group_id": self.group, "new_notice": "read this", "must_confirm": True}
+            notice = self.alice.do("PUT", "/group/notice", body)["detail"]
+        return notice
 
     def say_to(self, other, text="a word"):
         """A new message of Alice's to somebody: its number."""

@@ -6,6 +6,7 @@
 mod crowd;
 mod dice;
 mod disk;
+mod dissolution;
 mod full_disk;
 mod kills;
 mod order;

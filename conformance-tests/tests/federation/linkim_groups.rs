@@ -1,9 +1,9 @@
 //! LinkIM's groups with members on two servers.
 
-use conformance_tests::{Client, encode, eventually, heard, invited, membership_is, v3};
+use conformance_tests::{Client, Server, encode, eventually, heard, invited, membership_is, v3};
 use serde_json::{Value, json};
 
-use crate::pair;
+use crate::{own, pair};
 
 struct Group {
     id: String,
@@ -165,4 +165,61 @@ async fn who_is_invited_or_finds_it_open_is_in_at_once() {
         assert_eq!(join(user).await.done()["joined"], true);
         membership_is(&alice, room, &user.user_id, "join").await;
     }
+}
+/// Invitations go to other servers one by one, after the group was made; those that a kill cut off are made at the next start.
+#[tokio::test]
+async fn invitations_that_a_kill_cut_off_are_made_at_the_next_start() {
+    let [mut a, b] = own();
+    let (alice, bob) = (a.register("alice").await, a.register("bob").await);
+    let (carol, dave) = (b.register("carol").await, b.register("dave").await);
+    signal(&b, "STOP");
+    let user_ids = [&bob.user_id, &carol.user_id, &dave.user_id];
+    let body = json!({ "user_ids": user_ids, "group_name": "Team" });
+    let asking = alice.clone();
+    let asked = tokio::spawn(async move { asking.post("/group/create", body).await });
+    let room = eventually("bob is in the group", || async {
+        let groups = bob.get("/groups").await.done();
+        groups["detail"][0]["room_id"].as_str().map(str::to_owned)
+    })
+    .await;
+    a.kill9();
+    assert!(!asked.await.is_ok_and(|reply| reply.status == 200), "the other server can't have answered");
+    signal(&b, "CONT");
+    a.restart();
+    let alice = alice.at(&a.base);
+    for user in [&carol, &dave] {
+        membership_is(&alice, &room, &user.user_id, "invite").await;
+        invited(user, &room).await;
+        user.join(&room).await;
+        membership_is(&alice, &room, &user.user_id, "join").await;
+    }
+}
+
+fn signal(server: &Server, name: &str) {
+    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &server.pid().to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "SIG{name} can be sent");
+}
+
+/// A group's room is the group: another in its place would be a room of whoever upgrades it, above all owners.
+#[tokio::test]
+async fn a_group_is_not_upgraded_on_any_server() {
+    let [a, b] = pair();
+    let (alice, bob, carol) = (a.register("alice").await, a.register("bob").await, b.register("carol").await);
+    let group = group(&alice, &bob, &carol).await;
+    let refused = async |user: &Client| {
+        let upgrade = json!({ "new_version": "12" });
+        let path = v3!("/rooms/{}/upgrade", group.room);
+        user.post(&path, upgrade).await.expect_error(403, "M_FORBIDDEN");
+        let path = v3!("/rooms/{}/state/m.room.tombstone", group.room);
+        let tombstone = json!({ "body": "gone", "replacement_room": "!other:b.example" });
+        user.put(&path, tombstone).await.expect_error(403, "M_FORBIDDEN");
+    };
+    for user in [&alice, &bob, &carol] {
+        refused(user).await;
+    }
+    let hand_on = json!({ "group_id": group.id, "user_id": carol.user_id });
+    alice.put("/group/promote/owner", hand_on).await.done();
+    users_at(&carol, &group, json!({ &alice.user_id: 50, &carol.user_id: 100 })).await;
+    refused(&carol).await;
+    heard(&carol, &group.room, "still here", &[&alice, &bob]).await;
 }

@@ -16,6 +16,7 @@ mod linkim_group_requests;
 mod linkim_groups;
 mod linkim_message_status;
 mod linkim_scenario;
+mod linkim_roles;
 mod memberships;
 mod outage;
 mod partial_joins;

@@ -1,6 +1,6 @@
 //! Announcements: what members read and confirm, what the owner and the admins see of it, what plain clients see.
 
-use conformance_tests::{Client, Sync, path, room_in, v3};
+use conformance_tests::{Client, Sync, event_ids, path, room_in, v3};
 use serde_json::{Value, json};
 
 use crate::{
@@ -110,7 +110,7 @@ async fn an_announcement_is_there_whole_or_not_at_all() {
     alice.change_power_levels(&group.room, json!({ "events": { "m.room.pinned_events": 100 } })).await;
     let before = carol.whole_history(&group.room, 100).await;
     bob.put("/group/notice", json!({ "group_id": group.id, "new_notice": "half" })).await.refused(403, 1002);
-    assert_eq!(carol.whole_history(&group.room, 100).await, before);
+    assert_eq!(event_ids(&carol.whole_history(&group.room, 100).await), event_ids(&before));
     assert_eq!(notice(&carol, &group).await["notice"], "whole");
 }
 

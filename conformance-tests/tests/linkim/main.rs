@@ -27,6 +27,7 @@ mod labels;
 mod message_status;
 mod messages;
 mod user_search;
+mod weaknesses;
 mod ws;
 mod ws_exact;
 mod ws_frames;

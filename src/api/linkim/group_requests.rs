@@ -84,7 +84,7 @@ struct JoinRequest {
 /// The names of servers.
 fn servers() -> Array {
     let name = Object::builder().schema_type(Type::String).max_length(Some(230));
-    let name = name.pattern(Some("^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\\.)*[A-Za-z]+(:[0-9]{1,4})?$"));
+    let name = name.pattern(Some("^([A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?\\.){0,7}[A-Za-z]{1,30}(:[0-9]{1,4})?$"));
     Array::builder().items(name).description(Some("Servers through which the group may be reached.")).build()
 }
 

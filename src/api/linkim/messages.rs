@@ -60,7 +60,7 @@ struct Content {
     kind: Option<i64>,
     /// Of an image or a file: where it is, `mxc://…` or as `POST /media/upload` answered.
     #[schema(
-        pattern = r"^(mxc://|[!-~]*/_matrix/client/v1/media/download/)([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z]+(:[0-9]{1,4})?/[A-Za-z0-9_-]{1,255}$"
+        pattern = r"^(mxc://|[!-~]*/_matrix/client/v1/media/download/)([A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?\.){0,7}[A-Za-z]{1,30}(:[0-9]{1,4})?/[A-Za-z0-9_-]{1,255}$"
     )]
     url: Option<String>,
     /// Of an image or a file: its name.

@@ -96,7 +96,7 @@ struct AvatarRequest {
     #[serde(rename = "profileUrl")]
     #[schema(
         max_length = 1000,
-        pattern = r"^(mxc://([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z]+(:[0-9]{1,4})?/[A-Za-z0-9_-]{1,255}|https?://([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z]+(:[0-9]{1,4})?(/[!-~]*)?)?$"
+        pattern = r"^(mxc://([A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?\.){0,7}[A-Za-z]{1,30}(:[0-9]{1,4})?/[A-Za-z0-9_-]{1,255}|https?://([A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?\.){0,7}[A-Za-z]{1,30}(:[0-9]{1,4})?(/[!-~]*)?)?$"
     )]
     profile_url: String,
 }

@@ -26,12 +26,7 @@ use super::{
     refusal::{Failure, Refusal},
     state::LinkImState,
 };
-use crate::{
-    api::extract::Query,
-    sync::ws::{Position, Push, TooMany},
-    accounts::{AuthenticateError, EndReason},
-    sync::ws::{Feed, FeedError, Position, Push, TooMany, Wakening},
-};
+use crate::sync::ws::{Position, Push, TooMany};
 
 /// Bytes of a client's frame at most.
 const MAX_FRAME: usize = 64 * 1024;

@@ -17,7 +17,7 @@ use super::{Shared, order::in_order, worker::taken};
 use crate::{
     peers::events::FEW,
     rooms::{
-        append::{AppendError, Beside, Incoming},
+        append::{AppendError, Beside},
         policy::{PolicyServer, is_policy},
     },
     store::{StoreError, ids, ids::RoomKey, inbox},
@@ -42,18 +42,23 @@ impl Shared {
         let Some(rules) = linkim_federation::rules(&room.version) else { return Ok(has) };
         let Some(checked) = self.parts.checker.check_at_once(rules, events.to_vec()).await else { return Ok(has) };
         let checked = in_order(checked);
-        let incoming = checked.iter().cloned().map(Incoming::new).collect();
-        let receiving = self.parts.appenders.receive_with(room.nid, incoming, self.receipts_take_effect());
-        let answers = match tokio::time::timeout(PATIENCE, receiving).await {
-            Ok(Ok(answers)) => answers,
-            Ok(Err(AppendError::Store(error))) => return Err(error),
-            // It may be appended yet: what is staged then is known to the appender.
-            Ok(Err(_)) | Err(_) => return Ok(has),
-        };
-        for (pdu, answer) in checked.iter().zip(answers) {
-            if let Some(how) = taken(room_id, pdu.event_id(), &answer) {
-                metrics::counter!("linkim_inbox_events_total", "result" => how).increment(1);
-                has.insert(pdu.owned_event_id().clone());
+        let mut rest = &checked[..];
+        while !rest.is_empty() {
+            let incoming = self.parts.policy.judge_unasked(&room, rest).await?;
+            let (these, others) = rest.split_at(incoming.len());
+            rest = others;
+            let receiving = self.parts.appenders.receive_with(room.nid, incoming, self.receipts_take_effect());
+            let answers = match tokio::time::timeout(PATIENCE, receiving).await {
+                Ok(Ok(answers)) => answers,
+                Ok(Err(AppendError::Store(error))) => return Err(error),
+                // It may be appended yet: what is staged then is known to the appender.
+                Ok(Err(_)) | Err(_) => return Ok(has),
+            };
+            for (pdu, answer) in these.iter().zip(answers) {
+                if let Some(how) = taken(room_id, pdu.event_id(), &answer) {
+                    metrics::counter!("linkim_inbox_events_total", "result" => how).increment(1);
+                    has.insert(pdu.owned_event_id().clone());
+                }
             }
         }
         Ok(has)

@@ -69,14 +69,36 @@ impl PolicyServers {
     /// # Errors
     /// [`StoreError`]
     pub async fn judge(&self, room: &RoomKey, events: &[Arc<Pdu>]) -> Result<Vec<Incoming>, StoreError> {
-        let rules: Vec<_> = self.rules.iter().filter(|rule| rule.concerns(room)).cloned().collect();
+        let rules = self.rules_of(room);
+        let events = &events[..first_apart(&rules, events)];
+        let judged = self.recommended(room, events).await?;
+        self.by_own_rules(room, rules, judged).await
+    }
+
+    /// As [`Self::judge`], in a room that names no policy server: nobody is asked.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn judge_unasked(&self, room: &RoomKey, events: &[Arc<Pdu>]) -> Result<Vec<Incoming>, StoreError> {
+        let rules = self.rules_of(room);
+        let events = &events[..first_apart(&rules, events)];
+        self.by_own_rules(room, rules, events.iter().cloned().map(Incoming::new).collect()).await
+    }
+
+    fn rules_of(&self, room: &RoomKey) -> Vec<Arc<dyn ReceiveRule>> {
+        self.rules.iter().filter(|rule| rule.concerns(room)).cloned().collect()
+    }
+
+    async fn by_own_rules(
+        &self,
+        room: &RoomKey,
+        rules: Vec<Arc<dyn ReceiveRule>>,
+        mut judged: Vec<Incoming>,
+    ) -> Result<Vec<Incoming>, StoreError> {
         if rules.is_empty() {
-            return self.recommended(room, events).await;
+            return Ok(judged);
         }
-        let apart = events.iter().position(|pdu| rules.iter().any(|rule| rule.stands_apart(pdu)));
-        let events = &events[..apart.map_or(events.len(), |at| at.max(1))];
-        let mut judged = self.recommended(room, events).await?;
-        let (nid, given) = (room.nid, events[..judged.len()].to_vec());
+        let (nid, given) = (room.nid, judged.iter().map(|incoming| incoming.pdu.clone()).collect::<Vec<_>>());
         let refused = move |read: &Snapshot<'_>| {
             let of = ids::room_by_nid(read, nid)?;
             let refused = |pdu: &Arc<Pdu>| -> Result<Option<String>, StoreError> {
@@ -90,7 +112,7 @@ impl PolicyServers {
             given.iter().map(refused).collect::<Result<Vec<_>, StoreError>>()
         };
         let refused =
-            if events.len() <= FEW { self.store.read_short(refused).await? } else { self.store.read(refused).await? };
+            if judged.len() <= FEW { self.store.read_short(refused).await? } else { self.store.read(refused).await? };
         for (incoming, reason) in judged.iter_mut().zip(refused) {
             incoming.soft_fail = incoming.soft_fail.take().or(reason);
         }
@@ -176,6 +198,12 @@ impl PolicyServers {
         metrics::counter!("linkim_policy_server_answers_total", "result" => label).increment(1);
         result
     }
+}
+
+/// How many of the first of these events can be judged at once.
+fn first_apart(rules: &[Arc<dyn ReceiveRule>], events: &[Arc<Pdu>]) -> usize {
+    let apart = events.iter().position(|pdu| rules.iter().any(|rule| rule.stands_apart(pdu)));
+    apart.map_or(events.len(), |at| at.max(1))
 }
 
 impl Countersigns for PolicyServers {
